@@ -1,0 +1,481 @@
+"""What enters minikd is right, or refused in one line that names the file, the rule and the mend."""
+
+import doctest
+import functools
+import gzip
+import hashlib
+import lzma
+import re
+import struct
+import tracemalloc
+
+import numpy as np
+import pytest
+
+from minikd import data
+from minikd.data import DataError, Dataset, held_out_split, load_idx_folder, load_mnist, pad, subset, window_index
+
+TRAIN_IMAGES, TRAIN_LABELS = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
+TEST_IMAGES, TEST_LABELS = "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"
+# preset 0: a small dictionary, since unpacking takes as much memory as the packer's dictionary has
+PACKERS = {"": bytes, ".gz": gzip.compress, ".xz": functools.partial(lzma.compress, preset=0)}
+
+
+def idx(array):
+    """The bytes of an IDX file, straight from the format's description."""
+    return struct.pack(f">BBBB{array.ndim}I", 0, 0, 8, array.ndim, *array.shape) + array.tobytes()
+
+
+def arrays(seed=0, rows=4, cols=3):
+    rng = np.random.default_rng(seed)
+    return {
+        TRAIN_IMAGES: rng.integers(0, 256, (6, rows, cols), dtype=np.uint8),
+        TRAIN_LABELS: np.array([3, 1, 4, 1, 5, 9], dtype=np.uint8),
+        TEST_IMAGES: rng.integers(0, 256, (2, rows, cols), dtype=np.uint8),
+        TEST_LABELS: np.array([2, 7], dtype=np.uint8),
+    }
+
+
+def write_folder(folder, contents=None, suffix=""):
+    folder.mkdir(exist_ok=True)
+    for name, array in (contents or arrays()).items():
+        (folder / (name + suffix)).write_bytes(PACKERS[suffix](idx(array)))
+    return folder
+
+
+def refused(call, *parts):
+    """The call ends in a DataError of one line that holds every part."""
+    with pytest.raises(DataError) as caught:
+        call()
+    message = str(caught.value)
+    assert "\n" not in message
+    for part in parts:
+        assert part in message
+    return message
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return write_folder(tmp_path / "small")
+
+
+@pytest.fixture(scope="module")
+def mnist():
+    return load_mnist()
+
+
+def small(count=5, rows=2, cols=2):
+    images = np.arange(count * rows * cols, dtype=np.uint8).reshape(count, rows, cols)
+    return Dataset(images, (np.arange(count) % 10).astype(np.uint8), "small")
+
+
+# Embedded MNIST
+
+
+def test_embedded_mnist_is_the_published_data_set(mnist):
+    train, test = mnist
+    assert (train.images.shape, test.images.shape) == ((60000, 28, 28), (10000, 28, 28))
+    assert (len(train), len(test)) == (60000, 10000)
+    assert (train.name, test.name) == ("MNIST train", "MNIST test")
+    assert np.bincount(test.labels).tolist() == [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
+    assert np.bincount(train.labels)[3] == 6131
+    assert round(train.images.mean() / 255, 4) == 0.1307  # the mean that every MNIST recipe subtracts
+
+
+@pytest.mark.parametrize("name", [TEST_IMAGES, TEST_LABELS, TRAIN_LABELS])
+def test_a_changed_embedded_file_means_a_damaged_installation(monkeypatch, name):
+    assert re.fullmatch("[0-9a-f]{64}", data.MNIST_SHA256[name])
+    monkeypatch.setitem(data.MNIST_SHA256, name, hashlib.sha256(b"other").hexdigest())
+    refused(load_mnist, name + ".xz", "SHA-256", "the installation is damaged: reinstall minikd")
+
+
+def test_a_missing_embedded_file_means_a_damaged_installation(monkeypatch, tmp_path):
+    monkeypatch.setattr(data.resources, "files", lambda package: tmp_path)
+    refused(load_mnist, TRAIN_IMAGES, "no such file", "the installation is damaged: reinstall minikd")
+
+
+def test_loaded_arrays_are_read_only(mnist, folder):
+    for part in (*mnist, *load_idx_folder(folder)):
+        for array in (part.images, part.labels):
+            assert not array.flags.writeable
+            with pytest.raises(ValueError, match="read-only"):
+                array[0] = 0
+
+
+# Folders
+
+
+@pytest.mark.parametrize("suffix", PACKERS)
+def test_a_folder_gives_back_what_was_written_whatever_the_packing(tmp_path, suffix):
+    expected = arrays()
+    train, test = load_idx_folder(write_folder(tmp_path / "tiny", expected, suffix))
+    for array, name in ((train.images, TRAIN_IMAGES), (train.labels, TRAIN_LABELS)):
+        np.testing.assert_array_equal(array, expected[name])
+    for array, name in ((test.images, TEST_IMAGES), (test.labels, TEST_LABELS)):
+        np.testing.assert_array_equal(array, expected[name])
+    assert train.images.dtype == train.labels.dtype == np.uint8
+    assert (train.name, test.name) == ("tiny train", "tiny test")
+
+
+def test_plain_comes_before_gz_and_gz_before_xz(tmp_path):
+    folders = {suffix: arrays(seed) for seed, suffix in enumerate(PACKERS)}
+    for suffix, contents in folders.items():
+        write_folder(tmp_path, contents, suffix)
+    np.testing.assert_array_equal(load_idx_folder(tmp_path)[0].images, folders[""][TRAIN_IMAGES])
+    (tmp_path / TRAIN_IMAGES).unlink()
+    np.testing.assert_array_equal(load_idx_folder(str(tmp_path))[0].images, folders[".gz"][TRAIN_IMAGES])
+    (tmp_path / (TRAIN_IMAGES + ".gz")).unlink()
+    np.testing.assert_array_equal(load_idx_folder(tmp_path)[0].images, folders[".xz"][TRAIN_IMAGES])
+
+
+def test_a_file_longer_than_one_chunk_is_read_whole(tmp_path, monkeypatch):
+    monkeypatch.setattr(data, "_CHUNK", 7)
+    np.testing.assert_array_equal(load_idx_folder(write_folder(tmp_path))[0].images, arrays()[TRAIN_IMAGES])
+
+
+def test_what_is_not_a_folder_is_refused(folder, tmp_path):
+    refused(lambda: load_idx_folder(tmp_path / "nowhere"), "nowhere", "does not exist", "give the folder")
+    refused(lambda: load_idx_folder(folder / TRAIN_IMAGES), TRAIN_IMAGES, "is not a folder", "give the folder")
+
+
+@pytest.mark.parametrize("name", data.MNIST_SHA256)
+def test_a_missing_file_lists_the_names_looked_for(folder, name):
+    (folder / name).unlink()
+    refused(lambda: load_idx_folder(folder), str(folder), "no such file", f"{name} or {name}.gz or {name}.xz")
+
+
+@pytest.mark.parametrize("suffix", PACKERS)
+@pytest.mark.parametrize("name", data.MNIST_SHA256)
+def test_a_truncated_file_says_how_much_was_promised_and_how_much_came(tmp_path, name, suffix):
+    write_folder(tmp_path, suffix=suffix)
+    whole = idx(arrays()[name])
+    (tmp_path / (name + suffix)).write_bytes(PACKERS[suffix](whole[:-1]))
+    counts = f"promises {len(whole)} bytes, {len(whole) - 1} came"
+    refused(lambda: load_idx_folder(tmp_path), name + suffix, "truncated", counts, "download it again")
+
+
+@pytest.mark.parametrize("suffix", PACKERS)
+@pytest.mark.parametrize("name", data.MNIST_SHA256)
+def test_an_oversized_file_is_refused(tmp_path, name, suffix):
+    write_folder(tmp_path, suffix=suffix)
+    whole = idx(arrays()[name])
+    (tmp_path / (name + suffix)).write_bytes(PACKERS[suffix](whole + b"\0"))
+    refused(lambda: load_idx_folder(tmp_path), name + suffix, "oversized", f"promises {len(whole)} bytes")
+
+
+@pytest.mark.parametrize("size", [0, 3, 4, 15])
+def test_a_file_shorter_than_its_header_is_truncated(folder, size):
+    (folder / TRAIN_IMAGES).write_bytes(idx(arrays()[TRAIN_IMAGES])[:size])
+    refused(lambda: load_idx_folder(folder), TRAIN_IMAGES, f"truncated: a header has 16 bytes, {size} came")
+
+
+@pytest.mark.parametrize("suffix", PACKERS)
+@pytest.mark.parametrize("shape", [(2**32 - 1, 28, 28), (2**32 - 1, 2**32 - 1, 2**32 - 1)])
+def test_a_lying_header_costs_no_memory(tmp_path, shape, suffix):
+    write_folder(tmp_path, suffix=suffix)
+    lie = struct.pack(">BBBB3I", 0, 0, 8, 3, *shape) + b"\1\2\3\4"
+    (tmp_path / (TRAIN_IMAGES + suffix)).write_bytes(PACKERS[suffix](lie))
+    promised = 16 + shape[0] * shape[1] * shape[2]
+    tracemalloc.start()
+    try:
+        refused(lambda: load_idx_folder(tmp_path), TRAIN_IMAGES + suffix, f"promises {promised} bytes, 20 came")
+        assert tracemalloc.get_traced_memory()[1] < 4 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_packed_file_longer_than_promised_is_not_unpacked_to_the_end(tmp_path):
+    write_folder(tmp_path)
+    (tmp_path / TRAIN_IMAGES).unlink()
+    bomb = gzip.compress(idx(arrays()[TRAIN_IMAGES]) + bytes(64 << 20), compresslevel=1)
+    (tmp_path / (TRAIN_IMAGES + ".gz")).write_bytes(bomb)
+    del bomb
+    tracemalloc.start()
+    try:
+        refused(lambda: load_idx_folder(tmp_path), TRAIN_IMAGES + ".gz", "oversized")
+        assert tracemalloc.get_traced_memory()[1] < 4 << 20
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    ("came", "parts"),
+    [
+        (
+            idx(arrays()[TRAIN_LABELS]),
+            ["0x00000803 (images) expected", "0x00000801 (labels) came", "put the images file"],
+        ),
+        (idx(np.zeros((2, 2), dtype=np.uint8)), ["0x00000803 (images) expected", "0x00000802 came"]),
+        (b"<!DOCTYPE html>", ["0x3c21444f came", "download it again"]),
+        (b"<!", ["0x3c21 came"]),
+        (gzip.compress(b"any"), ["(gzip)", "add .gz to the file's name"]),
+    ],
+    ids=["labels", "matrix", "html", "two bytes", "gzip"],
+)
+def test_a_wrong_magic_number_says_which_was_expected_and_which_came(folder, came, parts):
+    (folder / TRAIN_IMAGES).write_bytes(came)
+    refused(lambda: load_idx_folder(folder), TRAIN_IMAGES, *parts)
+
+
+def test_images_in_place_of_labels_are_named_as_such(folder):
+    (folder / TEST_LABELS).write_bytes((folder / TEST_IMAGES).read_bytes())
+    refused(lambda: load_idx_folder(folder), TEST_LABELS, "(labels) expected", "(images) came", "put the labels file")
+
+
+@pytest.mark.parametrize(
+    ("shape", "what"), [((0, 4, 3), "0 examples"), ((6, 0, 3), "0 rows"), ((6, 4, 0), "0 columns")]
+)
+def test_an_empty_axis_is_refused(folder, shape, what):
+    (folder / TRAIN_IMAGES).write_bytes(idx(np.zeros(shape, dtype=np.uint8)))
+    refused(lambda: load_idx_folder(folder), TRAIN_IMAGES, f"promises {what}")
+
+
+def test_a_labels_file_without_labels_is_refused(folder):
+    (folder / TEST_LABELS).write_bytes(idx(np.zeros(0, dtype=np.uint8)))
+    refused(lambda: load_idx_folder(folder), TEST_LABELS, "promises 0 examples")
+
+
+def test_as_many_labels_as_images_are_asked_for(folder):
+    (folder / TEST_LABELS).write_bytes(idx(np.zeros(3, dtype=np.uint8)))
+    refused(lambda: load_idx_folder(folder), TEST_LABELS, f"3 labels, but {TEST_IMAGES} has 2 images")
+
+
+def test_a_label_out_of_range_is_named_with_its_place(folder):
+    (folder / TRAIN_LABELS).write_bytes(idx(np.array([0, 9, 1, 10, 255, 3], dtype=np.uint8)))
+    refused(lambda: load_idx_folder(folder), TRAIN_LABELS, "0..9", "got 10 at position 3")
+
+
+def test_training_and_test_images_have_one_size(folder):
+    (folder / TEST_IMAGES).write_bytes(idx(np.zeros((2, 3, 4), dtype=np.uint8)))
+    refused(lambda: load_idx_folder(folder), TEST_IMAGES, "3 × 4", "4 × 3")
+
+
+@pytest.mark.parametrize("suffix", [".gz", ".xz"])
+def test_every_damage_to_a_packed_file_is_one_line_naming_it(tmp_path, suffix):
+    """Cut anywhere or flipped in any one byte: refused by name, or read unchanged where the byte means nothing."""
+    write_folder(tmp_path, suffix=suffix)
+    file, expected = tmp_path / (TRAIN_IMAGES + suffix), arrays()[TRAIN_IMAGES]
+    whole = file.read_bytes()
+    for end in range(len(whole)):
+        file.write_bytes(whole[:end])
+        refused(lambda: load_idx_folder(tmp_path), file.name)
+    harmless = 0
+    for position in range(len(whole)):
+        file.write_bytes(whole[:position] + bytes([whole[position] ^ 0xFF]) + whole[position + 1 :])
+        try:
+            train, _ = load_idx_folder(tmp_path)
+        except DataError:
+            refused(lambda: load_idx_folder(tmp_path), file.name)
+        else:
+            np.testing.assert_array_equal(train.images, expected)
+            harmless += 1
+    assert harmless <= 10
+
+
+@pytest.mark.parametrize("suffix", [".gz", ".xz"])
+def test_a_stream_that_ends_early_is_called_damaged(tmp_path, suffix):
+    write_folder(tmp_path, suffix=suffix)
+    file = tmp_path / (TEST_IMAGES + suffix)
+    file.write_bytes(file.read_bytes()[:-4])
+    refused(lambda: load_idx_folder(tmp_path), file.name, f"damaged {suffix} stream", "download it again")
+
+
+@pytest.mark.parametrize("suffix", [".gz", ".xz"])
+def test_what_is_not_packed_at_all_is_called_damaged(tmp_path, suffix):
+    write_folder(tmp_path, suffix=suffix)
+    file = tmp_path / (TRAIN_LABELS + suffix)
+    file.write_bytes(idx(arrays()[TRAIN_LABELS]))
+    refused(lambda: load_idx_folder(tmp_path), file.name, f"damaged {suffix} stream")
+
+
+@pytest.mark.parametrize("method", ["open", "is_file", "is_dir"])
+def test_an_unreadable_file_or_folder_is_named(folder, monkeypatch, method):
+    def refuse(self, *arguments, **keywords):
+        raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setattr(type(folder), method, refuse)
+    refused(lambda: load_idx_folder(folder), str(folder), "cannot be read (Permission denied)")
+
+
+# Datasets
+
+
+@pytest.mark.parametrize(
+    ("images", "labels", "parts"),
+    [
+        ([[0]], np.zeros(1, np.uint8), ["images must be a NumPy array", "list"]),
+        (np.zeros((1, 2, 2)), np.zeros(1, np.uint8), ["images must be uint8", "float64", "astype"]),
+        (np.zeros((1, 2, 2), np.uint8), np.zeros(1, np.int64), ["labels must be uint8", "int64"]),
+        (np.zeros((1, 4), np.uint8), np.zeros(1, np.uint8), ["images must have 3 axes", "(1, 4)"]),
+        (np.zeros((1, 2, 2), np.uint8), np.zeros((1, 10), np.uint8), ["labels must have 1 axes", "(1, 10)"]),
+        (np.zeros((2, 2, 2), np.uint8), np.zeros(3, np.uint8), ["2 images and 3 labels"]),
+        (np.zeros((0, 2, 2), np.uint8), np.zeros(0, np.uint8), ["must not be empty", "(0, 2, 2)"]),
+        (np.zeros((2, 2, 2), np.uint8), np.array([9, 10], np.uint8), ["0..9", "got 10 at position 1"]),
+    ],
+)
+def test_a_dataset_that_breaks_a_rule_is_refused(images, labels, parts):
+    refused(lambda: Dataset(images, labels, "mine"), "mine: ", *parts)
+
+
+def test_a_dataset_leaves_the_arrays_it_was_given_as_they_were():
+    images, labels = np.zeros((1, 2, 2), np.uint8), np.zeros(1, np.uint8)
+    dataset = Dataset(images, labels, "mine")
+    assert images.flags.writeable
+    assert labels.flags.writeable
+    assert not dataset.images.flags.writeable
+
+
+def test_the_fingerprint_tells_apart_pixels_labels_order_and_shape_but_not_names():
+    one = small(6, 2, 3)
+    assert one.fingerprint == Dataset(one.images, one.labels, "renamed").fingerprint
+    assert one.fingerprint == Dataset(np.asfortranarray(one.images), one.labels, "small").fingerprint
+    assert re.fullmatch("[0-9a-f]{64}", one.fingerprint)
+    pixels, labels = one.images.copy(), one.labels.copy()
+    pixels[5, 1, 2] ^= 1
+    labels[0] = 9
+    others = [
+        Dataset(pixels, one.labels, "small"),
+        Dataset(one.images, labels, "small"),
+        Dataset(one.images.reshape(6, 3, 2), one.labels, "small"),
+        one.take(np.arange(6)[::-1]),
+        one.take(np.arange(5)),
+    ]
+    assert len({one.fingerprint, *(other.fingerprint for other in others)}) == 6
+
+
+@pytest.mark.parametrize("index", [np.array([4, 0, 0]), [4, 0, 0], np.array([4, 0, 0], np.uint64)])
+def test_take_follows_an_integer_index(index):
+    taken = small().take(index)
+    np.testing.assert_array_equal(taken.images, [small().images[i] for i in (4, 0, 0)])
+    assert taken.labels.tolist() == [4, 0, 0]
+    assert taken.name == "small"
+    assert not taken.images.flags.writeable
+
+
+def test_take_follows_a_boolean_index():
+    assert small().take(np.array([True, False, False, True, False])).labels.tolist() == [0, 3]
+
+
+@pytest.mark.parametrize(
+    ("index", "parts"),
+    [
+        (np.array([0, 5]), ["0..4", "0..5"]),
+        (np.array([-1, 2]), ["0..4", "-1..2"]),
+        (np.array([True, False]), ["5 booleans", "bool of shape (2,)"]),
+        (np.array([0.0, 1.0]), ["1-D integers", "float64"]),
+        (3, ["1-D integers", "shape ()"]),
+        (np.zeros(5, bool), ["at least 1 example"]),
+        (np.zeros(0, np.int64), ["at least 1 example"]),
+    ],
+)
+def test_take_refuses_an_index_that_would_wrap_or_choose_nothing(index, parts):
+    refused(lambda: small().take(index), "small: ", *parts)
+
+
+@pytest.mark.parametrize("count", [1, 3, 6, np.uint8(3)])
+def test_the_held_out_split_is_disjoint_covers_all_and_takes_the_last(count):
+    whole = small(7)
+    rest, held_out = held_out_split(whole, count)
+    assert len(held_out) == count
+    np.testing.assert_array_equal(np.concatenate([rest.images, held_out.images]), whole.images)
+    np.testing.assert_array_equal(np.concatenate([rest.labels, held_out.labels]), whole.labels)
+    assert not {image.tobytes() for image in rest.images} & {image.tobytes() for image in held_out.images}
+    assert (rest.name, held_out.name) == (f"small[:-{count}]", f"small[-{count}:]")
+    assert np.shares_memory(rest.images, whole.images)
+    assert not held_out.images.flags.writeable
+
+
+@pytest.mark.parametrize("count", [0, -1, 7, 8, 2.0, True, None])
+def test_the_held_out_split_refuses_a_count_that_leaves_a_side_empty(count):
+    refused(lambda: held_out_split(small(7), count), "count", "1..6", repr(count))
+
+
+def test_a_subset_keeps_every_example_of_its_classes_and_no_other(mnist):
+    _, test = mnist
+    without_threes = subset(test, set(range(10)) - {3})
+    assert len(without_threes) == 10000 - 1010
+    assert 3 not in without_threes.labels
+    sevens_and_eights = subset(test, (7, 8))
+    assert sevens_and_eights.labels.tolist() == [label for label in test.labels.tolist() if label in (7, 8)]
+    np.testing.assert_array_equal(sevens_and_eights.images[0], test.images[0])  # the test set opens with a 7
+
+
+@pytest.mark.parametrize("classes", [[10], [-1], [3.0], ["3"]])
+def test_a_subset_refuses_a_class_that_does_not_exist(classes):
+    refused(lambda: subset(small(), classes), "a class to keep", "0..9", repr(classes[0]))
+
+
+@pytest.mark.parametrize("classes", [[], [9]])
+def test_a_subset_without_examples_is_refused(classes):
+    refused(lambda: subset(small(), classes), "at least 1 example")
+
+
+# Jitter
+
+
+def shifted(image, down, right):
+    """The picture moved by (down, right), zeros entering: pixel by pixel, nothing shared with the module."""
+    rows, cols = image.shape
+    moved = np.zeros_like(image)
+    for r in range(rows):
+        for c in range(cols):
+            if 0 <= r - down < rows and 0 <= c - right < cols:
+                moved[r, c] = image[r - down, c - right]
+    return moved
+
+
+@pytest.mark.parametrize(("rows", "cols"), [(5, 7), (7, 5), (1, 2)])
+def test_every_window_is_the_picture_shifted_with_zeros_entering(rows, cols):
+    by = 2
+    images = np.random.default_rng(1).integers(1, 256, (3, rows, cols), dtype=np.uint8)  # no zeros of its own
+    padded, index = pad(images, by), window_index(rows, cols, by)
+    seen = set()
+    for down in range(2 * by + 1):
+        for right in range(2 * by + 1):
+            window = padded[:, index + (down * (cols + 2 * by) + right)].reshape(3, rows, cols)
+            seen.add((by - down, by - right))
+            for image, one in zip(images, window, strict=True):
+                np.testing.assert_array_equal(one, shifted(image, by - down, by - right))
+    assert len(seen) == 25
+    assert seen == {(-down, -right) for down, right in seen}  # as far up as down, as far left as right
+
+
+def test_padding_surrounds_each_image_with_zeros_and_copies_it():
+    images = np.full((2, 3, 4), 200, dtype=np.uint8)
+    padded = pad(images, np.uint8(2))
+    assert padded.shape == (2, 7 * 8)
+    assert padded.dtype == np.uint8
+    assert padded.flags.c_contiguous
+    assert padded.sum(dtype=np.int64) == images.sum(dtype=np.int64)
+    flat = pad(images, 0)
+    np.testing.assert_array_equal(flat, images.reshape(2, 12))
+    assert not np.shares_memory(flat, images)
+
+
+def test_a_window_index_is_host_int64_and_stays_inside_the_padded_image():
+    index = window_index(28, 28, 2)
+    assert index.dtype == np.int64
+    assert index.shape == (784,)
+    assert (index.min(), index.max() + 4 * 32 + 4) == (0, 32 * 32 - 1)
+
+
+@pytest.mark.parametrize(
+    ("call", "parts"),
+    [
+        (lambda: pad(np.zeros((1, 2, 2)), 1), ["images must be uint8", "float64"]),
+        (lambda: pad(np.zeros((1, 4), np.uint8), 1), ["images must have 3 axes"]),
+        (lambda: pad(np.zeros((1, 2, 2), np.uint8), -1), ["by", ">= 0", "-1"]),
+        (lambda: pad(np.zeros((1, 2, 2), np.uint8), 1.5), ["by", "whole number", "1.5"]),
+        (lambda: window_index(0, 2, 1), ["rows", ">= 1", "0"]),
+        (lambda: window_index(2, 0, 1), ["cols", ">= 1", "0"]),
+        (lambda: window_index(2, 2, -1), ["by", ">= 0", "-1"]),
+    ],
+)
+def test_padding_and_windows_refuse_sizes_that_mean_nothing(call, parts):
+    refused(call, *parts)
+
+
+def test_the_docstrings_examples_are_true():
+    results = doctest.testmod(data)
+    assert results.attempted >= 10
+    assert results.failed == 0
