@@ -1,0 +1,70 @@
+"""Momentum SGD, max-norm and the learning-rate schedule. The one module of the core that writes into its arguments."""
+
+from __future__ import annotations
+
+import math
+
+from minikd.backend import Array, get_float_xp
+
+
+def momentum_step(p: Array, v: Array, g: Array, *, learning_rate: float | Array, momentum: float) -> None:
+    """One step of gradient descent with momentum, in place.
+
+        v ← momentum · v − learning_rate · g,      p ← p + v
+
+    The classical form (Polyak 1964): no (1 − momentum) on the gradient, so at a constant gradient the steps grow to
+    learning_rate / (1 − momentum) times it.
+
+    Args: p parameters, v velocity (both overwritten), g gradient: one shape, one dtype; learning_rate a number, or an
+        array that broadcasts, one a student.
+
+    >>> import numpy as np
+    >>> p, v, g = np.array([1.0]), np.array([0.0]), np.array([1.0])
+    >>> for _ in range(2): momentum_step(p, v, g, learning_rate=0.1, momentum=0.9)
+    >>> print(p.round(2), v.round(2))
+    [0.71] [-0.19]
+    """
+    get_float_xp(p=p, v=v, g=g)
+    if not p.shape == v.shape == g.shape:
+        raise ValueError(f"p, v and g must have one shape, got {p.shape}, {v.shape} and {g.shape}")
+    v *= momentum
+    v -= learning_rate * g
+    p += v
+
+
+def limit_norm(W: Array, max_norm: float) -> None:
+    """Scale the incoming weights of each unit whose L2 norm exceeds max_norm down to it, in place.
+
+    The weight constraint of dropout training. Papers often give the square: a squared length of at most 15 is
+    max_norm = √15 ≈ 3.87.
+
+    Args: W (..., D, H): a unit's incoming weights are a column; max_norm > 0, in units of the weights.
+
+    >>> import numpy as np
+    >>> W = np.array([[3.0, 0.3], [4.0, 0.4]])
+    >>> limit_norm(W, max_norm=1.0)
+    >>> print(W)
+    [[0.6 0.3]
+     [0.8 0.4]]
+    """
+    xp = get_float_xp(W=W)
+    if not 0 < max_norm < math.inf:
+        raise ValueError(f"max_norm must be a finite L2 norm > 0, got {max_norm}")
+    norm = xp.sqrt(xp.sum(W * W, axis=-2, keepdims=True))  # (..., 1, H)
+    W *= max_norm / xp.maximum(norm, max_norm)
+
+
+def warmup_cosine(step: int, steps: int, warmup: float) -> float:
+    """The factor in (0, 1] on the learning rate at step 0 … steps − 1: a linear rise, then half a cosine to zero.
+
+    Args: steps, the length of the run; warmup in [0, 1), the share of it that the rise takes.
+
+    >>> [round(warmup_cosine(step, 10, warmup=0.2), 2) for step in range(10)]
+    [0.5, 1.0, 1.0, 0.96, 0.85, 0.69, 0.5, 0.31, 0.15, 0.04]
+    """
+    if not (0 <= step < steps and 0 <= warmup < 1):
+        raise ValueError(f"step must be in 0 … steps − 1 and warmup in [0, 1), got {step} of {steps}, {warmup}")
+    rise = round(warmup * steps)
+    if step < rise:
+        return (step + 1) / rise
+    return 0.5 * (1 + math.cos(math.pi * (step - rise) / (steps - rise)))
