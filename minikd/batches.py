@@ -1,0 +1,155 @@
+"""From resident bytes to batches: what the training loop reads, on whichever device it runs.
+
+The images stay on the device as uint8; floats exist for one batch at a time. An epoch's order and its jitter are drawn
+on the host from their streams and moved across once, so every device sees the same cases in the same order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from minikd.backend import Array, Device
+from minikd.config import STREAMS, TrainConfig, stream
+from minikd.data import Dataset, pad, window_index
+from minikd.layers import dropout_mask, hash32
+from minikd.mlp import Dropout
+
+if TYPE_CHECKING:
+    from minikd.targets import SoftTargets
+
+
+class Batch(NamedTuple):
+    """What one step reads; a leading axis S where the students of a population have batches of their own."""
+
+    x: Array  # (..., B, D) float, pixels in [0, 1]
+    y: Array  # (..., B) int64
+    v: Array | None  # (..., B, K) float, the teacher's logits
+    dropout: list[Dropout | None] | None  # for the input of each layer
+
+
+class Resident:
+    """A data set on a device: X (N, D) uint8 and y (N,) int64."""
+
+    def __init__(self, dataset: Dataset, device: Device) -> None:
+        self.X = device.put(dataset.images.reshape(len(dataset), -1))
+        self.y = device.put(dataset.labels.astype(np.int64))
+
+
+class Feed:
+    """The batches of a run, epoch by epoch: gathered, jittered and scaled, with their soft targets and dropout.
+
+    Raises at construction: ValueError where configuration, data and soft targets do not fit together.
+    """
+
+    def __init__(self, config: TrainConfig, dataset: Dataset, soft_targets: SoftTargets | None, device: Device) -> None:
+        _check_fit(config, dataset, soft_targets)
+        self.config, self.device, self.xp = config, device, device.xp
+        self.N, self.B = len(dataset), config.batch_size
+        self.steps = self.N // self.B  # an epoch
+        self.leading = (len(config.seed),) if isinstance(config.seed, tuple) else ()  # of a batch
+        rows, cols = dataset.images.shape[1:]
+        self.sizes = (rows * cols, *config.hidden)  # of the inputs of each layer
+
+        self.y = device.put(dataset.labels.astype(np.int64))  # (N,)
+        self.V = None if soft_targets is None else device.put(soft_targets.logits.astype(config.dtype))  # (N, K)
+        padded = pad(dataset.images, config.jitter)  # (N, D or more) uint8
+        self.stride, self.width = padded.shape[1], cols + 2 * config.jitter
+        self.X = device.put(padded.reshape(-1) if config.jitter else padded)
+        self.window = device.put(window_index(rows, cols, config.jitter)) if config.jitter else None  # (D,)
+
+        drops = (config.drop_input, *[config.drop_hidden] * len(config.hidden))
+        self.dropout = [
+            self._dropout(i, size, drop) for i, (size, drop) in enumerate(zip(self.sizes, drops, strict=True))
+        ]
+
+    def batches(self, epoch: int) -> Iterator[Batch]:
+        """The batches of one epoch (from 0): each example at most once, the last N mod B of the order left out."""
+        order = self.device.put(self._draw("order", epoch))  # (steps, S·B), one upload
+        shift = self.device.put(self._draw("jitter", epoch)) if self.config.jitter else None
+        for i in range(self.steps):
+            n = order[i, ...]  # (S·B,)
+            x = self._pixels(n, None if shift is None else shift[i, ...])
+            y = self._cases(self.xp.take(self.y, n, axis=0))
+            v = None if self.V is None else self._cases(self.xp.take(self.V, n, axis=0))
+            yield Batch(self._cases(x), y, v, self._masks(epoch * self.steps + i))
+
+    def _draw(self, name: str, epoch: int) -> np.ndarray:
+        """An epoch's order, or its shifts as offsets into padded images: (steps, S·B) int64, drawn on the host."""
+        drawn = []
+        for seed in self.config.seeds:
+            rng = stream(seed, name, epoch)
+            if name == "order":
+                numbers = rng.permutation(self.N)[: self.steps * self.B]
+            else:
+                down, right = rng.integers(0, 2 * self.config.jitter + 1, size=(2, self.steps * self.B))
+                numbers = down * self.width + right
+            drawn.append(numbers.reshape(self.steps, self.B))
+        return np.ascontiguousarray(np.concatenate(drawn, axis=1), dtype=np.int64)
+
+    def _pixels(self, n: Array, shift: Array | None) -> Array:
+        """The images number n, moved: (S·B, D) float, in [0, 1]."""
+        if shift is None:
+            pixels = self.xp.take(self.X, n, axis=0)  # (S·B, D) uint8
+        else:
+            start = self.xp.expand_dims(n * self.stride + shift, axis=-1)  # (S·B, 1)
+            index = self.xp.reshape(start + self.window, (-1,))  # (S·B·D,)
+            pixels = self.xp.reshape(self.xp.take(self.X, index, axis=0), (n.shape[0], self.sizes[0]))
+        return scaled(self.xp, pixels, self.config.dtype)
+
+    def _cases(self, array: Array) -> Array:
+        """(S·B, …) as (S, B, …) where students have batches of their own."""
+        return self.xp.reshape(array, (*self.leading, self.B, *array.shape[1:])) if self.leading else array
+
+    def _dropout(self, layer: int, size: int, drop: float) -> tuple[Array, np.ndarray, float] | None:
+        """A layer's dropout: counters (B, size) uint32 on the device, a key for each seed, the probability."""
+        if drop == 0:
+            return None
+        counters = hash32(np.arange(self.B * size, dtype=np.uint32).reshape(self.B, size))
+        keys = [
+            np.random.SeedSequence(seed, spawn_key=(STREAMS.index("dropout"), layer)).generate_state(1)[0]
+            for seed in self.config.seeds
+        ]
+        return self.device.put(counters), np.array(keys, np.uint32), drop
+
+    def _masks(self, step: int) -> list[Dropout | None] | None:
+        if not any(self.dropout):
+            return None
+        masks: list[Dropout | None] = []
+        for state in self.dropout:
+            if state is None:
+                masks.append(None)
+                continue
+            counters, keys, drop = state
+            now = hash32(keys + np.array([step], np.uint32))  # (S,): one key a step, a layer and a seed
+            key = self.device.put(now.reshape(-1, 1, 1)) if self.leading else int(now[0])
+            masks.append(Dropout(dropout_mask(counters, key, drop), drop))
+        return masks
+
+
+def scaled(xp: object, pixels: Array, dtype: str) -> Array:
+    """Bytes 0 … 255 as floats 0 … 1, of the dtype; any shape."""
+    x = xp.astype(pixels, getattr(xp, dtype))  # type: ignore[attr-defined]
+    x *= 1 / 255
+    return x
+
+
+def _check_fit(config: TrainConfig, dataset: Dataset, soft_targets: SoftTargets | None) -> None:
+    if config.batch_size > len(dataset):
+        raise ValueError(
+            f"batch_size must be at most the number of examples, {len(dataset)}, got {config.batch_size}: lower it"
+        )
+    needs_soft = config.alpha != 0 and any(np.atleast_1d(config.alpha))
+    if soft_targets is None:
+        if needs_soft:
+            raise ValueError(f"alpha = {config.alpha} gives weight to soft targets, but none came: pass soft_targets")
+        return
+    if not needs_soft:
+        raise ValueError("soft targets came, but alpha = 0 gives them no weight: raise alpha, or leave them out")
+    if config.jitter:
+        raise ValueError(
+            f"soft targets belong to the images as they are, but jitter = {config.jitter} moves them: set jitter=0"
+        )
+    soft_targets.check(dataset)

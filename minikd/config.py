@@ -1,0 +1,107 @@
+"""What to train, checked before any work: the configuration of a run, and its streams of randomness."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+_NUMBER = (int, float)
+_RULES: dict[str, tuple[Any, Callable[[Any], bool], str]] = {  # the type, the range, and both in words
+    "hidden": (int, lambda H: H >= 1, "a tuple of layer sizes, each a whole number ≥ 1"),
+    "epochs": (int, lambda n: n >= 1, "a whole number ≥ 1"),
+    "batch_size": (int, lambda B: B >= 1, "a whole number ≥ 1"),
+    "learning_rate": (_NUMBER, lambda r: 0 < r < math.inf, "a finite number > 0"),
+    "warmup": (_NUMBER, lambda w: 0 <= w < 1, "a share of the run, in [0, 1)"),
+    "momentum": (_NUMBER, lambda m: 0 <= m < 1, "a number in [0, 1)"),
+    "drop_input": (_NUMBER, lambda d: 0 <= d < 1, "a probability of dropping, in [0, 1)"),
+    "drop_hidden": (_NUMBER, lambda d: 0 <= d < 1, "a probability of dropping, in [0, 1)"),
+    "max_norm": ((*_NUMBER, type(None)), lambda c: c is None or 0 < c < math.inf, "a finite L2 norm > 0, or None"),
+    "jitter": (int, lambda j: j >= 0, "a whole number of pixels ≥ 0"),
+    "alpha": (_NUMBER, lambda a: 0 <= a <= 1, "the weight of the soft targets, in [0, 1]"),
+    "T": (_NUMBER, lambda T: 0 < T < math.inf, "a finite number > 0"),
+    "seed": (int, lambda s: s >= 0, "a whole number ≥ 0"),
+    "dtype": (str, lambda d: d in ("float32", "float64"), "'float32' or 'float64'"),
+}
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """All that decides a training run, apart from the data and the soft targets.
+
+    hidden: units of each hidden layer, which are ReLU.
+    epochs: passes over the data.
+    batch_size: examples a step; the last N mod batch_size of each epoch's shuffled order are left out.
+    learning_rate: the peak, after a linear rise over the share `warmup` of the run and before half a cosine to zero.
+    momentum: in [0, 1).
+    drop_input, drop_hidden: the probabilities of dropping an input pixel, a hidden unit.
+    max_norm: the largest L2 norm (not its square) of a hidden unit's incoming weights, or None.
+    jitter: images are moved by up to so many pixels each way, zero-filled.
+    alpha: the weight of the soft targets; 0 for hard targets alone.
+    T: the temperature of the soft targets.
+    seed: initial weights, batch order, dropout and jitter each draw from a stream of their own.
+    dtype: "float32" or "float64".
+
+    learning_rate, alpha, T and seed may be tuples of S numbers: a population. Students of one seed share their batches.
+    Raises: ValueError that names the rule, the value and the mend.
+    """
+
+    PER_STUDENT: ClassVar = ("learning_rate", "alpha", "T", "seed")
+
+    hidden: tuple[int, ...]
+    epochs: int = 10
+    batch_size: int = 128
+    learning_rate: float | tuple[float, ...] = 0.1
+    warmup: float = 0.02
+    momentum: float = 0.9
+    drop_input: float = 0.0
+    drop_hidden: float = 0.0
+    max_norm: float | None = None
+    jitter: int = 0
+    alpha: float | tuple[float, ...] = 0.0
+    T: float | tuple[float, ...] = 1.0
+    seed: int | tuple[int, ...] = 0
+    dtype: str = "float32"
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.hidden, tuple):
+            raise ValueError(f"hidden must be a tuple of layer sizes, got {self.hidden!r}")
+        for name, (kind, holds, rule) in _RULES.items():
+            value = getattr(self, name)
+            many = isinstance(value, tuple) and name in ("hidden", *self.PER_STUDENT)
+            right = [isinstance(v, kind) and not isinstance(v, bool) and holds(v) for v in (value if many else [value])]
+            if not right or not all(right):
+                raise ValueError(f"{name} must be {rule}, got {value!r}")
+        lengths = {name: len(value) for name in self.PER_STUDENT if isinstance(value := getattr(self, name), tuple)}
+        if len(set(lengths.values())) > 1:
+            raise ValueError(f"a population has one size, got {lengths}: give each as many numbers, or a single one")
+
+    @property
+    def population(self) -> int | None:
+        """S, or None for a single network."""
+        return next((len(value) for n in self.PER_STUDENT if isinstance(value := getattr(self, n), tuple)), None)
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """The seeds, one each student that has a stream of its own; one for all where they share it."""
+        return self.seed if isinstance(self.seed, tuple) else (self.seed,)
+
+    def record(self) -> dict[str, Any]:
+        """The configuration in plain JSON types."""
+        return dict(json.loads(json.dumps(asdict(self))))
+
+
+STREAMS = ("initialisation", "order", "jitter", "dropout")
+
+
+def stream(seed: int, name: str, epoch: int = 0) -> np.random.Generator:
+    """The generator of one use of randomness in one epoch, all from one seed, none from another's state.
+
+    So changing the number of epochs, or turning jitter on, moves nothing else; and the state of every stream after an
+    epoch is that epoch's number, which is what a checkpoint holds.
+    """
+    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(STREAMS.index(name), epoch)))

@@ -1,0 +1,277 @@
+"""The one training loop: a teacher, a student alone, a distilled student, and populations of any of them.
+
+    data → mlp_forward → distillation_loss → mlp_backward → momentum_step
+
+`train_step` is that line of code; `train` feeds it, and is the only place that knows the order of things. A number in
+`TrainConfig` that is a tuple of S numbers makes a population: S networks with a leading axis, trained in one pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from minikd import checkpoint
+from minikd.backend import CPU, Array, Device, get_xp
+from minikd.batches import Feed, Resident, scaled
+from minikd.config import STREAMS, TrainConfig, stream
+from minikd.data import CLASSES, Dataset
+from minikd.losses import distillation_loss
+from minikd.mlp import Dropout, Layers, initialise, mlp_backward, mlp_forward, unflatten
+from minikd.optim import limit_norm, momentum_step, warmup_cosine
+
+if TYPE_CHECKING:
+    from minikd.targets import SoftTargets
+
+BLOCK = 1 << 17
+"""Parameters that the CPU updates at a time: weights, velocity, gradient and a temporary stay in its cache."""
+
+
+class TrainingDiverged(ArithmeticError):
+    """The cost is not finite any more; says the step, the learning rate and what to try."""
+
+
+@dataclass(frozen=True, eq=False)
+class Network:
+    """Layer sizes and parameters, on the host: what a run takes away.
+
+    sizes: from inputs to classes. flat: (P,), or (S, P) for a population; see `minikd.mlp.unflatten`.
+    history: one record an epoch, as `train` documents it.
+    """
+
+    sizes: tuple[int, ...]
+    flat: np.ndarray
+    history: list[dict[str, Any]] = field(default_factory=list)
+
+    def layers(self, device: Device = CPU) -> Layers:
+        """[(W, b), …] on the device."""
+        return unflatten(device.put(self.flat), self.sizes)
+
+    @classmethod
+    def from_layers(cls, layers: Layers, history: list[dict[str, Any]]) -> Network:
+        """A network of host layers [(W, b), …]; raises ValueError where they do not chain."""
+        sizes = (layers[0][0].shape[-2], *[W.shape[-1] for W, _ in layers])
+        shapes = [shape for W, b in layers for shape in (W.shape, b.shape)]
+        if shapes != [shape for D, H in pairwise(sizes) for shape in ((D, H), (H,))]:
+            raise ValueError(f"layers must chain as W (D, H), b (H,), got {shapes}")
+        return cls(sizes, np.concatenate([array.reshape(-1) for layer in layers for array in layer]), history)
+
+
+# ---- one step --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(eq=False)
+class State:
+    """What a run changes, on the device: parameters, velocity and gradient, flat, with the layers as their views."""
+
+    sizes: tuple[int, ...]
+    p: Array  # (..., P)
+    v: Array  # (..., P)
+    block: int | None = None  # parameters updated at a time, or all
+
+    def __post_init__(self) -> None:
+        self.g = get_xp(p=self.p, v=self.v).zeros_like(self.p)  # (..., P)
+        self.layers = unflatten(self.p, self.sizes)
+        self.gradients = unflatten(self.g, self.sizes)
+        P = self.p.shape[-1]
+        block = self.block or P
+        cuts = [(start, min(start + block, P)) for start in range(0, P, block)]
+        self.blocks = [tuple(array[..., a:b] for array in (self.p, self.v, self.g)) for a, b in cuts]
+
+
+def train_step(
+    state: State,
+    x: Array,
+    *,
+    y: Array | None = None,
+    v: Array | None = None,
+    T: float | Array = 1.0,
+    alpha: float | Array = 0.0,
+    learning_rate: float | Array,
+    momentum: float = 0.9,
+    max_norm: float | None = None,
+    dropout: Sequence[Dropout | None] | None = None,
+) -> Array:
+    """One step of gradient descent on one batch, in place in `state`; nothing in it waits for the device.
+
+    Args: x (..., B, D) float; y, v, T, alpha as `distillation_loss` takes them; learning_rate and momentum as
+        `momentum_step`; max_norm for the hidden layers; dropout as `mlp_forward`.
+    Returns: C, (...,), the cost before the step.
+    """
+    z, cache = mlp_forward(x, state.layers, dropout)
+    C, dz = distillation_loss(z, v=v, y=y, T=T, alpha=alpha)
+    mlp_backward(dz, cache, out=state.gradients)
+    for p, velocity, g in state.blocks:
+        momentum_step(p, velocity, g, learning_rate=learning_rate, momentum=momentum)
+    if max_norm is not None:
+        for W, _ in state.layers[:-1]:
+            limit_norm(W, max_norm)
+    return C
+
+
+# ---- the loop --------------------------------------------------------------------------------------------------------
+
+
+def train(
+    config: TrainConfig,
+    dataset: Dataset,
+    *,
+    soft_targets: SoftTargets | None = None,
+    evaluation: Dataset | None = None,
+    device: Device = CPU,
+    checkpoint_path: Path | None = None,
+    resume: bool = False,
+    on_step: Callable[[int, int], None] | None = None,
+    on_epoch: Callable[[list[dict[str, Any]]], None] | None = None,
+) -> Network:
+    """Train a network, or a population of them, from its initial weights to the end of its schedule.
+
+    Args:
+        config: what to train. dataset: the transfer set, or the training set.
+        soft_targets: the teacher's logits for just this data set; needed where alpha > 0.
+        evaluation: a data set on which errors are counted after each epoch. They are recorded, and decide nothing.
+        device: where to train.
+        checkpoint_path: a file that is replaced after each epoch; with resume=True training goes on from it if it is
+            there, and ends with the same bits as if it had never stopped (on the CPU).
+        on_step: called with (steps done, steps in all); on_epoch: with the history so far.
+    Returns: the network, with a history of one record an epoch: epoch (from 1), cost (the mean training cost in nats),
+        learning_rate (the last step's), seconds (wall time) and, with evaluation, errors. In a population, numbers
+        that differ between students are lists.
+    Raises: ValueError before any work for what does not fit together; TrainingDiverged; CheckpointError.
+    """
+    feed = Feed(config, dataset, soft_targets, device)
+    sizes = (*feed.sizes, CLASSES)
+    identity = {
+        "config": config.record(),
+        "dataset": dataset.fingerprint,
+        "teacher": None if soft_targets is None else soft_targets.teacher,
+    }
+    p, v, history = _start(sizes, config, identity, checkpoint_path if resume else None)
+    state = State(sizes, device.put(p), device.put(v), block=BLOCK if device.host else None)
+    held = None if evaluation is None else Resident(evaluation, device)
+    T, alpha, peak = (
+        _per_student(getattr(config, name), config.dtype, device) for name in ("T", "alpha", "learning_rate")
+    )
+    if not isinstance(peak, float):
+        peak = peak[..., 0]  # (S, 1), beside (S, P)
+
+    steps = feed.steps * config.epochs
+    for epoch in range(len(history), config.epochs):
+        began = perf_counter()
+        costs = []
+        first = epoch * feed.steps
+        with np.errstate(over="ignore", invalid="ignore"):  # a cost that is not finite is found, and said in words
+            for step, batch in enumerate(feed.batches(epoch), start=first):
+                factor = warmup_cosine(step, steps, config.warmup)
+                C = train_step(
+                    state,
+                    batch.x,
+                    y=batch.y,
+                    v=batch.v,
+                    T=T,
+                    alpha=alpha,
+                    learning_rate=peak * factor,
+                    momentum=config.momentum,
+                    max_norm=config.max_norm,
+                    dropout=batch.dropout,
+                )
+                costs.append(C)
+                if device.host:  # reading costs nothing here; elsewhere it waits, so there it is done once an epoch
+                    _check_finite(np.asarray(C), step, steps, config)
+                if on_step is not None:
+                    on_step(step + 1, steps)
+        cost = device.get(device.xp.stack(costs))  # (steps an epoch, ...)
+        for step, C in enumerate(cost, start=first):
+            _check_finite(C, step, steps, config)
+        record = {
+            "epoch": epoch + 1,
+            "cost": np.mean(cost, axis=0, dtype=np.float64).tolist(),
+            "learning_rate": (np.asarray(config.learning_rate) * factor).tolist(),
+        }
+        if held is not None:
+            record["errors"] = _count_errors(state.layers, held, device, config.dtype)
+        record["seconds"] = round(perf_counter() - began, 3)
+        history.append(record)
+        if checkpoint_path is not None:
+            arrays = {"p": device.get(state.p), "v": device.get(state.v)}
+            checkpoint.save(
+                checkpoint_path, arrays, {**identity, "history": history, "streams": _streams(config, epoch)}
+            )
+        if on_epoch is not None:
+            on_epoch(history)
+    return Network(sizes, device.get(state.p), history)
+
+
+def _start(
+    sizes: Sequence[int], config: TrainConfig, identity: dict[str, Any], path: Path | None
+) -> tuple[np.ndarray, np.ndarray, list[dict[str, Any]]]:
+    """Parameters, velocity and history to start from: a checkpoint's if there is one at the path, else fresh ones."""
+    fresh = [initialise(sizes, stream(seed, "initialisation"), config.dtype) for seed in config.seeds]
+    S = config.population
+    p = fresh[0] if S is None else np.stack([fresh[i % len(fresh)] for i in range(S)])
+    if path is None or not path.exists():
+        return p, np.zeros_like(p), []
+    arrays, record = checkpoint.load(path)
+    for key, value in identity.items():
+        if record.get(key) != value:
+            raise checkpoint.CheckpointError(path, f"it belongs to another {key}", "resume without it, or remove it")
+    if {name: (a.shape, a.dtype) for name, a in arrays.items()} != dict.fromkeys("pv", (p.shape, p.dtype)):
+        raise checkpoint.CheckpointError(path, "its arrays do not fit this network", "resume without it, or remove it")
+    return arrays["p"], arrays["v"], record["history"]
+
+
+def _streams(config: TrainConfig, epoch: int) -> dict[str, Any]:
+    """The state of every stream after an epoch: they are functions of the seed and the epoch's number."""
+    return {name: {"seed": list(config.seeds), "next_epoch": epoch + 1} for name in STREAMS}
+
+
+def _per_student(value: float | tuple[float, ...], dtype: str, device: Device) -> float | Array:
+    """A number as it is; S numbers as an array (S, 1, 1) on the device."""
+    return device.put(np.array(value, dtype).reshape(-1, 1, 1)) if isinstance(value, tuple) else float(value)
+
+
+def _check_finite(C: np.ndarray, step: int, steps: int, config: TrainConfig) -> None:
+    if not np.isfinite(C).all():
+        rate = (np.asarray(config.learning_rate) * warmup_cosine(step, steps, config.warmup)).tolist()
+        raise TrainingDiverged(
+            f"the cost is {C.tolist()} at step {step + 1} of {steps}, learning rate {rate}: "
+            "try a lower learning rate, a longer warm-up, or with soft targets a smaller alpha"
+        )
+
+
+# ---- evaluation ------------------------------------------------------------------------------------------------------
+
+
+def logits(network: Network, dataset: Dataset, device: Device = CPU) -> Array:
+    """The logits of every example, (..., N, K), on the device; no dropout, no jitter, the same bits each time."""
+    layers, held = network.layers(device), Resident(dataset, device)
+    parts = [z for z, _ in _answers(layers, held, device, network.flat.dtype.name)]
+    return device.xp.concat(parts, axis=-2)
+
+
+def count_errors(network: Network, dataset: Dataset, device: Device = CPU) -> Any:
+    """How many examples the network takes for another class: an int; for a population a list, one count a student."""
+    return _count_errors(network.layers(device), Resident(dataset, device), device, network.flat.dtype.name)
+
+
+def _count_errors(layers: Layers, held: Resident, device: Device, dtype: str) -> Any:
+    xp, total = device.xp, 0
+    for z, y in _answers(layers, held, device, dtype):
+        total = total + xp.count_nonzero(xp.argmax(z, axis=-1) != y, axis=-1)  # (...,), on the device
+    return device.get(total).tolist()
+
+
+def _answers(
+    layers: Layers, held: Resident, device: Device, dtype: str, batch: int = 1000
+) -> Iterator[tuple[Array, Array]]:
+    """Logits and labels, 1,000 examples at a time."""
+    for start in range(0, held.y.shape[0], batch):
+        stop = min(start + batch, held.y.shape[0])
+        z, _ = mlp_forward(scaled(device.xp, held.X[start:stop, :], dtype), layers)
+        yield z, held.y[start:stop]

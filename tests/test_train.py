@@ -1,0 +1,317 @@
+"""The training loop: its streams, its soft targets, its populations, its checkpoints, and how it fails."""
+
+import math
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from minikd.backend import CPU
+from minikd.batches import Feed
+from minikd.checkpoint import CheckpointError
+from minikd.config import TrainConfig, stream
+from minikd.data import Dataset, load_mnist
+from minikd.mlp import mlp_forward
+from minikd.targets import SoftTargets, soft_targets
+from minikd.train import TrainingDiverged, count_errors, logits, train
+
+TINY = TrainConfig(hidden=(12, 9), epochs=3, batch_size=16, learning_rate=0.05, dtype="float64")
+
+
+@pytest.fixture(scope="module")
+def digits() -> Dataset:
+    """100 random images of 6 × 5 pixels: enough to follow every number."""
+    rng = np.random.default_rng(5)
+    return Dataset(
+        rng.integers(0, 256, (100, 6, 5), dtype=np.uint8), rng.integers(0, 10, 100, dtype=np.uint8), "digits"
+    )
+
+
+@pytest.fixture(scope="module")
+def targets(digits):
+    return soft_targets(train(replace(TINY, seed=9), digits), digits)
+
+
+# ---- batches and streams ---------------------------------------------------------------------------------------------
+
+
+def numbers_of(feed: Feed, dataset: Dataset, epoch: int) -> list[list[int]]:
+    """Which examples each batch holds, found by their pixels."""
+    known = {(image.reshape(-1) / 255).round(9).tobytes(): n for n, image in enumerate(dataset.images)}
+    return [[known[x.round(9).tobytes()] for x in batch.x] for batch in feed.batches(epoch)]
+
+
+def test_an_epoch_holds_each_example_at_most_once_and_leaves_out_the_remainder(digits):
+    feed = Feed(TINY, digits, None, CPU)
+    first, second = ([n for batch in numbers_of(feed, digits, epoch) for n in batch] for epoch in (0, 1))
+    assert len(first) == len(set(first)) == 96
+    assert first != second, "each epoch has an order of its own"
+
+
+def test_labels_and_soft_targets_follow_the_shuffled_images(digits, targets):
+    feed = Feed(replace(TINY, alpha=0.5), digits, targets, CPU)
+    for numbers, batch in zip(numbers_of(feed, digits, 3), feed.batches(3), strict=True):
+        assert batch.y.tolist() == digits.labels[numbers].tolist()
+        assert np.array_equal(batch.v, targets.logits[numbers])
+
+
+def test_one_use_of_randomness_never_moves_another(digits):
+    base = numbers_of(Feed(TINY, digits, None, CPU), digits, 1)
+    assert numbers_of(Feed(replace(TINY, epochs=50, drop_input=0.5), digits, None, CPU), digits, 1) != []
+    assert numbers_of(Feed(replace(TINY, epochs=50), digits, None, CPU), digits, 1) == base
+    jittered = Feed(replace(TINY, jitter=1), digits, None, CPU)
+    assert [b.y.tolist() for b in jittered.batches(1)] == [digits.labels[n].tolist() for n in base]
+    draws = {name: stream(7, name).random() for name in ("initialisation", "order", "jitter", "dropout")}
+    assert len(set(draws.values())) == 4
+
+
+def test_jitter_moves_each_image_by_up_to_so_many_pixels_both_ways_and_fills_with_zeros():
+    dot = np.zeros((400, 7, 7), np.uint8)
+    dot[:, 3, 3] = 255
+    config = TrainConfig(hidden=(2,), batch_size=400, jitter=2)
+    (batch,) = Feed(config, Dataset(dot, np.zeros(400, np.uint8), "dots"), None, CPU).batches(0)
+    places = np.argwhere(batch.x.reshape(400, 7, 7) == 1)[:, 1:] - 3  # where the dot went, (400, 2)
+    assert {tuple(place) for place in places.tolist()} == {(r, c) for r in range(-2, 3) for c in range(-2, 3)}
+    assert np.all(np.abs(places.mean(axis=0)) < 4 * math.sqrt(2 / 400)), "as often one way as the other"
+    assert batch.x.sum() == 400, "nothing else enters"
+
+
+def test_images_stay_bytes_and_batches_are_of_the_dtype(digits):
+    feed = Feed(replace(TINY, dtype="float32"), digits, None, CPU)
+    batch = next(feed.batches(0))
+    assert (feed.X.dtype, batch.x.dtype) == (np.uint8, np.float32)
+    assert 0 <= batch.x.min() < batch.x.max() <= 1
+
+
+def test_dropout_masks_differ_between_steps_layers_and_seeds(digits):
+    feed = Feed(replace(TINY, hidden=(30,), drop_input=0.5, drop_hidden=0.5, seed=(1, 2)), digits, None, CPU)
+    one, two = (batch.dropout for batch, _ in zip(feed.batches(0), range(2), strict=False))
+    assert one[0].keep.shape == (2, 16, 30)
+    masks = [one[0].keep[0], one[0].keep[1], one[1].keep[0], two[0].keep[0], two[1].keep[1]]
+    for i, a in enumerate(masks):
+        for b in masks[:i]:
+            assert 0.4 < np.mean(a == b) < 0.6
+
+
+# ---- soft targets ----------------------------------------------------------------------------------------------------
+
+
+def test_soft_targets_are_the_same_bits_twice_and_independent_of_dropout(digits):
+    teacher = train(replace(TINY, drop_hidden=0.5), digits)
+    first, second = soft_targets(teacher, digits), soft_targets(teacher, digits)
+    assert np.array_equal(first.logits, second.logits)
+    z, _ = mlp_forward(digits.images.reshape(100, -1) / 255, teacher.layers())
+    assert np.allclose(first.logits, z, rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        (replace(TINY, alpha=0.5, jitter=1), "set jitter=0"),
+        (TINY, "alpha = 0 gives them no weight"),
+    ],
+)
+def test_soft_targets_that_do_not_fit_the_configuration_are_refused(digits, targets, config, message):
+    with pytest.raises(ValueError, match=message):
+        train(config, digits, soft_targets=targets)
+
+
+def test_soft_targets_of_other_data_or_of_another_order_are_refused(digits, targets):
+    for other in (digits.take(np.arange(100)[::-1]), digits.take(np.arange(99))):
+        with pytest.raises(ValueError, match="belong to another data set"):
+            train(replace(TINY, alpha=0.5), other, soft_targets=targets)
+
+
+def test_missing_and_infinite_soft_targets_are_refused(digits, targets):
+    with pytest.raises(ValueError, match="none came: pass soft_targets"):
+        train(replace(TINY, alpha=0.5), digits)
+    with pytest.raises(ValueError, match="must be finite"):
+        SoftTargets(np.full_like(targets.logits, np.nan), digits.fingerprint, "x").check(digits)
+    with pytest.raises(ValueError, match=r"one row an example, \(100, 10\)"):
+        SoftTargets(targets.logits[:50], digits.fingerprint, "x").check(digits)
+
+
+def test_the_teachers_digest_tells_teachers_apart(digits, targets):
+    again = soft_targets(train(replace(TINY, seed=9), digits), digits)
+    other = soft_targets(train(replace(TINY, seed=10), digits), digits)
+    assert targets.teacher == again.teacher != other.teacher
+
+
+def test_a_population_cannot_be_the_teacher(digits):
+    with pytest.raises(ValueError, match="must be one network"):
+        soft_targets(train(replace(TINY, seed=(1, 2)), digits), digits)
+
+
+# ---- what training does ----------------------------------------------------------------------------------------------
+
+
+def test_a_student_learns_digits_and_more_from_a_better_informed_teacher():
+    everything, test = load_mnist()
+    few, some = everything.take(np.arange(600)), everything.take(np.arange(600, 6600))
+    student = TrainConfig(hidden=(40,), epochs=8, batch_size=32)
+    teacher = train(TrainConfig(hidden=(100,), epochs=5), some)
+    alone = train(student, few)
+    taught = train(replace(student, alpha=0.9, T=3.0), few, soft_targets=soft_targets(teacher, few))
+    errors = [count_errors(network, test) for network in (teacher, taught, alone)]
+    assert errors[0] < errors[1] < errors[2] < 2000
+
+
+def test_the_history_holds_the_mean_cost_the_rate_and_the_errors(digits):
+    network = train(TINY, digits, evaluation=digits)
+    assert [record["epoch"] for record in network.history] == [1, 2, 3]
+    assert network.history[-1]["errors"] == count_errors(network, digits)
+    assert network.history[-1]["errors"] == np.count_nonzero(logits(network, digits).argmax(-1) != digits.labels)
+    assert 0 < network.history[-1]["learning_rate"] < network.history[0]["learning_rate"] < 0.05
+    assert network.history[0]["cost"] == pytest.approx(math.log(10), abs=1)
+
+
+def test_max_norm_holds_for_hidden_layers_alone(digits):
+    network = train(replace(TINY, max_norm=0.5), digits)
+    norms = [np.linalg.norm(W, axis=0).max() for W, _ in network.layers()]
+    assert max(norms[:-1]) <= 0.5 + 1e-12 < norms[-1]
+
+
+# ---- populations -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dropping", [0.0, 0.3])
+def test_students_trained_together_equal_students_trained_alone(digits, targets, dropping):
+    config = replace(TINY, drop_hidden=dropping)
+    each = [
+        replace(config, seed=s, T=T, alpha=a, learning_rate=r)
+        for s, T, a, r in [(0, 1.5, 0.2, 0.1), (1, 8.0, 0.9, 0.05), (2, 20.0, 1.0, 0.02)]
+    ]
+    together = replace(
+        config, **{name: tuple(getattr(c, name) for c in each) for name in ("seed", "T", "alpha", "learning_rate")}
+    )
+    population = train(together, digits, soft_targets=targets, evaluation=digits)
+    for i, alone in enumerate(each):
+        network = train(alone, digits, soft_targets=targets, evaluation=digits)
+        assert np.linalg.norm(population.flat[i] - network.flat) <= 1e-12 * np.linalg.norm(network.flat)
+        assert population.history[-1]["errors"][i] == network.history[-1]["errors"]
+        assert population.history[-1]["cost"][i] == pytest.approx(network.history[-1]["cost"], rel=1e-12)
+
+
+def test_students_of_one_seed_share_their_batches_and_their_start(digits, targets):
+    population = train(replace(TINY, T=(2.0, 2.0, 9.0), alpha=1.0), digits, soft_targets=targets)
+    alone = train(replace(TINY, T=2.0, alpha=1.0), digits, soft_targets=targets)
+    assert np.array_equal(population.flat[0], population.flat[1])
+    assert not np.array_equal(population.flat[0], population.flat[2])
+    assert np.linalg.norm(population.flat[0] - alone.flat) <= 1e-12 * np.linalg.norm(alone.flat)
+
+
+def test_a_population_of_seeds_has_the_bits_of_each_alone(digits):
+    config = replace(TINY, dtype="float32", jitter=1, drop_input=0.2, max_norm=1.0)
+    population = train(replace(config, seed=(3, 4)), digits)
+    for i, seed in enumerate((3, 4)):
+        assert np.array_equal(population.flat[i], train(replace(config, seed=seed), digits).flat)
+
+
+# ---- stopping and going on -------------------------------------------------------------------------------------------
+
+
+class Stopped(Exception):
+    pass
+
+
+@pytest.mark.parametrize("config", [TINY, replace(TINY, dtype="float32", jitter=1, drop_hidden=0.4, seed=(1, 2))])
+def test_a_stopped_run_goes_on_to_the_same_bits(digits, tmp_path, config):
+    path = tmp_path / "run.safetensors"
+
+    def stop(history):
+        raise Stopped
+
+    for _ in range(2):
+        with pytest.raises(Stopped):
+            train(config, digits, checkpoint_path=path, resume=True, on_epoch=stop)
+    resumed = train(config, digits, checkpoint_path=path, resume=True)
+    straight = train(config, digits)
+    assert np.array_equal(resumed.flat, straight.flat)
+    assert [r["cost"] for r in resumed.history] == [r["cost"] for r in straight.history]
+
+
+def test_without_resume_a_checkpoint_is_not_read(digits, tmp_path):
+    path = tmp_path / "run.safetensors"
+    path.write_bytes(b"no checkpoint")
+    train(TINY, digits, checkpoint_path=path)
+    assert len(train(TINY, digits, checkpoint_path=path, resume=True).history) == 3
+
+
+@pytest.mark.parametrize("name", ["learning_rate", "seed", "hidden"])
+def test_a_checkpoint_of_another_configuration_is_refused(digits, tmp_path, name):
+    path = tmp_path / "run.safetensors"
+    train(TINY, digits, checkpoint_path=path)
+    other = replace(TINY, **{name: {"learning_rate": 0.06, "seed": 1, "hidden": (12, 8)}[name]})
+    with pytest.raises(CheckpointError, match=r"run.safetensors: it belongs to another config"):
+        train(other, digits, checkpoint_path=path, resume=True)
+
+
+def test_a_checkpoint_of_other_data_or_another_teacher_is_refused(digits, targets, tmp_path):
+    path, config = tmp_path / "run.safetensors", replace(TINY, alpha=0.5)
+    train(config, digits, soft_targets=targets, checkpoint_path=path)
+    other = soft_targets(train(replace(TINY, seed=10), digits), digits)
+    with pytest.raises(CheckpointError, match="another teacher"):
+        train(config, digits, soft_targets=other, checkpoint_path=path, resume=True)
+    train(TINY, digits, checkpoint_path=path)
+    with pytest.raises(CheckpointError, match="another dataset"):
+        train(TINY, digits.take(np.arange(64)), checkpoint_path=path, resume=True)
+
+
+# ---- failing ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_cost_that_is_not_finite_stops_the_run_and_names_step_rate_and_mend(digits):
+    steps = []
+    with pytest.raises(TrainingDiverged) as caught:
+        train(replace(TINY, learning_rate=1e200), digits, on_step=lambda done, of: steps.append(done))
+    found = re.fullmatch(
+        r"the cost is (nan|inf) at step (\d+) of 18, learning rate (\S+): try a lower .*", str(caught.value)
+    )
+    assert found, caught.value
+    assert int(found[2]) == len(steps) + 1, "at once"
+    assert 0 < float(found[3]) <= 1e200
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("hidden", (0,)),
+        ("hidden", ()),
+        ("hidden", 800),
+        ("hidden", (2.5,)),
+        ("epochs", 0),
+        ("batch_size", 0),
+        ("learning_rate", 0.0),
+        ("learning_rate", math.nan),
+        ("learning_rate", (0.1, -1.0)),
+        ("warmup", 1.0),
+        ("momentum", 1.0),
+        ("drop_input", 1.0),
+        ("drop_hidden", -0.1),
+        ("max_norm", 0.0),
+        ("jitter", -1),
+        ("jitter", 1.5),
+        ("alpha", 1.1),
+        ("T", 0.0),
+        ("T", (2.0, math.inf)),
+        ("T", "8"),
+        ("seed", -1),
+        ("epochs", (1, 2)),
+        ("epochs", True),
+        ("dtype", "float16"),
+    ],
+)
+def test_a_bad_setting_is_refused_by_name_and_value(name, value):
+    with pytest.raises(ValueError, match=rf"^{name} must be .*got {re.escape(repr(value))}"):
+        replace(TINY, **{name: value})
+
+
+def test_a_population_has_one_size():
+    with pytest.raises(ValueError, match="one size"):
+        replace(TINY, seed=(1, 2), T=(1.0, 2.0, 3.0))
+
+
+def test_a_batch_larger_than_the_data_is_refused(digits):
+    with pytest.raises(ValueError, match="batch_size must be at most the number of examples, 100, got 101"):
+        train(replace(TINY, batch_size=101), digits)
