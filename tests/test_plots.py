@@ -1,0 +1,294 @@
+"""The figures show what they were given: every bar, curve and word is read back and recomputed here."""
+
+import math
+import subprocess
+import sys
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from matplotlib.text import Text
+from PIL import Image
+
+from minikd import plots
+
+
+def naive_softmax(z, T):
+    powers = [math.exp(z_i / T) for z_i in z]
+    return [power / sum(powers) for power in powers]
+
+
+def naive_entropy(z):
+    return -sum(q * math.log(q) for q in naive_softmax(z, 1.0))
+
+
+def examples(n=3, K=10, seed=0):
+    rng = np.random.default_rng(seed)
+    images = rng.integers(0, 256, (n, 28, 28), dtype=np.uint8)
+    return images, np.arange(n) % K, 4 * rng.normal(size=(n, K))
+
+
+def records(*errors, cost=1.0):
+    return [
+        {"epoch": epoch, "cost": cost / epoch, "errors": wrong, "learning_rate": 0.1}
+        for epoch, wrong in enumerate(errors, start=1)
+    ]
+
+
+def heights(panel):
+    return [bar.get_height() for bar in panel.patches]
+
+
+def words(panel):
+    return [text.get_text() for text in panel.texts]
+
+
+# The dark knowledge
+
+
+@pytest.mark.parametrize("T", [0.5, 1.0, 8.0, 20.0])
+def test_bars_are_the_softmax_at_one_and_at_T(T):
+    images, labels, logits = examples()
+    axes = plots.dark_knowledge(images, labels, logits, T).axes
+    for row, z in enumerate(logits):
+        assert heights(axes[4 * row + 1]) == pytest.approx(naive_softmax(z, 1.0), rel=1e-12)
+        assert heights(axes[4 * row + 2]) == pytest.approx(naive_softmax(z, T), rel=1e-12)
+
+
+def test_the_chart_at_one_is_logarithmic_and_reaches_below_its_smallest_bar():
+    images, labels, logits = examples()
+    for sharp, soft in zip(
+        *(plots.dark_knowledge(images, labels, logits, 8.0).axes[i::4] for i in (1, 2)), strict=True
+    ):
+        assert (sharp.get_yscale(), soft.get_yscale()) == ("log", "linear")
+        assert sharp.get_ylim()[0] < min(heights(sharp))
+        assert soft.get_ylim()[1] > max(heights(soft))
+
+
+def test_the_image_is_shown_as_given():
+    images, labels, logits = examples()
+    axes = plots.dark_knowledge(images, labels, logits, 8.0).axes
+    for row, image in enumerate(images):
+        np.testing.assert_array_equal(axes[4 * row].images[0].get_array(), image)
+
+
+def test_the_true_class_and_the_likeliest_wrong_one_have_colours_of_their_own():
+    images, _, _ = examples(n=1)
+    figure = plots.dark_knowledge(images, np.array([2]), np.array([[0.0, 3.0, 5.0, -1.0]]), 8.0)
+    figure_colours = [bar.get_facecolor() for bar in figure.axes[2].patches]
+    assert figure_colours[0] == figure_colours[3]
+    assert len(set(figure_colours)) == 3
+
+
+def test_the_words_name_the_likeliest_wrong_class_and_its_lead_over_the_least_likely():
+    images, _, _ = examples(n=1)
+    logits = np.array([[math.log(2e6), 9.0, 20.0, 0.0]])  # 2: the true class; then 0, and last 3
+    lines = words(plots.dark_knowledge(images, np.array([2]), logits, 4.0).axes[3])
+    assert lines == [
+        "true class: 2",
+        "likeliest wrong answer: 0",
+        "likelier than 3, the least likely,",
+        "2 × 10⁶ times at T = 1,",
+        "38 times at T = 4",  # (2·10⁶)^(1/4) = 37.6
+    ]
+
+
+def test_with_two_classes_there_is_one_wrong_answer_and_nothing_to_compare_it_with():
+    images, labels, logits = examples(n=1, K=2)
+    assert words(plots.dark_knowledge(images, labels, logits, 8.0).axes[3]) == [
+        "true class: 0",
+        "likeliest wrong answer: 1",
+    ]
+
+
+def test_a_probability_too_small_for_a_float_is_drawn_without_a_warning(tmp_path):
+    images, _, _ = examples(n=1)
+    figure = plots.dark_knowledge(images, np.array([0]), np.array([[2000.0, 1000.0, 0.0]], np.float32), 20.0)
+    assert words(figure.axes[3])[3] == "2 × 10⁴³⁴ times at T = 1,"
+    plots.save(figure, tmp_path / "extreme.png")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"images": np.zeros((2, 28, 28), np.uint8)}, r"images must be uint8 .* n = 3 .*got uint8 \(2, 28, 28\): pass"),
+        ({"images": np.zeros((3, 28, 28))}, r"images must be uint8 .*got float64"),
+        ({"images": np.zeros((3, 784), np.uint8)}, r"images must be uint8 of shape \(n, rows, cols\)"),
+        ({"labels": np.array([0, 1])}, r"labels must be ints of shape \(3,\).*got int64 \(2,\)"),
+        ({"labels": np.array([0.0, 1.0, 2.0])}, "labels must be ints .*got float64"),
+        ({"labels": np.array([0, 1, 10])}, "labels must be from 0 to K − 1 = 9, got 10"),
+        ({"labels": np.array([0, 1, -1])}, "labels must be from 0 to K − 1 = 9, got -1"),
+        ({"logits": np.zeros(10)}, r"logits must have shape \(n, K\) with K ≥ 2, got \(10,\)"),
+        ({"logits": np.full((3, 10), np.nan)}, "logits must be finite, got .* for example 0"),
+        ({"T": 0.0}, "T must be a finite number > 0, got 0.0"),
+    ],
+)
+def test_dark_knowledge_refuses_what_does_not_fit_and_says_why(change, message):
+    images, labels, logits = examples()
+    with pytest.raises(ValueError, match=message):
+        plots.dark_knowledge(**{"images": images, "labels": labels, "logits": logits, "T": 8.0, **change})
+
+
+# Choosing examples
+
+
+def test_chosen_examples_are_rightly_classified_and_the_most_ambiguous_of_their_class():
+    _, labels, logits = examples(n=400)
+    logits[np.arange(400), labels] += 3.0
+    chosen = plots.choose_ambiguous(logits, labels, 10)
+    assert labels[chosen].tolist() == list(range(10))
+    for k, index in enumerate(chosen):
+        right = [i for i in range(400) if labels[i] == k and logits[i].argmax() == k]
+        assert 0 < len(right) < 40  # the case is a real one: some of the class are classified wrongly
+        assert index == max(right, key=lambda i: naive_entropy(logits[i]))
+
+
+def test_fewer_examples_than_classes_are_the_most_ambiguous_of_all_classes():
+    logits = np.array([[9.0, 0.0, 0.0], [0.0, 2.0, 0.0], [0.0, 0.0, 1.0], [0.0, 0.0, 1.5]])
+    assert plots.choose_ambiguous(logits, np.array([0, 1, 2, 2]), 2).tolist() == [1, 2]  # not 2 and 3
+
+
+def test_more_examples_than_classes_take_the_second_of_each_class_before_any_third():
+    logits = np.array([[1.0, 0.0], [2.0, 0.0], [3.0, 0.0], [0.0, 8.0], [0.0, 7.0]])
+    assert plots.choose_ambiguous(logits, np.array([0, 0, 0, 1, 1]), 4).tolist() == [0, 1, 4, 3]
+
+
+def test_equally_ambiguous_examples_come_in_their_order():
+    assert plots.choose_ambiguous(np.tile([1.0, 0.0], (50, 1)), np.zeros(50, int), 5).tolist() == [0, 1, 2, 3, 4]
+
+
+def test_a_certain_example_has_entropy_zero_and_not_nan():
+    logits = np.array([[5000.0, 0.0], [1.0, 0.0]])
+    assert plots.choose_ambiguous(logits, np.array([0, 0]), 2).tolist() == [1, 0]
+
+
+@pytest.mark.parametrize("count", [0, -1, 2])
+def test_a_count_that_cannot_be_met_is_refused(count):
+    with pytest.raises(ValueError, match=f"from 1 to the 1 rightly classified examples, got {count}: ask for fewer"):
+        plots.choose_ambiguous(np.array([[1.0, 0.0], [1.0, 0.0]]), np.array([0, 1]), count)
+
+
+# Learning curves
+
+HISTORIES = {
+    "teacher": records(400, 120, 90, 67),
+    "student alone": records(300, 200, 146),
+    "student distilled": records(250, 110, 74, cost=900.0),
+}
+
+
+def test_curves_hold_the_values_of_the_records():
+    errors, *costs = plots.learning_curves(HISTORIES).axes
+    assert len(costs) == len(HISTORIES)
+    lines = {line.get_label(): line for line in errors.lines}
+    for panel, (name, history) in zip(costs, HISTORIES.items(), strict=True):
+        assert name in panel.get_title(loc="left")
+        for line, key in ((lines[name], "errors"), (panel.lines[0], "cost")):
+            assert line.get_xdata().tolist() == [record["epoch"] for record in history]
+            assert line.get_ydata().tolist() == [record[key] for record in history]
+
+
+def test_each_line_ends_in_its_final_value_and_name():
+    figure = plots.learning_curves(HISTORIES, evaluated_on="held-out")
+    assert sorted(words(figure.axes[0])) == ["146  student alone", "67  teacher", "74  student distilled"]
+    assert "held-out" in figure.axes[0].get_ylabel()
+
+
+def test_a_network_has_one_colour_in_all_panels_and_no_other_network_has_it():
+    errors, *costs = plots.learning_curves(HISTORIES).axes
+    colours = [panel.lines[0].get_color() for panel in costs]
+    assert [line.get_color() for line in errors.lines[:3]] == colours
+    assert len(set(colours)) == 3
+
+
+def test_labels_of_equal_ends_do_not_overlap():
+    figure = plots.learning_curves({f"network {i}": records(300, 70) for i in range(3)})
+    figure.draw_without_rendering()
+    boxes = [Text.get_window_extent(label) for label in figure.axes[0].texts]  # without the leading line
+    boxes.sort(key=lambda box: box.y0)
+    assert all(below.y1 <= above.y0 for below, above in pairwise(boxes))
+
+
+@pytest.mark.parametrize(
+    "history", [records(412), records(0, 0), records(5, 0), records(3, 3, cost=0.0), records(90, 89)]
+)
+def test_short_flat_and_zero_histories_are_drawn_without_a_warning(history, tmp_path):
+    plots.save(plots.learning_curves({"network": history}), tmp_path / "curves.png")
+
+
+@pytest.mark.parametrize(
+    ("histories", "message"),
+    [
+        ({}, "histories must name at least one network, got none: pass"),
+        ({"teacher": []}, "at least one record, got none for 'teacher': train it"),
+        (
+            {"teacher": [{"epoch": 1, "cost": 0.5}]},
+            r"must have 'errors', got \['cost', 'epoch'\] in record 1 of 'teacher'",
+        ),
+        ({"teacher": records(5, 4, cost=math.nan)}, "cost must be finite, got nan in record 1 of 'teacher': drop"),
+    ],
+)
+def test_learning_curves_refuse_what_cannot_be_drawn_and_say_why(histories, message):
+    with pytest.raises(ValueError, match=message):
+        plots.learning_curves(histories)
+
+
+# The files, and the house's ways
+
+
+@pytest.mark.parametrize(
+    "draw", [lambda: plots.learning_curves(HISTORIES), lambda: plots.dark_knowledge(*examples(10), 8.0)]
+)
+def test_a_saved_figure_is_small_at_150_dpi_and_the_same_bytes_twice(draw, tmp_path):
+    for name in ("a.png", "b.png"):
+        plots.save(draw(), tmp_path / name)
+    data = (tmp_path / "a.png").read_bytes()
+    assert data == (tmp_path / "b.png").read_bytes()
+    assert len(data) < 300_000
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.png", "b.png"]  # no temporary file is left
+    with Image.open(tmp_path / "a.png") as image:
+        assert image.format == "PNG"
+        assert set(image.info) == {"dpi"}  # no date, no software
+        assert image.info["dpi"] == pytest.approx((150, 150), abs=0.1)
+        shown = {colour for _, colour in image.convert("RGB").getcolors(256)}
+    assert {(0x00, 0x72, 0xB2), (0xD5, 0x5E, 0x00)} <= shown  # packing the colours leaves the palette as it is
+
+
+def test_a_file_that_would_not_be_a_png_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"path must end in \.png"):
+        plots.save(plots.learning_curves(HISTORIES), tmp_path / "curves.pdf")
+
+
+def test_drawing_changes_no_setting_of_matplotlib_and_no_argument():
+    import matplotlib
+
+    before = dict(matplotlib.rcParams)
+    arguments = examples()
+    copies = [array.copy() for array in arguments]
+    plots.learning_curves(HISTORIES)
+    plots.dark_knowledge(*arguments, 8.0)
+    assert dict(matplotlib.rcParams) == before
+    for array, copy in zip(arguments, copies, strict=True):
+        np.testing.assert_array_equal(array, copy)
+
+
+def test_no_text_is_smaller_than_ten_points():
+    for figure in (plots.learning_curves(HISTORIES), plots.dark_knowledge(*examples(), 8.0)):
+        for panel in figure.axes:
+            texts = [
+                *panel.texts,
+                panel.xaxis.label,
+                panel.yaxis.label,
+                *panel.get_xticklabels(),
+                *panel.get_yticklabels(),
+            ]
+            assert min(text.get_fontsize() for text in texts) >= 10
+
+
+def test_pyplot_is_never_imported(tmp_path):
+    program = (
+        "import sys; from minikd import plots; "
+        "plots.save(plots.learning_curves({'a': [dict(epoch=1, cost=1.0, errors=5)]}), sys.argv[1]); "
+        "assert 'matplotlib.pyplot' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", program, str(tmp_path / "a.png")], check=True)
