@@ -1,0 +1,295 @@
+"""The command, as a user meets it: its table, its run folder, its refusals, and a kill at any moment."""
+
+import json
+import os
+import random
+import re
+import signal
+import struct
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+from minikd import backend, mnist
+from minikd.checkpoint import load
+from minikd.data import load_mnist
+
+SMALL = [
+    "--hidden",
+    "20,20",
+    "--teacher-hidden",
+    "50,50",
+    "--epochs",
+    "3",
+    "--teacher-epochs",
+    "4",
+    "--batch-size",
+    "32",
+]
+SMALL += ["--teacher-batch-size", "32", "--quiet"]
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory) -> Path:
+    """The first 1,500 and 300 images of MNIST as a folder of IDX files."""
+    path = tmp_path_factory.mktemp("idx")
+    for prefix, dataset, n in zip(("train", "t10k"), load_mnist(), (1500, 300), strict=True):
+        images = struct.pack(">4I", 0x803, n, 28, 28) + dataset.images[:n].tobytes()
+        (path / f"{prefix}-images-idx3-ubyte").write_bytes(images)
+        (path / f"{prefix}-labels-idx1-ubyte").write_bytes(struct.pack(">2I", 0x801, n) + dataset.labels[:n].tobytes())
+    return path
+
+
+@pytest.fixture
+def command(folder, tmp_path, capsys):
+    """Run the command in this process; returns its standard output."""
+
+    def run(*args: str) -> str:
+        mnist.main([*SMALL, "--data", str(folder), "--out", str(tmp_path / "runs"), *args])
+        out, err = capsys.readouterr()
+        assert err == "", "quiet"
+        return out
+
+    return run
+
+
+def refusal(capsys, *args: str) -> str:
+    """The one line with which the command refuses, having exited with 2 and printed nothing else."""
+    with pytest.raises(SystemExit) as caught:
+        mnist.main([*args])
+    out, err = capsys.readouterr()
+    assert (caught.value.code, out, err.count("\n")) == (2, "", 1), err
+    return err.rstrip()
+
+
+# ---- what it prints and leaves behind --------------------------------------------------------------------------------
+
+
+def test_the_table_has_a_row_for_each_network_and_ends_with_the_run_folder(command):
+    out = command("--T", "4")
+    for name, sizes, parameters in [
+        ("teacher", "784-50-50-10", "42,310"),
+        ("student alone", "784-20-20-10", "16,330"),
+        ("student distilled", "784-20-20-10", "16,330"),
+    ]:
+        assert re.search(rf"^{name} +{sizes} +{parameters} +\d+ +\d+\.\d\d +– +\d+ s$", out, re.M), out
+    assert "T = 4, alpha = 0.9" in out
+    assert re.search(r"The soft targets were worth −?-?\d+ errors", out)
+    run = Path(re.search(r"\nRun folder: (.+)\n\Z", out)[1])
+    assert sorted(path.relative_to(run).as_posix() for path in run.rglob("*.*")) == [
+        "config.json",
+        "dark_knowledge.png",
+        "learning_curves.png",
+        "metrics.jsonl",
+        "results.json",
+        "seed0/student-alone.safetensors",
+        "seed0/student-distilled.safetensors",
+        "seed0/teacher.safetensors",
+    ]
+
+
+def test_the_numbers_agree_wherever_they_stand(command, folder):
+    results = json.loads(command("--json", "--seeds", "2"))
+    run = Path(results["folder"])
+    assert json.loads((run / "results.json").read_text()) == results
+    assert json.loads((run / "config.json").read_text()) == results["asked"]
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert len(lines) == 2 * (4 + 3 + 3)
+    for name, row in results["results"].items():
+        final = [
+            line["errors"]
+            for line in lines
+            if line["network"] == name and line["epoch"] == (4 if name == "teacher" else 3)
+        ]
+        assert final == row["errors"]
+        assert row["errors_mean"] == np.mean(final)
+        assert row["errors_sd"] == pytest.approx(np.std(final, ddof=1))
+    rows = results["results"]
+    assert results["gain"]["errors"] == [
+        a - d for a, d in zip(rows["student alone"]["errors"], rows["student distilled"]["errors"], strict=True)
+    ]
+
+
+def test_the_weights_serve_without_minikd(command):
+    results = json.loads(command("--json"))
+    w = load_file(Path(results["folder"]) / "seed0" / "student-distilled.safetensors")
+    images, labels = load_mnist()[1].images[:300], load_mnist()[1].labels[:300]
+    h = np.maximum(images.reshape(300, 784) / np.float32(255) @ w["W1"] + w["b1"], 0)
+    h = np.maximum(h @ w["W2"] + w["b2"], 0)
+    assert np.sum((h @ w["W3"] + w["b3"]).argmax(1) != labels) == results["results"]["student distilled"]["errors"][0]
+
+
+def test_alone_and_distilled_are_a_pair_of_one_seed(command):
+    asked = json.loads(command("--json"))["asked"]["networks"]
+    differ = {k for k in asked["student alone"] if asked["student alone"][k] != asked["student distilled"][k]}
+    assert differ == {"alpha", "T"}
+
+
+def test_a_teacher_trained_before_is_used_again_and_said_so(command):
+    first = json.loads(command("--json", "--T", "4"))
+    second = command("--T", "5")
+    assert first["teachers_reused"] == []
+    assert "The teacher was already trained and is used again" in second
+    other = json.loads(command("--json", "--jitter", "1"))
+    assert other["teachers_reused"] == []
+
+
+def test_a_second_run_of_the_same_settings_gets_a_folder_of_its_own_and_the_same_errors(command):
+    first, second = (json.loads(command("--json")) for _ in range(2))
+    assert second["folder"] == first["folder"] + "-2"
+    assert second["results"]["student alone"]["errors"] == first["results"]["student alone"]["errors"]
+
+
+def test_resuming_a_finished_run_prints_it_again_and_trains_nothing(command):
+    first = json.loads(command("--json"))
+    began = time.monotonic()
+    again = json.loads(command("--json", "--resume"))
+    assert (again["folder"], again["results"]) == (first["folder"], first["results"])
+    assert time.monotonic() - began < 10
+
+
+def test_held_out_images_stand_in_for_the_test_set(command):
+    asked = json.loads(command("--json", "--held-out", "200"))["asked"]
+    assert (asked["train"]["examples"], asked["evaluation"]["examples"]) == (1300, 200)
+    assert "train[-200:]" in asked["evaluation"]["name"]
+
+
+def test_help_teaches_every_option(capsys):
+    with pytest.raises(SystemExit, match="0"):
+        mnist.main(["--help"])
+    out = capsys.readouterr().out
+    for action in mnist.build_parser()._actions:
+        assert action.help, action.option_strings
+        assert all(option in out for option in action.option_strings)
+    assert "temperature" in out
+    assert "[quick 8, paper 20]" in out
+
+
+# ---- what it refuses -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["--T", "0"], "T must be a finite number > 0, got 0.0"),
+        (["--T", "nan"], "T must be a finite number > 0, got nan"),
+        (["--T", "hot"], "argument --T: invalid float value: 'hot'"),
+        (["--alpha", "1.5"], "alpha must be the weight of the soft targets, in [0, 1], got 1.5"),
+        (["--alpha", "0"], "alpha must be > 0"),
+        (["--hidden", "30,x"], "must be numbers joined by commas, as in 30,30, got '30,x'"),
+        (["--hidden", "30,0"], "hidden must be a tuple of layer sizes, each a whole number ≥ 1, got (30, 0)"),
+        (["--drop", "0.5"], "must be 2 numbers joined by a comma, got '0.5'"),
+        (["--momentum", "1"], "momentum must be a number in [0, 1), got 1.0"),
+        (["--max-norm", "big"], "argument --max-norm: invalid"),
+        (["--seeds", "0"], "--seeds ≥ 1"),
+        (["--held-out", "60000"], "in 1..59999, got 60000"),
+        (["--batch-size", "60001"], "exceeds the 60000 examples"),
+        (["--data", "no-such-folder"], "no-such-folder: does not exist"),
+        (["--preset", "slow"], "invalid choice: 'slow'"),
+        (["--no-such", "1"], "unrecognized arguments: --no-such 1"),
+    ],
+)
+def test_bad_input_is_refused_in_one_line_before_anything_is_written(capsys, tmp_path, monkeypatch, args, message):
+    monkeypatch.chdir(tmp_path)
+    assert message in refusal(capsys, *args)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_bad_data_is_refused_in_one_line(capsys, folder, tmp_path):
+    for path in folder.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    (tmp_path / "t10k-labels-idx1-ubyte").write_bytes((folder / "t10k-labels-idx1-ubyte").read_bytes()[:-1])
+    assert "t10k-labels-idx1-ubyte: truncated" in refusal(capsys, "--data", str(tmp_path))
+
+
+def test_an_out_that_is_a_file_is_refused_in_one_line(capsys, folder, tmp_path):
+    (tmp_path / "file").write_text("")
+    assert "--out must be a folder" in refusal(capsys, "--data", str(folder), "--out", str(tmp_path / "file"), *SMALL)
+
+
+def test_a_damaged_teacher_is_refused_in_one_line(capsys, command, folder, tmp_path):
+    command()
+    (teacher,) = (tmp_path / "runs" / "teachers").glob("*.safetensors")
+    data = bytearray(teacher.read_bytes())
+    data[-5] ^= 1
+    teacher.write_bytes(data)
+    args = [*SMALL, "--data", str(folder), "--out", str(tmp_path / "runs")]
+    assert f"{teacher}: damaged" in refusal(capsys, *args)
+
+
+def test_a_diverging_run_ends_in_one_line_with_the_step(capsys, folder, tmp_path):
+    args = [*SMALL, "--data", str(folder), "--out", str(tmp_path), "--teacher-learning-rate", "1e30"]
+    with pytest.raises(SystemExit) as caught:
+        mnist.main(args)
+    err = capsys.readouterr().err
+    assert (caught.value.code, err.count("\n")) == (1, 1)
+    assert re.search(r"the cost is (nan|inf) at step \d+ of 184, learning rate \S+: try a lower learning rate", err)
+
+
+def test_gpu_without_a_gpu_is_one_line_before_anything_else(capsys, tmp_path, monkeypatch):
+    def probe():
+        raise backend.DeviceError("no GPU: what is missing; the command that mends it")
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(backend, "probe_gpu", probe)
+    line = refusal(capsys, "--gpu", "--data", "no-such-folder")
+    assert line == "minikd.mnist: no GPU: what is missing; the command that mends it"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_command_imports_neither_cupy_nor_matplotlib_before_it_trains():
+    code = "import sys, minikd.mnist; assert not {'cupy', 'matplotlib', 'PIL'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+# ---- killed at any moment --------------------------------------------------------------------------------------------
+
+
+def weights(run: Path) -> dict[str, np.ndarray]:
+    return {f"{path.name} {name}": a for path in sorted(run.glob("seed0/*")) for name, a in load(path)[0].items()}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
+def test_a_run_killed_at_random_moments_ends_with_the_same_bits(folder, tmp_path):
+    args = [sys.executable, "-m", "minikd.mnist", *SMALL, "--data", str(folder), "--json", "--drop", "0.1,0.2"]
+
+    def run(out: Path, *more: str) -> subprocess.Popen:
+        return subprocess.Popen([*args, "--out", str(out), *more], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+    began = time.monotonic()
+    straight = run(tmp_path / "straight")
+    out, err = straight.communicate()
+    length = time.monotonic() - began
+    assert straight.returncode == 0, err
+    expected = weights(Path(json.loads(out)["folder"]))
+    assert len(expected) == 18
+
+    seed = random.randrange(1000)
+    print(f"moments drawn with seed {seed}")
+    moments = random.Random(seed)
+    kills = 0
+    for _ in range(40):
+        process = run(tmp_path / "killed", "--resume")
+        try:
+            out, err = process.communicate(timeout=moments.uniform(0.25, 0.75) * length if kills < 6 else None)
+            break
+        except subprocess.TimeoutExpired:
+            os.kill(process.pid, signal.SIGKILL)
+            process.communicate()
+            kills += 1
+    assert process.returncode == 0, err
+    assert kills >= 2
+    (folder_of_run,) = [path for path in (tmp_path / "killed").iterdir() if path.name != "teachers"]
+    found = weights(folder_of_run)
+    assert found.keys() == expected.keys()
+    for name, array in expected.items():
+        assert np.array_equal(array, found[name]), f"{name} differs; the moments were drawn with seed {seed}"
+    epochs = [
+        (e["network"], e["epoch"]) for e in map(json.loads, (folder_of_run / "metrics.jsonl").read_text().splitlines())
+    ]
+    assert len(epochs) == len(set(epochs)) == 4 + 3 + 3
