@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 _NUMBER = (int, float)
+_NORM = (int, float, type(None))
 _RULES: dict[str, tuple[Any, Callable[[Any], bool], str]] = {  # the type, the range, and both in words
     "hidden": (int, lambda H: H >= 1, "a tuple of layer sizes, each a whole number ≥ 1"),
     "epochs": (int, lambda n: n >= 1, "a whole number ≥ 1"),
@@ -18,9 +19,10 @@ _RULES: dict[str, tuple[Any, Callable[[Any], bool], str]] = {  # the type, the r
     "learning_rate": (_NUMBER, lambda r: 0 < r < math.inf, "a finite number > 0"),
     "warmup": (_NUMBER, lambda w: 0 <= w < 1, "a share of the run, in [0, 1)"),
     "momentum": (_NUMBER, lambda m: 0 <= m < 1, "a number in [0, 1)"),
+    "clip_norm": (_NORM, lambda c: c is None or 0 < c < math.inf, "a finite L2 norm > 0, or None"),
     "drop_input": (_NUMBER, lambda d: 0 <= d < 1, "a probability of dropping, in [0, 1)"),
     "drop_hidden": (_NUMBER, lambda d: 0 <= d < 1, "a probability of dropping, in [0, 1)"),
-    "max_norm": ((*_NUMBER, type(None)), lambda c: c is None or 0 < c < math.inf, "a finite L2 norm > 0, or None"),
+    "max_norm": (_NORM, lambda c: c is None or 0 < c < math.inf, "a finite L2 norm > 0, or None"),
     "jitter": (int, lambda j: j >= 0, "a whole number of pixels ≥ 0"),
     "alpha": (_NUMBER, lambda a: 0 <= a <= 1, "the weight of the soft targets, in [0, 1]"),
     "T": (_NUMBER, lambda T: 0 < T < math.inf, "a finite number > 0"),
@@ -38,6 +40,7 @@ class TrainConfig:
     batch_size: examples a step; the last N mod batch_size of each epoch's shuffled order are left out.
     learning_rate: the peak, after a linear rise over the share `warmup` of the run and before half a cosine to zero.
     momentum: in [0, 1).
+    clip_norm: the largest L2 norm of a step's gradient, which is scaled down to it, or None.
     drop_input, drop_hidden: the probabilities of dropping an input pixel, a hidden unit.
     max_norm: the largest L2 norm (not its square) of a hidden unit's incoming weights, or None.
     jitter: images are moved by up to so many pixels each way, zero-filled.
@@ -58,6 +61,7 @@ class TrainConfig:
     learning_rate: float | tuple[float, ...] = 0.1
     warmup: float = 0.02
     momentum: float = 0.9
+    clip_norm: float | None = None
     drop_input: float = 0.0
     drop_hidden: float = 0.0
     max_norm: float | None = None

@@ -45,6 +45,7 @@ class Preset:
     jitter: int
     momentum: float = 0.9
     warmup: float = 0.02
+    clip_norm: float | None = 2.0
 
 
 PRESETS = {
@@ -182,6 +183,7 @@ def build_parser() -> argparse.ArgumentParser:
     both = parser.add_argument_group("every network")
     add(both, "--preset", "where the other defaults come from [quick]", choices=sorted(PRESETS), default="quick")
     add(both, "--momentum", "of gradient descent", type=float, metavar="M")
+    add(both, "--clip-norm", "the largest L2 norm of a step's gradient, or none", type=norm, metavar="C")
     add(both, "--warmup", "the share of the steps over which the learning rate rises", type=float, metavar="W")
     add(both, "--dtype", "of all arithmetic [float32]", choices=("float32", "float64"), default="float32")
     add(both, "--seed", "of weights, order, dropout and jitter [0]", type=int, default=0, metavar="S")
@@ -210,9 +212,8 @@ def _shown(value: Any) -> str:
 def settings(args: argparse.Namespace) -> Preset:
     """The preset with what the command line says put in its place."""
     said: dict[str, Any] = {f.name: value for f in fields(Preset) if (value := getattr(args, f.name)) is not None}
-    if said.get("max_norm") == "none":
-        said["max_norm"] = None
-    return replace(PRESETS[args.preset], **said)
+    none: dict[str, Any] = {name: None for name, value in said.items() if value == "none"}
+    return replace(PRESETS[args.preset], **{**said, **none})
 
 
 def configurations(chosen: Preset, dtype: str) -> dict[str, TrainConfig]:
@@ -220,7 +221,12 @@ def configurations(chosen: Preset, dtype: str) -> dict[str, TrainConfig]:
 
     Raises: ValueError for a value out of range.
     """
-    common: dict[str, Any] = {"momentum": chosen.momentum, "warmup": chosen.warmup, "dtype": dtype}
+    common: dict[str, Any] = {
+        "momentum": chosen.momentum,
+        "warmup": chosen.warmup,
+        "clip_norm": chosen.clip_norm,
+        "dtype": dtype,
+    }
     teacher = TrainConfig(
         hidden=chosen.teacher_hidden,
         epochs=chosen.teacher_epochs,

@@ -32,6 +32,31 @@ def momentum_step(p: Array, v: Array, g: Array, *, learning_rate: float | Array,
     p += v
 
 
+def clip_factor(g: Array, clip_norm: float) -> Array:
+    """What the gradient of a step must be scaled by so that its L2 norm is at most clip_norm (Pascanu et al. 2013).
+
+        min(1, clip_norm / ‖g‖)
+
+    Distillation needs it at first: a fresh student's logits are near zero, so T² times the soft gradient is about
+    v/K, several times a hard gradient where the teacher's logits are large, and a rate that suits the rest of the run
+    may diverge in its first steps. Once z is near v nothing is clipped.
+
+    Args: g (..., P), all gradients of a network; clip_norm > 0.
+    Returns: (..., 1), in (0, 1], on g's device: to multiply the learning rate by.
+
+    >>> import numpy as np
+    >>> clip_factor(np.array([[3.0, 4.0], [0.3, 0.4]]), clip_norm=1.0)
+    array([[0.2],
+           [1. ]])
+    """
+    xp = get_float_xp(g=g)
+    if not 0 < clip_norm < math.inf:
+        raise ValueError(f"clip_norm must be a finite L2 norm > 0, got {clip_norm}")
+    square = xp.expand_dims(g, axis=-2) @ xp.expand_dims(g, axis=-1)  # (..., 1, 1), one pass over g
+    norm = xp.sqrt(square[..., 0])  # (..., 1)
+    return clip_norm / xp.maximum(norm, clip_norm)
+
+
 def limit_norm(W: Array, max_norm: float) -> None:
     """Scale the incoming weights of each unit whose L2 norm exceeds max_norm down to it, in place.
 

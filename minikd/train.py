@@ -24,12 +24,12 @@ from minikd.config import STREAMS, TrainConfig, stream
 from minikd.data import CLASSES, Dataset
 from minikd.losses import distillation_loss
 from minikd.mlp import Dropout, Layers, initialise, mlp_backward, mlp_forward, unflatten
-from minikd.optim import limit_norm, momentum_step, warmup_cosine
+from minikd.optim import clip_factor, limit_norm, momentum_step, warmup_cosine
 
 if TYPE_CHECKING:
     from minikd.targets import SoftTargets
 
-BLOCK = 1 << 17
+BLOCK = 1 << 18
 """Parameters that the CPU updates at a time: weights, velocity, gradient and a temporary stay in its cache."""
 
 
@@ -95,18 +95,21 @@ def train_step(
     alpha: float | Array = 0.0,
     learning_rate: float | Array,
     momentum: float = 0.9,
+    clip_norm: float | None = None,
     max_norm: float | None = None,
     dropout: Sequence[Dropout | None] | None = None,
 ) -> Array:
     """One step of gradient descent on one batch, in place in `state`; nothing in it waits for the device.
 
     Args: x (..., B, D) float; y, v, T, alpha as `distillation_loss` takes them; learning_rate and momentum as
-        `momentum_step`; max_norm for the hidden layers; dropout as `mlp_forward`.
+        `momentum_step`; clip_norm, as `clip_factor`, or None; max_norm for the hidden layers; dropout as `mlp_forward`.
     Returns: C, (...,), the cost before the step.
     """
     z, cache = mlp_forward(x, state.layers, dropout)
     C, dz = distillation_loss(z, v=v, y=y, T=T, alpha=alpha)
     mlp_backward(dz, cache, out=state.gradients)
+    if clip_norm is not None:
+        learning_rate = learning_rate * clip_factor(state.g, clip_norm)
     for p, velocity, g in state.blocks:
         momentum_step(p, velocity, g, learning_rate=learning_rate, momentum=momentum)
     if max_norm is not None:
@@ -178,6 +181,7 @@ def train(
                     alpha=alpha,
                     learning_rate=peak * factor,
                     momentum=config.momentum,
+                    clip_norm=config.clip_norm,
                     max_norm=config.max_norm,
                     dropout=batch.dropout,
                 )
@@ -241,7 +245,7 @@ def _check_finite(C: np.ndarray, step: int, steps: int, config: TrainConfig) -> 
         rate = (np.asarray(config.learning_rate) * warmup_cosine(step, steps, config.warmup)).tolist()
         raise TrainingDiverged(
             f"the cost is {C.tolist()} at step {step + 1} of {steps}, learning rate {rate}: "
-            "try a lower learning rate, a longer warm-up, or with soft targets a smaller alpha"
+            "try a lower learning rate, a longer warm-up, or a smaller clip_norm"
         )
 
 

@@ -22,7 +22,7 @@ from minikd.layers import (
 )
 from minikd.losses import distillation_loss, hard_cross_entropy, logit_matching, soft_cross_entropy
 from minikd.mlp import Dropout, initialise, mlp_backward, mlp_forward, parameter_count, unflatten
-from minikd.optim import limit_norm, momentum_step
+from minikd.optim import clip_factor, limit_norm, momentum_step
 from minikd.softmax import log_softmax, log_softmax_backward, softmax, softmax_backward
 from minikd.targets import soft_targets
 from minikd.train import State, logits, train, train_step
@@ -120,6 +120,7 @@ PURE = {
     "dropout_mask, no drop": lambda a: dropout_mask(a.counters, a.key, 0.0),
     "dropout_mask, nearly all dropped": lambda a: dropout_mask(a.counters, a.key, 1 - 2**-53),
     "hash32": lambda a: hash32(a.counters),
+    "clip_factor": lambda a: clip_factor(a.g, 5.0),
     "mlp": network,
     "mlp, afresh": network_afresh,
 }
@@ -235,10 +236,13 @@ def config(**changes):
 
 RUNS = {
     "a distilled student": {"alpha": 0.7, "T": 4.0},
+    "a distilled student, clipped": {"alpha": 0.7, "T": 4.0, "clip_norm": 0.5},
     "a teacher with dropout, max-norm and jitter": {
         "drop_input": 0.2, "drop_hidden": 0.5, "max_norm": 1.0, "jitter": 1,
     },
-    "a population of seeds and temperatures": {"seed": (0, 1, 2), "T": (1.0, 4.0, 20.0), "alpha": 0.7},
+    "a population of seeds and temperatures": {
+        "seed": (0, 1, 2), "T": (1.0, 4.0, 20.0), "alpha": 0.7, "clip_norm": 1.0,
+    },
     "a population of rates and weights": {"seed": 5, "learning_rate": (0.3, 0.1), "alpha": (0.0, 1.0), "T": 2.0},
     "a population with dropout and jitter": {"seed": (3, 4), "drop_input": 0.2, "drop_hidden": 0.5, "jitter": 2},
 }  # fmt: skip
@@ -309,6 +313,7 @@ def step_arguments(device, dtype, leading):
         "T": number(4.0, 2.0, 8.0),
         "alpha": number(0.7, 0.5, 0.1),
         "learning_rate": number(0.1, 0.2, 0.3)[..., 0] if leading else 0.1,
+        "clip_norm": 0.1,
         "max_norm": 1.0,
         "dropout": [
             Dropout(dropout_mask(device.put(c), device.put(keys) if leading else 5, drop), drop)
@@ -357,8 +362,9 @@ def test_an_epoch_waits_for_its_costs_its_errors_and_at_the_end_for_the_weights(
 # A population's products first copy what cuBLAS cannot take as it lies: transposed operands, views of flat parameters.
 LAUNCHES = {
     "a distilled student": 82,
+    "a distilled student, clipped": 87,
     "a teacher with dropout, max-norm and jitter": 108,
-    "a population of seeds and temperatures": 96,
+    "a population of seeds and temperatures": 101,
     "a population of rates and weights": 96,
     "a population with dropout and jitter": 107,
 }

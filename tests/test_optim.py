@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from oracles import dtypes, purely
 
-from minikd.optim import limit_norm, momentum_step, warmup_cosine
+from minikd.optim import clip_factor, limit_norm, momentum_step, warmup_cosine
 
 # ---- momentum --------------------------------------------------------------------------------------------------------
 
@@ -199,3 +199,18 @@ def test_a_norm_that_is_no_limit_is_refused(max_norm):
 def test_the_schedule_refuses_what_lies_outside_the_run(step, steps, warmup):
     with pytest.raises(ValueError, match="step must be in 0"):
         warmup_cosine(step, steps, warmup)
+
+
+def test_a_long_gradient_is_scaled_to_the_limit_and_a_short_one_left():
+    rng = np.random.default_rng(0)
+    long, short = 30 * rng.standard_normal((2, 50)), 1e-3 * rng.standard_normal((2, 50))
+    assert np.allclose(np.linalg.norm(clip_factor(long, 2.5) * long, axis=-1), 2.5, rtol=1e-14)
+    assert np.array_equal(clip_factor(short, 2.5), np.ones((2, 1)))
+    assert clip_factor(np.zeros(3), 1.0) == 1.0
+    assert clip_factor(np.ones(4, np.float32), 1.0).dtype == np.float32
+
+
+@pytest.mark.parametrize("clip_norm", [0.0, -1.0, np.nan, np.inf])
+def test_a_clip_norm_that_is_no_limit_is_refused(clip_norm):
+    with pytest.raises(ValueError, match="clip_norm must be a finite L2 norm > 0, got"):
+        clip_factor(np.ones(2), clip_norm)

@@ -290,6 +290,7 @@ def test_a_cost_that_is_not_finite_stops_the_run_and_names_step_rate_and_mend(di
         ("drop_input", 1.0),
         ("drop_hidden", -0.1),
         ("max_norm", 0.0),
+        ("clip_norm", -1.0),
         ("jitter", -1),
         ("jitter", 1.5),
         ("alpha", 1.1),
