@@ -229,7 +229,8 @@ def _driver_version() -> int:
 def _install(driver: int, options: str = "") -> str:
     """The command that installs the CuPy wheel for a driver: CUDA 13's from driver 13.0 on, else CUDA 12's."""
     wheel = "cupy-cuda13x" if driver >= 13000 else "cupy-cuda12x"
-    return f'{sys.executable} -m pip install {options}"{wheel}[ctk]>=14"'
+    python = f'"{sys.executable}"' if " " in sys.executable else sys.executable
+    return f'{python} -m pip install {options}"{wheel}[ctk]>=14"'
 
 
 def _dotted(version: int) -> str:

@@ -25,7 +25,7 @@ _RULES: dict[str, tuple[Any, Callable[[Any], bool], str]] = {  # the type, the r
     "max_norm": (_NORM, lambda c: c is None or 0 < c < math.inf, "a finite L2 norm > 0, or None"),
     "jitter": (int, lambda j: j >= 0, "a whole number of pixels ≥ 0"),
     "alpha": (_NUMBER, lambda a: 0 <= a <= 1, "the weight of the soft targets, in [0, 1]"),
-    "T": (_NUMBER, lambda T: 0 < T < math.inf, "a finite number > 0"),
+    "T": (_NUMBER, lambda T: 1e-3 <= T <= 1e6, "a temperature from 1e-3 to 1e6"),
     "seed": (int, lambda s: s >= 0, "a whole number ≥ 0"),
     "dtype": (str, lambda d: d in ("float32", "float64"), "'float32' or 'float64'"),
 }
@@ -80,6 +80,8 @@ class TrainConfig:
             right = [isinstance(v, kind) and not isinstance(v, bool) and holds(v) for v in (value if many else [value])]
             if not right or not all(right):
                 raise ValueError(f"{name} must be {rule}, got {value!r}")
+            if kind in (_NUMBER, _NORM) and value is not None:  # 8 is 8.0, and NumPy's float64 promotes nothing
+                object.__setattr__(self, name, tuple(map(float, value)) if many else float(value))
         lengths = {name: len(value) for name in self.PER_STUDENT if isinstance(value := getattr(self, name), tuple)}
         if len(set(lengths.values())) > 1:
             raise ValueError(f"a population has one size, got {lengths}: give each as many numbers, or a single one")

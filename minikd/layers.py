@@ -94,6 +94,8 @@ def relu_backward(dout: Array, cache: Cache) -> Array:
     """
     out = cache
     xp = get_float_xp(dout=dout, out=out)
+    if dout.shape != out.shape:
+        raise ValueError(f"dout must have the output's shape, {out.shape}, got {dout.shape}")
     return dout * xp.astype(out > 0, dout.dtype)
 
 

@@ -90,6 +90,12 @@ def distillation_loss(
         alpha: float in [0, 1] or an array (..., 1, 1) of z's dtype: the weight of the soft targets, dimensionless.
     Returns: C, (...,), nats; dz, z's shape.
     Raises: as the two costs; ValueError for an alpha out of range or a target that alpha needs and nobody gave.
+
+    >>> import numpy as np
+    >>> z, v, y = np.array([[2.0, -1.0, 0.5]]), np.array([[3.0, -2.0, 1.0]]), np.array([0])
+    >>> C, dz = distillation_loss(z, v=v, y=y, T=8.0, alpha=0.9)
+    >>> print(dz.round(4))
+    [[-0.2715  0.305  -0.0335]]
     """
     alpha = check_scalar("alpha", alpha, z, lambda a: (a >= 0) & (a <= 1), "a number in [0, 1]")
     T = check_temperature(T, z)

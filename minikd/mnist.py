@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import os
 import platform
@@ -24,6 +25,8 @@ from minikd.train import Network, TrainingDiverged, logits
 
 TEACHER, ALONE, DISTILLED = NETWORKS = ("teacher", "student alone", "student distilled")
 PAPER_ERRORS = {TEACHER: 67, ALONE: 146, DISTILLED: 74}  # M1, M2, M3: full length, T = 20, single runs
+PAPER_SIZES = {TEACHER: (784, 1200, 1200, 10), ALONE: (784, 800, 800, 10), DISTILLED: (784, 800, 800, 10)}
+MNIST_TEST = "fc6afb5445e3c37b9bb8ab589ee650753ab43a47df5205f953db1727b0091738"  # the test set's fingerprint
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,7 @@ class Preset:
     jitter: int
     momentum: float = 0.9
     warmup: float = 0.02
-    clip_norm: float | None = 2.0
+    clip_norm: float | None = 1.0
 
 
 PRESETS = {
@@ -55,11 +58,11 @@ PRESETS = {
         hidden=(800, 800),
         epochs=6,
         batch_size=128,
-        learning_rate=0.1,
+        learning_rate=0.2,
         teacher_hidden=(1200, 1200),
         teacher_epochs=10,
         teacher_batch_size=128,
-        teacher_learning_rate=0.1,
+        teacher_learning_rate=0.2,
         drop=(0.0, 0.0),
         max_norm=None,
         jitter=2,
@@ -70,7 +73,7 @@ PRESETS = {
         hidden=(800, 800),
         epochs=60,
         batch_size=128,
-        learning_rate=0.06,
+        learning_rate=0.2,
         teacher_hidden=(1200, 1200),
         teacher_epochs=500,
         teacher_batch_size=128,
@@ -255,6 +258,9 @@ def configurations(chosen: Preset, dtype: str) -> dict[str, TrainConfig]:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Parse, check everything that can be checked, then train, report, and say where the run folder is."""
+    for console in (sys.stdout, sys.stderr):  # one that lacks ≥ or ± shows a ? there, and nothing breaks
+        if isinstance(console, io.TextIOWrapper):
+            console.reconfigure(errors="replace")
     args = build_parser().parse_args(argv)
     try:
         device = get_device("gpu" if args.gpu else "cpu")
@@ -264,12 +270,14 @@ def main(argv: Sequence[str] | None = None) -> None:
             raise ValueError(f"--seed must be ≥ 0 and --seeds ≥ 1, got {args.seed} and {args.seeds}")
         train_set, test_set = load_idx_folder(args.data) if args.data else load_mnist()
         if args.held_out is not None:
+            if not 0 < args.held_out < len(train_set):
+                raise ValueError(f"--held-out must be from 1 to {len(train_set) - 1}, got {args.held_out}")
             train_set, test_set = held_out_split(train_set, args.held_out)
         for name, config in configs.items():
             if config.batch_size > len(train_set):
                 raise ValueError(f"the {name}'s batch size, {config.batch_size}, exceeds the {len(train_set)} examples")
         asked = {
-            "networks": {name: config.record() for name, config in configs.items()},
+            "networks": {n: {k: v for k, v in c.record().items() if k != "seed"} for n, c in configs.items()},
             "seeds": list(range(args.seed, args.seed + args.seeds)),
             "train": {"name": train_set.name, "examples": len(train_set), "sha256": train_set.fingerprint},
             "evaluation": {"name": test_set.name, "examples": len(test_set), "sha256": test_set.fingerprint},
@@ -280,6 +288,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         results = run(asked, configs, train_set, test_set, device, args.out, folder, args.resume, args.quiet)
     except (DeviceError, ValueError) as error:  # bad data and bad checkpoints are ValueErrors
         fail(str(error))
+    except OSError as error:
+        fail(f"{error.filename}: {error.strerror}; make room or mend its permissions, and go on with --resume")
+    except MemoryError as error:
+        fail(f"the networks do not fit into memory ({error}): use smaller layers or batches")
     except TrainingDiverged as error:
         fail(str(error), code=1)
     except KeyboardInterrupt:
@@ -307,10 +319,11 @@ def run(
         targets = None
         for name, config in configs.items():
             config = replace(config, seed=seed)
-            path = own = folder / f"seed{seed}" / f"{name.replace(' ', '-')}.safetensors"
-            if name == TEACHER:
-                identity = [config.record(), asked["train"]["sha256"], asked["evaluation"]["sha256"]]
-                path = out / "teachers" / f"{runs.key(identity)}.safetensors"
+            own = folder / f"seed{seed}" / f"{name.replace(' ', '-')}.safetensors"
+            path, go_on = own, resume
+            if name == TEACHER:  # kept for any run that wants the same, begun or finished
+                identity = [config.record(), asked["train"]["sha256"], asked["evaluation"]["sha256"], device.name]
+                path, go_on = out / "teachers" / f"{runs.key(identity)}.safetensors", True
 
             def epoch_done(history: list[dict[str, Any]], seed: int = seed, name: str = name) -> None:
                 metrics.set(seed, name, history)
@@ -322,7 +335,7 @@ def run(
                 test_set,
                 soft_targets=targets if name == DISTILLED else None,
                 device=device,
-                resume=resume,
+                resume=go_on,
                 title=name if len(asked["seeds"]) == 1 else f"{name}, seed {seed}",
                 quiet=quiet,
                 on_epoch=epoch_done,
@@ -330,15 +343,14 @@ def run(
             epoch_done(network.history)
             networks[seed, name] = network
             if name == TEACHER:
-                if found:
-                    reused.append(str(path))
                 if not own.exists():
                     runs.save_network(own, network, config)
+                    reused += [str(path)] if found else []
                 targets = soft_targets(network, train_set, device)
     results = summarise(asked, networks, reused, folder)
+    runs.write_json(folder / runs.RESULTS, results)
     first = {name: networks[asked["seeds"][0], name] for name in configs}
     draw(first, test_set, configs[DISTILLED].T, device, folder)
-    runs.write_json(folder / runs.RESULTS, results)
     return results
 
 
@@ -364,6 +376,7 @@ def summarise(
     asked: dict[str, Any], networks: dict[tuple[int, str], Network], reused: list[str], folder: Path
 ) -> dict[str, Any]:
     """The results of a run in plain JSON types."""
+    comparable = asked["evaluation"]["sha256"] == MNIST_TEST
     rows: dict[str, dict[str, Any]] = {}
     for name in NETWORKS:
         runs_of = [networks[seed, name] for seed in asked["seeds"]]
@@ -374,7 +387,7 @@ def summarise(
             "errors": errors,
             "errors_mean": float(np.mean(errors)),
             "errors_sd": _sd(errors),
-            "paper": PAPER_ERRORS[name],
+            "paper": PAPER_ERRORS[name] if comparable and runs_of[0].sizes == PAPER_SIZES[name] else None,
             "seconds": round(float(np.mean([sum(e["seconds"] for e in n.history) for n in runs_of])), 1),
         }
     gain = np.subtract(rows[ALONE]["errors"], rows[DISTILLED]["errors"])
@@ -404,7 +417,7 @@ def table(results: dict[str, Any]) -> str:
     asked, rows, gain = results["asked"], results["results"], results["gain"]
     taught, seeds, N = asked["networks"][DISTILLED], asked["seeds"], asked["evaluation"]["examples"]
     many = len(seeds) > 1
-    on_test_set = asked["evaluation"]["name"] == "MNIST test"
+    papers = {name for name, row in rows.items() if row["paper"] is not None}
     training, evaluation = asked["train"], asked["evaluation"]
     lines = [
         f"{training['name']}, {training['examples']:,} images; errors on {evaluation['name']}, {N:,} images; "
@@ -415,17 +428,20 @@ def table(results: dict[str, Any]) -> str:
     ]
     for name, row in rows.items():
         sizes = "-".join(map(str, row["sizes"]))
-        paper = str(row["paper"]) if on_test_set else "–"
+        paper = "–" if row["paper"] is None else str(row["paper"])
         lines.append(
             f"{name:19}{sizes:22}{row['parameters']:>10,}  {_mean_sd(row['errors_mean'], row['errors_sd']):>14}"
             f"{100 * row['errors_mean'] / N:>7.2f}{paper:>8}{row['seconds']:>7.0f} s"
         )
-    share = rows[ALONE]["errors_mean"] - rows[TEACHER]["errors_mean"]
-    worth = f"The soft targets were worth {_mean_sd(gain['mean'], gain['sd'])} errors"
-    if share > 0:
-        worth += f": {100 * gain['mean'] / share:.0f} % of the way from the student alone to its teacher"
-    lines += ["", worth + (" (the difference of each seed's pair)." if many else ".")]
-    if on_test_set:
+    way = rows[ALONE]["errors_mean"] - rows[TEACHER]["errors_mean"]
+    worth = (
+        f"The soft targets {'saved' if gain['mean'] >= 0 else 'cost'} {_mean_sd(abs(gain['mean']), gain['sd'])} errors"
+    )
+    worth += " (the differences of the pairs)" if many else ""
+    if gain["mean"] > 0 and way > 0:
+        worth += f": {100 * gain['mean'] / way:.0f} % of the way from the student alone to its teacher"
+    lines += ["", worth + "."]
+    if papers:
         lines.append(
             "The paper's figures are of single, much longer runs, at T = 20; a binomial sd is about 10 errors."
         )

@@ -54,7 +54,7 @@ def clip_factor(g: Array, clip_norm: float) -> Array:
         raise ValueError(f"clip_norm must be a finite L2 norm > 0, got {clip_norm}")
     square = xp.expand_dims(g, axis=-2) @ xp.expand_dims(g, axis=-1)  # (..., 1, 1), one pass over g
     norm = xp.sqrt(square[..., 0])  # (..., 1)
-    return clip_norm / xp.maximum(norm, clip_norm)
+    return float(clip_norm) / xp.maximum(norm, float(clip_norm)) + (norm - norm)  # nan, not 0, where the norm is inf
 
 
 def limit_norm(W: Array, max_norm: float) -> None:
@@ -76,7 +76,7 @@ def limit_norm(W: Array, max_norm: float) -> None:
     if not 0 < max_norm < math.inf:
         raise ValueError(f"max_norm must be a finite L2 norm > 0, got {max_norm}")
     norm = xp.sqrt(xp.sum(W * W, axis=-2, keepdims=True))  # (..., 1, H)
-    W *= max_norm / xp.maximum(norm, max_norm)
+    W *= float(max_norm) / xp.maximum(norm, float(max_norm))
 
 
 def warmup_cosine(step: int, steps: int, warmup: float) -> float:

@@ -7,9 +7,9 @@ In a notebook, say `%matplotlib inline` once; a figure that ends a cell is then 
 from __future__ import annotations
 
 import io
+import math
 import os
 from collections.abc import Mapping, Sequence
-from decimal import Decimal
 from itertools import pairwise
 from typing import Any
 
@@ -305,9 +305,12 @@ def _draw_example(
 
 
 def _times(log_ratio: float) -> str:
-    """Return exp(log_ratio) in words, however large: '3.2 times', '450 times', '6 × 10⁷ times'."""
-    ratio = Decimal(log_ratio).exp()
-    if ratio < 10_000:
+    """Return exp(log_ratio) in words: '3.2 times', '450 times', '6 × 10⁷ times'; however large, nothing overflows."""
+    power = log_ratio / math.log(10)
+    if power < 4:
+        ratio = 10**power
         return f"{ratio:,.{1 if ratio < 10 else 0}f} times"
-    mantissa, exponent = f"{ratio:.0e}".split("e")
-    return f"{mantissa} × 10{str(int(exponent)).translate(SUPERSCRIPTS)} times"
+    mantissa, exponent = round(10 ** (power % 1)), int(power)
+    if mantissa == 10:
+        mantissa, exponent = 1, exponent + 1
+    return f"{mantissa} × 10{str(exponent).translate(SUPERSCRIPTS)} times"

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -42,20 +43,17 @@ def open_run(out: Path, name: str, resume: bool) -> Path:
 
     Raises: ValueError where `out` cannot hold folders.
     """
-    count = 1
     try:
         out.mkdir(parents=True, exist_ok=True)
-        while (candidate := _numbered(out, name, count)).exists():
-            count += 1
-        folder = _numbered(out, name, count - 1) if resume and count > 1 else candidate
+        numbers = [
+            int(found[1] or 1) for path in out.iterdir() if (found := re.fullmatch(rf"{name}(?:-(\d+))?", path.name))
+        ]
+        number = max(numbers, default=0) + (0 if resume and numbers else 1)
+        folder = out / (name if number == 1 else f"{name}-{number}")
         folder.mkdir(exist_ok=resume)
     except OSError as error:
         raise ValueError(f"--out must be a folder that can be written, {out} cannot: {error.strerror}") from None
     return folder
-
-
-def _numbered(out: Path, name: str, count: int) -> Path:
-    return out / (name if count == 1 else f"{name}-{count}")
 
 
 def write_json(path: Path, record: Any) -> None:
@@ -97,9 +95,10 @@ def obtain(
 
     Raises: CheckpointError for a file that is damaged or belongs to something else, and as `minikd.train.train`.
     """
-    if path.exists():
-        return load_network(path, config), True
     partial = path.with_name(f"{path.stem}.checkpoint.safetensors")
+    if path.exists():
+        partial.unlink(missing_ok=True)  # of a run killed between the two
+        return load_network(path, config), True
     path.parent.mkdir(parents=True, exist_ok=True)
     with _bar(title, quiet) as update:
         network = train(
@@ -138,11 +137,15 @@ def load_network(path: Path, config: TrainConfig | None = None) -> Network:
             path, "it was trained with another configuration", "remove it, or use another --out"
         )
     try:
-        return Network.from_layers(
-            [(arrays[f"W{i}"], arrays[f"b{i}"]) for i in range(1, len(arrays) // 2 + 1)], record["history"]
-        )
-    except (KeyError, ValueError) as error:
-        raise checkpoint.CheckpointError(path, f"it holds no network ({error})", "give a file of weights") from error
+        layers = [(arrays[f"W{i}"], arrays[f"b{i}"]) for i in range(1, len(arrays) // 2 + 1)]
+        network = Network.from_layers(layers, record["history"])
+        right = list(network.sizes) == record["sizes"] and network.flat.dtype == record["config"]["dtype"]
+        right = right and len(network.history) == record["config"]["epochs"]
+    except (LookupError, TypeError, ValueError):
+        right = False
+    if not right:
+        raise checkpoint.CheckpointError(path, "it does not hold the network it tells of", "remove it, or train again")
+    return network
 
 
 @contextmanager

@@ -148,12 +148,16 @@ def train(
         that differ between students are lists.
     Raises: ValueError before any work for what does not fit together; TrainingDiverged; CheckpointError.
     """
+    if evaluation is not None and evaluation.images.shape[1:] != dataset.images.shape[1:]:
+        shapes = f"{dataset.images.shape[1:]} and {evaluation.images.shape[1:]}"
+        raise ValueError(f"dataset and evaluation must have images of one size, got {shapes}")
     feed = Feed(config, dataset, soft_targets, device)
     sizes = (*feed.sizes, CLASSES)
     identity = {
         "config": config.record(),
         "dataset": dataset.fingerprint,
         "teacher": None if soft_targets is None else soft_targets.teacher,
+        "evaluation": None if evaluation is None else evaluation.fingerprint,
     }
     p, v, history = _start(sizes, config, identity, checkpoint_path if resume else None)
     state = State(sizes, device.put(p), device.put(v), block=BLOCK if device.host else None)
@@ -205,7 +209,7 @@ def train(
         if checkpoint_path is not None:
             arrays = {"p": device.get(state.p), "v": device.get(state.v)}
             checkpoint.save(
-                checkpoint_path, arrays, {**identity, "history": history, "streams": _streams(config, epoch)}
+                checkpoint_path, arrays, {**identity, "history": history, "streams": _streams(config, len(history))}
             )
         if on_epoch is not None:
             on_epoch(history)
@@ -227,12 +231,15 @@ def _start(
             raise checkpoint.CheckpointError(path, f"it belongs to another {key}", "resume without it, or remove it")
     if {name: (a.shape, a.dtype) for name, a in arrays.items()} != dict.fromkeys("pv", (p.shape, p.dtype)):
         raise checkpoint.CheckpointError(path, "its arrays do not fit this network", "resume without it, or remove it")
-    return arrays["p"], arrays["v"], record["history"]
+    history = record.get("history", [])
+    if record.get("streams") != _streams(config, len(history)):
+        raise checkpoint.CheckpointError(path, "its streams are not at the end of its history", "remove it")
+    return arrays["p"], arrays["v"], history
 
 
-def _streams(config: TrainConfig, epoch: int) -> dict[str, Any]:
-    """The state of every stream after an epoch: they are functions of the seed and the epoch's number."""
-    return {name: {"seed": list(config.seeds), "next_epoch": epoch + 1} for name in STREAMS}
+def _streams(config: TrainConfig, epochs: int) -> dict[str, Any]:
+    """The state of every stream after so many epochs: they are functions of the seed and the epoch's number."""
+    return {name: {"seed": list(config.seeds), "next_epoch": epochs} for name in STREAMS}
 
 
 def _per_student(value: float | tuple[float, ...], dtype: str, device: Device) -> float | Array:

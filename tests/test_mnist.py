@@ -4,6 +4,7 @@ import json
 import os
 import random
 import re
+import shutil
 import signal
 import struct
 import subprocess
@@ -15,9 +16,10 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from minikd import backend, mnist
-from minikd.checkpoint import load
+from minikd import backend, mnist, runs
+from minikd.checkpoint import load, save
 from minikd.data import load_mnist
+from minikd.train import Network
 
 SMALL = [
     "--hidden",
@@ -79,7 +81,7 @@ def test_the_table_has_a_row_for_each_network_and_ends_with_the_run_folder(comma
     ]:
         assert re.search(rf"^{name} +{sizes} +{parameters} +\d+ +\d+\.\d\d +– +\d+ s$", out, re.M), out
     assert "T = 4, alpha = 0.9" in out
-    assert re.search(r"The soft targets were worth −?-?\d+ errors", out)
+    assert re.search(r"The soft targets (saved|cost) \d+ errors", out)
     run = Path(re.search(r"\nRun folder: (.+)\n\Z", out)[1])
     assert sorted(path.relative_to(run).as_posix() for path in run.rglob("*.*")) == [
         "config.json",
@@ -153,6 +155,43 @@ def test_resuming_a_finished_run_prints_it_again_and_trains_nothing(command):
     assert time.monotonic() - began < 10
 
 
+def test_resuming_finds_the_latest_run_also_after_a_gap(command):
+    first, second, third = (Path(json.loads(command("--json"))["folder"]) for _ in range(3))
+    shutil.rmtree(second)
+    assert json.loads(command("--json", "--resume"))["folder"] == str(third)
+    assert third.name == first.name + "-3"
+
+
+def test_a_run_of_another_temperature_goes_on_with_a_half_trained_teacher(capsys, command, tmp_path, monkeypatch):
+    def stop(*args):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(runs.Metrics, "set", stop)  # after the first epoch
+        with pytest.raises(SystemExit, match="130"):
+            command("--T", "4")
+    assert "stopped; the same command with --resume goes on" in capsys.readouterr().err
+    (partial,) = (tmp_path / "runs" / "teachers").glob("*.checkpoint.safetensors")
+    assert len(load(partial)[1]["history"]) == 1
+    run = Path(json.loads(command("--json", "--T", "5"))["folder"])
+    assert len(load(run / "seed0" / "teacher.safetensors")[1]["history"]) == 4
+    assert not partial.exists()
+
+
+def test_the_papers_figures_stand_beside_its_own_networks_alone(command, folder, monkeypatch):
+    assert json.loads(command("--json"))["results"]["teacher"]["paper"] is None
+    asked = {"seeds": [0], "evaluation": {"sha256": load_mnist()[1].fingerprint}}
+    history = [{"errors": 100, "seconds": 1.0}]
+    networks = {
+        (0, name): Network(sizes, np.zeros(0), history)
+        for name, sizes in zip(
+            mnist.NETWORKS, [(784, 1200, 1200, 10), (784, 800, 800, 10), (784, 30, 30, 10)], strict=True
+        )
+    }
+    rows = mnist.summarise(asked, networks, [], folder)["results"]
+    assert [row["paper"] for row in rows.values()] == [67, 146, None]
+
+
 def test_held_out_images_stand_in_for_the_test_set(command):
     asked = json.loads(command("--json", "--held-out", "200"))["asked"]
     assert (asked["train"]["examples"], asked["evaluation"]["examples"]) == (1300, 200)
@@ -176,8 +215,8 @@ def test_help_teaches_every_option(capsys):
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        (["--T", "0"], "T must be a finite number > 0, got 0.0"),
-        (["--T", "nan"], "T must be a finite number > 0, got nan"),
+        (["--T", "0"], "T must be a temperature from 1e-3 to 1e6, got 0.0"),
+        (["--T", "nan"], "T must be a temperature from 1e-3 to 1e6, got nan"),
         (["--T", "hot"], "argument --T: invalid float value: 'hot'"),
         (["--alpha", "1.5"], "alpha must be the weight of the soft targets, in [0, 1], got 1.5"),
         (["--alpha", "0"], "alpha must be > 0"),
@@ -187,7 +226,7 @@ def test_help_teaches_every_option(capsys):
         (["--momentum", "1"], "momentum must be a number in [0, 1), got 1.0"),
         (["--max-norm", "big"], "argument --max-norm: invalid"),
         (["--seeds", "0"], "--seeds ≥ 1"),
-        (["--held-out", "60000"], "in 1..59999, got 60000"),
+        (["--held-out", "60000"], "--held-out must be from 1 to 59999, got 60000"),
         (["--batch-size", "60001"], "exceeds the 60000 examples"),
         (["--data", "no-such-folder"], "no-such-folder: does not exist"),
         (["--preset", "slow"], "invalid choice: 'slow'"),
@@ -220,6 +259,41 @@ def test_a_damaged_teacher_is_refused_in_one_line(capsys, command, folder, tmp_p
     teacher.write_bytes(data)
     args = [*SMALL, "--data", str(folder), "--out", str(tmp_path / "runs")]
     assert f"{teacher}: damaged" in refusal(capsys, *args)
+
+
+def test_a_forged_network_is_refused_in_one_line(capsys, command, folder, tmp_path):
+    command()
+    (teacher,) = (tmp_path / "runs" / "teachers").glob("*.safetensors")
+    arrays, record = load(teacher)
+    args = [*SMALL, "--data", str(folder), "--out", str(tmp_path / "runs")]
+    for forged, told in [
+        (arrays, {**record, "history": []}),
+        ({**arrays, "W1": np.float32(1)}, record),
+        ({name: a.astype(np.float64) for name, a in arrays.items()}, record),
+        ({name: a for name, a in arrays.items() if name != "b2"}, record),
+        (arrays, {"config": record["config"]}),
+    ]:
+        save(teacher, forged, told)
+        assert f"{teacher}: it does not hold the network it tells of" in refusal(capsys, *args)
+
+
+def test_what_stands_in_the_way_of_a_teacher_is_named_in_one_line(capsys, folder, tmp_path):
+    (tmp_path / "teachers").write_text("")
+    assert "teachers: " in refusal(capsys, *SMALL, "--data", str(folder), "--out", str(tmp_path))
+
+
+def test_networks_that_do_not_fit_into_memory_are_refused_in_one_line(capsys, folder, tmp_path):
+    args = [
+        "--hidden",
+        "1000000000000",
+        "--data",
+        str(folder),
+        "--out",
+        str(tmp_path),
+        "--teacher-hidden",
+        "1000000000000",
+    ]
+    assert "do not fit into memory" in refusal(capsys, *args)
 
 
 def test_a_diverging_run_ends_in_one_line_with_the_step(capsys, folder, tmp_path):

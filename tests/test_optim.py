@@ -214,3 +214,13 @@ def test_a_long_gradient_is_scaled_to_the_limit_and_a_short_one_left():
 def test_a_clip_norm_that_is_no_limit_is_refused(clip_norm):
     with pytest.raises(ValueError, match="clip_norm must be a finite L2 norm > 0, got"):
         clip_factor(np.ones(2), clip_norm)
+
+
+def test_a_gradient_whose_norm_overflows_gives_nan_and_never_a_silent_zero():
+    with np.errstate(over="ignore", invalid="ignore"):
+        assert np.isnan(clip_factor(np.full(3, 1e20, np.float32), 1.0))
+
+
+def test_numpys_float64_does_not_promote():
+    g = np.ones(4, np.float32)
+    assert clip_factor(g, np.float64(0.5)).dtype == np.float32

@@ -295,6 +295,7 @@ def test_a_cost_that_is_not_finite_stops_the_run_and_names_step_rate_and_mend(di
         ("jitter", 1.5),
         ("alpha", 1.1),
         ("T", 0.0),
+        ("T", 1e-4),
         ("T", (2.0, math.inf)),
         ("T", "8"),
         ("seed", -1),
