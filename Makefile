@@ -1,0 +1,36 @@
+# Everyday tasks. Each makes the virtual environment it needs; `make` alone lists them.
+
+PYTHON ?= python3
+BIN := .venv/bin
+
+help:                 ## this list
+	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
+
+.venv/installed: pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	touch $@
+
+mnist: .venv/installed ## the main job: teacher, student alone, student distilled
+	$(BIN)/python -m minikd.mnist --T 8
+
+test: .venv/installed  ## the test suite
+	$(BIN)/python -m pytest
+
+lint: .venv/installed  ## lint, format and type checks, as CI runs them
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: .venv/installed ## put the code into shape
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: .venv/installed ## a training step against bare products and PyTorch
+	$(BIN)/python -m pip install --quiet --editable '.[bench]'
+	$(BIN)/python -m benchmarks.step
+
+clean:                ## remove what these tasks made, but no runs
+	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+.PHONY: help mnist test lint format bench clean

@@ -1,0 +1,52 @@
+"""What the README shows is what the code does."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from minikd.mnist import PRESETS, configurations, table
+
+ROOT = Path(__file__).parent.parent
+TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"```(\w+)\n(.*?)```", TEXT, re.S)
+
+
+def test_the_loss_in_the_readme_is_the_one_in_the_code():
+    code = (ROOT / "minikd" / "losses.py").read_text(encoding="utf-8")
+    lines = BLOCKS[0][1].splitlines()
+    assert lines[-1] == "dz = (1/T) * (q - p) / B"
+    for line in lines:
+        assert f"    {line.partition('  #')[0]}  #" in code, line
+
+
+def test_the_first_example_prints_what_stands_below_it():
+    (_, code), (kind, printed) = BLOCKS[1:3]
+    assert kind == "text"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == printed
+
+
+def test_the_example_of_the_functions_runs():
+    (code,) = [code for kind, code in BLOCKS if kind == "python" and "soft_targets" in code]
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    teacher, student = map(int, out.split())
+    assert teacher < 500
+    assert student < 1000
+
+
+def test_every_file_that_the_readme_links_to_is_there():
+    for link in re.findall(r"\]\(([^)#:]+)\)", TEXT):
+        assert (ROOT / link).exists(), link
+
+
+def test_the_table_in_the_readme_is_the_committed_result():
+    results = json.loads((ROOT / "benchmarks" / "results" / "quick.json").read_text(encoding="utf-8"))
+    assert table(results).rpartition("\nRun folder")[0] in TEXT
+
+
+def test_the_quick_preset_is_what_the_committed_result_used():
+    results = json.loads((ROOT / "benchmarks" / "results" / "quick.json").read_text(encoding="utf-8"))
+    assert results["asked"]["seeds"] == [0, 1, 2, 3, 4]
+    for name, config in configurations(PRESETS["quick"], "float32").items():
+        assert {**results["asked"]["networks"][name], "seed": 0} == config.record()
