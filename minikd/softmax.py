@@ -94,13 +94,14 @@ def check_scalar(name: str, value: Any, z: Array, holds: Callable[[Any], Any], r
     Raises: ValueError for values out of range or another shape; TypeError for the type or dtype.
     """
     if isinstance(value, Real):
-        value = float(value)
-    else:
-        if not hasattr(value, "shape"):
-            raise TypeError(f"{name} must be {rule}, or an array (..., 1, 1), got {type(value).__name__}")
-        get_float_xp(**{"z": z, name: value})
-        if value.ndim < 2 or value.shape[-2:] != (1, 1):
-            raise ValueError(f"{name} must be a number or an array of shape (..., 1, 1), got shape {value.shape}")
-    if isinstance(value, float | np.ndarray) and not np.all(holds(value)):
-        raise ValueError(f"{name} must be {rule}, got {value if isinstance(value, float) else value.ravel().tolist()}")
+        if not holds(value):
+            raise ValueError(f"{name} must be {rule}, got {float(value)}")
+        return float(value)
+    if not hasattr(value, "shape"):
+        raise TypeError(f"{name} must be {rule}, or an array (..., 1, 1), got {type(value).__name__}")
+    get_float_xp(**{"z": z, name: value})
+    if value.ndim < 2 or value.shape[-2:] != (1, 1):
+        raise ValueError(f"{name} must be a number or an array of shape (..., 1, 1), got shape {value.shape}")
+    if isinstance(value, np.ndarray) and not np.all(holds(value)):
+        raise ValueError(f"{name} must be {rule}, got {value.ravel().tolist()}")
     return value
