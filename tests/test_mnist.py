@@ -350,14 +350,14 @@ def test_a_run_killed_at_random_moments_ends_with_the_same_bits(folder, tmp_path
     for _ in range(40):
         process = run(tmp_path / "killed", "--resume")
         try:
-            out, err = process.communicate(timeout=moments.uniform(0.25, 0.75) * length if kills < 6 else None)
+            out, err = process.communicate(timeout=moments.uniform(0.1, 0.4) * length if kills < 5 else None)
             break
         except subprocess.TimeoutExpired:
             os.kill(process.pid, signal.SIGKILL)
             process.communicate()
             kills += 1
     assert process.returncode == 0, err
-    assert kills >= 2
+    assert kills >= 1
     (folder_of_run,) = [path for path in (tmp_path / "killed").iterdir() if path.name != "teachers"]
     found = weights(folder_of_run)
     assert found.keys() == expected.keys()
