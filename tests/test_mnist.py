@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from minikd import backend, mnist, runs
+from minikd import backend, mnist, report, runs
 from minikd.checkpoint import load, save
 from minikd.data import load_mnist
 from minikd.train import Network
@@ -185,10 +185,10 @@ def test_the_papers_figures_stand_beside_its_own_networks_alone(command, folder,
     networks = {
         (0, name): Network(sizes, np.zeros(0), history)
         for name, sizes in zip(
-            mnist.NETWORKS, [(784, 1200, 1200, 10), (784, 800, 800, 10), (784, 30, 30, 10)], strict=True
+            report.NETWORKS, [(784, 1200, 1200, 10), (784, 800, 800, 10), (784, 30, 30, 10)], strict=True
         )
     }
-    rows = mnist.summarise(asked, networks, [], folder)["results"]
+    rows = report.summarise(asked, networks, [], folder)["results"]
     assert [row["paper"] for row in rows.values()] == [67, 146, None]
 
 

@@ -6,7 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from minikd.mnist import PRESETS, configurations, table
+from minikd.mnist import PRESETS, configurations
+from minikd.report import table
 
 ROOT = Path(__file__).parent.parent
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
