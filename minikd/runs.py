@@ -45,9 +45,8 @@ def open_run(out: Path, name: str, resume: bool) -> Path:
     """
     try:
         out.mkdir(parents=True, exist_ok=True)
-        numbers = [
-            int(found[1] or 1) for path in out.iterdir() if (found := re.fullmatch(rf"{name}(?:-(\d+))?", path.name))
-        ]
+        pattern = re.compile(rf"{re.escape(name)}(?:-(\d+))?")  # T = 1e+06 has a + in its name
+        numbers = [int(found[1] or 1) for path in out.iterdir() if (found := pattern.fullmatch(path.name))]
         number = max(numbers, default=0) + (0 if resume and numbers else 1)
         folder = out / (name if number == 1 else f"{name}-{number}")
         folder.mkdir(exist_ok=resume)

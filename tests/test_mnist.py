@@ -155,6 +155,12 @@ def test_resuming_a_finished_run_prints_it_again_and_trains_nothing(command):
     assert time.monotonic() - began < 10
 
 
+def test_a_run_is_found_again_whatever_its_temperature_is_called(tmp_path):
+    first = runs.open_run(tmp_path, "T1e+06-seed0", resume=False)
+    assert runs.open_run(tmp_path, "T1e+06-seed0", resume=True) == first
+    assert runs.open_run(tmp_path, "T1e+06-seed0", resume=False).name == "T1e+06-seed0-2"
+
+
 def test_resuming_finds_the_latest_run_also_after_a_gap(command):
     first, second, third = (Path(json.loads(command("--json"))["folder"]) for _ in range(3))
     shutil.rmtree(second)
