@@ -1,5 +1,7 @@
 """The fixtures that run one test on every backend, and the profiles of the property tests."""
 
+import functools
+
 import array_api_strict
 import numpy as np
 import pytest
@@ -15,6 +17,46 @@ settings.load_profile("minikd")
 
 def pytest_addoption(parser):
     parser.addoption("--require-gpu", action="store_true", help="fail, rather than skip, where there is no usable GPU")
+    parser.addoption("--thorough", action="store_true", help="draw 100 times as many examples in each property test")
+
+
+def pytest_configure(config):
+    if config.getoption("--thorough"):
+        settings.load_profile("thorough")
+
+
+# ---- how many examples ran -------------------------------------------------------------------------------------------
+
+
+EXAMPLES = pytest.StashKey[dict[str, int]]()
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_call(item):
+    """Count the examples that Hypothesis draws for each property test."""
+    handle = getattr(getattr(item, "obj", None), "hypothesis", None)
+    if handle is None:
+        yield
+        return
+    test, counts = handle.inner_test, item.config.stash.setdefault(EXAMPLES, {})
+
+    @functools.wraps(test)
+    def counted(*args, **kwargs):
+        counts[item.nodeid] = counts.get(item.nodeid, 0) + 1
+        return test(*args, **kwargs)
+
+    handle.inner_test = counted
+    yield
+    handle.inner_test = test
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    counts = config.stash.get(EXAMPLES, {})
+    if counts:
+        terminalreporter.write_line(f"{len(counts)} property tests ran {sum(counts.values()):,} examples")
+
+
+# ---- devices ---------------------------------------------------------------------------------------------------------
 
 
 def array_api_device(name, device):

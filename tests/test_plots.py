@@ -292,3 +292,38 @@ def test_pyplot_is_never_imported(tmp_path):
         "assert 'matplotlib.pyplot' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", program, str(tmp_path / "a.png")], check=True)
+
+
+# The ratio of a gradient to the truth
+
+
+def test_the_ratio_plot_holds_the_ratio_of_every_element_that_has_one():
+    truth = np.array([[1.0, -2.0, 0.0], [0.5, 4.0, -1.0]])
+    yours = np.array([[3.0, -2.0, 1.0], [1.5, 12.0, np.nan]])
+    panel = plots.gradient_ratio(yours, truth, name="dz").axes[0]
+    right, wrong = (points.get_offsets().tolist() for points in panel.collections)
+    assert right == [[-2.0, 1.0]]
+    assert wrong == [[1.0, 3.0], [0.5, 3.0], [4.0, 3.0]]
+    assert panel.get_title(loc="left") == "dz: 1 of 6 elements right, 2 left out"
+    assert (panel.get_xlabel(), panel.get_ylabel()) == ("the true dz", "yours / truth")
+    assert panel.collections[0].get_facecolor().tolist() != panel.collections[1].get_facecolor().tolist()
+    assert not np.array_equal(*(points.get_paths()[0].vertices for points in panel.collections))  # nor the same form
+
+
+@pytest.mark.parametrize(
+    "yours", [np.ones(3), np.zeros(3), np.full(3, np.nan), np.array([1.0, 1e9, -1e9]), np.array([1.0, 2.0, 3.0])]
+)
+def test_the_ratio_plot_of_any_gradient_is_drawn_without_a_warning(yours, tmp_path):
+    plots.save(plots.gradient_ratio(yours, np.array([1.0, 2.0, 0.0])), tmp_path / "ratio.png")
+
+
+@pytest.mark.parametrize(
+    ("yours", "truth", "message"),
+    [
+        (np.ones(3), np.ones((3, 1)), r"yours must have the truth's shape, \(3, 1\), got \(3,\): mend that first"),
+        (np.ones(2), np.array([1.0, np.inf]), "truth must be finite"),
+    ],
+)
+def test_the_ratio_plot_refuses_what_cannot_be_drawn_and_says_why(yours, truth, message):
+    with pytest.raises(ValueError, match=message):
+        plots.gradient_ratio(yours, truth)
