@@ -18,7 +18,7 @@ Cache: TypeAlias = Any
 
 
 def affine_forward(x: Array, W: Array, b: Array) -> tuple[Array, Cache]:
-    """out = x W + b, for every case.
+    """out = x W + b, for every case (derivation D6.1).
 
     Args: x (..., B, D), W (..., D, H), b (..., H), of one float dtype; x may lack leading axes that W has: the
         students of a population then share it.
@@ -47,7 +47,7 @@ def affine_backward(
 ) -> tuple[Array | None, Array, Array]:
     """The gradients of the three arguments of `affine_forward`.
 
-        dx = dout Wᵀ,      dW = xᵀ dout,      db = Σ_b dout_b
+        dx = dout Wᵀ,      dW = xᵀ dout,      db = Σ_b dout_b        (derivation D6.2 to D6.5)
 
     Args:
         dout: (..., B, H). cache: from `affine_forward`.
@@ -69,7 +69,9 @@ def affine_backward(
 
 
 def _sum_over_students(dx: Array, ndim: int) -> Array:
-    """dx without the leading axes that x, of `ndim` axes, lacked: where students share x, each adds to its gradient."""
+    """dx without the leading axes that x, of `ndim` axes, lacked: where students share x, each adds to its gradient
+    (derivation D6.14).
+    """
     return dx if dx.ndim == ndim else get_xp(dx=dx).sum(dx, axis=tuple(range(dx.ndim - ndim)))
 
 
@@ -87,7 +89,7 @@ def relu_forward(x: Array) -> tuple[Array, Cache]:
 
 
 def relu_backward(dout: Array, cache: Cache) -> Array:
-    """dx = dout where x > 0, else 0 (at the kink x = 0 too). Shape (..., B, H) in and out.
+    """dx = dout where x > 0, else 0, at the kink x = 0 too (derivations D6.6 and D6.7). Shape (..., B, H) in and out.
 
     A product with the mask: `where` would say the same of finite gradients, but on a CPU it branches at every element,
     which costs 15 times as much on a mask as irregular as this one.
@@ -105,8 +107,9 @@ def relu_backward(dout: Array, cache: Cache) -> Array:
 def dropout_forward(x: Array, keep: Array, drop: float) -> tuple[Array, Cache]:
     """out = x / (1 − drop) where keep, else 0: inverted dropout (Srivastava et al. 2014).
 
-    Survivors are scaled up while training, so the mean over masks is x and nothing is scaled afterwards. There is no
-    mode flag: whoever wants no dropout does not call this.
+    Survivors are scaled up while training, so the mean over masks is x and nothing is scaled afterwards; the variance
+    is x² drop / (1 − drop) (derivations D7.2 and D7.3). There is no mode flag: whoever wants no dropout does not call
+    this.
 
     Args: x (..., B, H) float; keep (..., B, H) boolean, as `dropout_mask` draws it, with as many leading axes or more;
         drop in [0, 1), the probability of dropping.
@@ -126,7 +129,7 @@ def dropout_forward(x: Array, keep: Array, drop: float) -> tuple[Array, Cache]:
 
 
 def dropout_backward(dout: Array, cache: Cache) -> Array:
-    """dx = dout / (1 − drop) where keep, else 0. Shape (..., B, H) in and out."""
+    """dx = dout / (1 − drop) where keep, else 0 (derivation D6.8). Shape (..., B, H) in and out."""
     scale, ndim = cache
     get_float_xp(dout=dout, scale=scale)
     return _sum_over_students(dout * scale, ndim)
@@ -136,7 +139,7 @@ def dropout_mask(counters: Array, key: int | Array, drop: float) -> Array:
     """True where a unit is kept: the same bits on every backend, as they come from integers alone.
 
     Unit i at one step is kept where hash(counter_i xor key) is at least drop · 2³², so no generator has a state to
-    carry: a mask is a function of its key.
+    carry: a mask is a function of its key. Units are kept independently of each other (derivation D7.1).
 
     Args:
         counters: (B, H) uint32, `hash32` of 0, 1, 2, …: scattered once, so that keys that differ in a bit draw

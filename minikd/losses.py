@@ -16,9 +16,12 @@ from minikd.softmax import check_scalar, check_temperature, log_softmax, softmax
 def soft_cross_entropy(z: Array, *, v: Array, T: float | Array) -> tuple[Array, Array]:
     """Cross-entropy of the student's softened probabilities q with the teacher's, p, both at temperature T.
 
-        C = −(1/B) Σ_b Σ_i p_i log q_i,      dz_i = (1/T) (q_i − p_i) / B        (Hinton et al. 2015, E2)
+        C = −(1/B) Σ_b Σ_i p_i log q_i,      dz_i = (1/T) (q_i − p_i) / B
 
-    The cost of a case is at least the entropy of p, and reaches it where z = v up to a constant.
+    (Hinton et al. 2015, E2; derivation D2.1 to D2.5.) The cost of a case is at least the entropy of p, and reaches it
+    where z = v up to a constant: it is that entropy plus KL(p‖q), whose gradient is the same (derivation D2.7 to D2.9).
+    It is convex in z, and a step against dz leads towards the teacher (derivations D2.10 and D2.11). At low T a class
+    far below the top in both z and v has next to no gradient (E5; derivation D4.1 to D4.6).
 
     Args:
         z: (..., B, K) float, the student's logits in nats.
@@ -47,7 +50,7 @@ def soft_cross_entropy(z: Array, *, v: Array, T: float | Array) -> tuple[Array, 
 def hard_cross_entropy(z: Array, *, y: Array) -> tuple[Array, Array]:
     """Cross-entropy of the student's probabilities at T = 1 with the labels: soft targets that are all on one class.
 
-        C = −(1/B) Σ_b log q_y,      dz_i = (q_i − [i = y]) / B
+        C = −(1/B) Σ_b log q_y,      dz_i = (q_i − [i = y]) / B        (derivation D2.6)
 
     Args:
         z: (..., B, K) float, the student's logits in nats.
@@ -80,10 +83,12 @@ def distillation_loss(
 ) -> tuple[Array, Array]:
     """The student's cost: soft targets with weight alpha, hard targets with weight 1 − alpha (E6, E7).
 
-        C = alpha T² C_soft(z, v, T) + (1 − alpha) C_hard(z, y)
+        C = alpha T² C_soft(z, v, T) + (1 − alpha) C_hard(z, y)        (derivations D5.1 and D5.2)
 
     The soft gradient shrinks as 1/T², and T² undoes it, so that alpha keeps its meaning as T changes. That balance is
-    asymptotic in T, not exact. alpha = 1 needs no labels, alpha = 0 no teacher.
+    asymptotic in T, not exact (derivations D5.3 and D5.4); at low T the soft part fades (derivation D5.7). Bounds for
+    every T stand in derivations D5.5 and D5.6. Without T² it is the cost of another alpha (derivation D5.8). alpha = 1
+    needs no labels, alpha = 0 no teacher.
 
     Args:
         z, v, T: as `soft_cross_entropy`. y: as `hard_cross_entropy`.
@@ -121,10 +126,11 @@ def distillation_loss(
 def logit_matching(z: Array, *, v: Array) -> tuple[Array, Array]:
     """Half the squared distance of the logits: what distillation becomes as T → ∞, for zero-mean logits (E4).
 
-        C = (1/B) Σ_b Σ_i ½ (z_i − v_i)²,      dz_i = (z_i − v_i) / B
+        C = (1/B) Σ_b Σ_i ½ (z_i − v_i)²,      dz_i = (z_i − v_i) / B        (Hinton et al. 2015, E4)
 
-    T² dz of the soft cross-entropy tends to 1/K of this gradient. Arguments, shapes and errors as `soft_cross_entropy`;
-    C in nats², and it overflows where the square of a difference does.
+    T² times the gradient of the soft cross-entropy tends to 1/K of this one, and so does T² times its cost, but for the
+    teacher's entropy (derivations D3.2, D3.3 and D3.13). `minikd.limits` says how near it is at a given T. Arguments,
+    shapes and errors as `soft_cross_entropy`; C in nats², and it overflows where the square of a difference does.
 
     >>> import numpy as np
     >>> C, dz = logit_matching(np.array([[1.0, -1.0]]), v=np.array([[3.0, -3.0]]))

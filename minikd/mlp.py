@@ -46,7 +46,9 @@ def parameter_count(sizes: Sequence[int]) -> int:
 
 
 def initialise(sizes: Sequence[int], rng: np.random.Generator, dtype: str = "float32") -> np.ndarray:
-    """Initial parameters, flat, on the host: weights normal with variance 2/D (He et al. 2015), biases zero.
+    """Initial parameters, flat, on the host: weights normal with variance 2/D, biases zero.
+
+    That keeps the mean square of what passes through ReLU layers (He et al. 2015; derivation D6.15).
 
     Drawn in float64 and then rounded, so float32 and float64 runs, on any device, start equal.
 
@@ -80,7 +82,10 @@ def unflatten(flat: Array, sizes: Sequence[int]) -> list[tuple[Array, Array]]:
 
 
 def mlp_forward(x: Array, layers: Layers, dropout: Sequence[Dropout | None] | None = None) -> tuple[Array, Cache]:
-    """The logits of a network.
+    """The logits of a network (derivation D6.9).
+
+    Without dropout they stand for their mean over all masks: exactly where no ReLU follows the masks, else nearly
+    (derivation D7.4 to D7.7).
 
     Args:
         x: (..., B, D) float inputs.
@@ -109,6 +114,10 @@ def mlp_backward(
     dz: Array, cache: Cache, *, out: Layers | None = None, input_gradient: bool = False
 ) -> tuple[list[tuple[Array, Array]], Array | None]:
     """The gradient of the cost with respect to every parameter, from its gradient with respect to the logits.
+
+    The chain rule, last layer first (derivation D6.10 to D6.12); in a population each student's for itself (derivation
+    D6.13). With dropout its mean over the masks is the gradient of the mean cost, not of the cost without dropout
+    (derivation D7.8 to D7.10).
 
     Args:
         dz: (..., B, K), as a cost of `minikd.losses` returns it.

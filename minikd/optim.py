@@ -13,7 +13,7 @@ def momentum_step(p: Array, v: Array, g: Array, *, learning_rate: float | Array,
         v ← momentum · v − learning_rate · g,      p ← p + v
 
     The classical form (Polyak 1964): no (1 − momentum) on the gradient, so at a constant gradient the steps grow to
-    learning_rate / (1 − momentum) times it.
+    learning_rate / (1 − momentum) times it (derivation D6.16).
 
     Args: p parameters, v velocity (both overwritten), g gradient: one shape, one dtype; learning_rate a number, or an
         array that broadcasts, one a student.
@@ -35,7 +35,7 @@ def momentum_step(p: Array, v: Array, g: Array, *, learning_rate: float | Array,
 def clip_factor(g: Array, clip_norm: float) -> Array:
     """What the gradient of a step must be scaled by so that its L2 norm is at most clip_norm (Pascanu et al. 2013).
 
-        min(1, clip_norm / ‖g‖)
+        min(1, clip_norm / ‖g‖)        (derivation D6.17)
 
     Distillation needs it at first: a fresh student's logits are near zero, so T² times the soft gradient is about
     v/K, several times a hard gradient where the teacher's logits are large, and a rate that suits the rest of the run
@@ -58,7 +58,8 @@ def clip_factor(g: Array, clip_norm: float) -> Array:
 
 
 def limit_norm(W: Array, max_norm: float) -> None:
-    """Scale the incoming weights of each unit whose L2 norm exceeds max_norm down to it, in place.
+    """Scale the incoming weights of each unit whose L2 norm exceeds max_norm down to it, in place: the nearest that is
+    allowed (derivation D6.18).
 
     The weight constraint of dropout training. Papers often give the square: a squared length of at most 15 is
     max_norm = √15 ≈ 3.87.

@@ -15,10 +15,11 @@ from minikd.backend import Array, get_float_xp
 def log_softmax(z: Array, T: float | Array = 1.0) -> Array:
     """The logarithm of the softened softmax, finite for every finite input.
 
-        log q_i = u_i − log Σ_j exp(u_j),   u_i = (z_i − max_j z_j) / T        (Hinton et al. 2015, E1)
+        log q_i = u_i − log Σ_j exp(u_j),   u_i = (z_i − max_j z_j) / T
 
-    Adding a number to every logit of a case changes nothing, so the largest is brought to zero first: no exponential
-    overflows, and at least one is 1, so the logarithm is of a number in [1, K].
+    (Hinton et al. 2015, E1; derivation D1.4.) Adding a number to every logit of a case changes nothing (derivation
+    D1.2), so the largest is brought to zero first: no exponential overflows, and at least one is 1, so the logarithm is
+    of a number in [1, K].
 
     Args:
         z: (..., B, K) float32 or float64, logits in nats.
@@ -39,7 +40,7 @@ def log_softmax(z: Array, T: float | Array = 1.0) -> Array:
 def log_softmax_backward(dlog_q: Array, log_q: Array, T: float | Array = 1.0) -> Array:
     """From ∂C/∂log q to ∂C/∂z.
 
-        dz_i = (1/T) (dlog_q_i − q_i Σ_j dlog_q_j)
+        dz_i = (1/T) (dlog_q_i − q_i Σ_j dlog_q_j)        (derivations D1.6 and D1.8)
 
     Args: dlog_q and log_q (..., B, K), log_q as `log_softmax` returned it; T the same T.
     Returns: dz, (..., B, K).
@@ -52,9 +53,11 @@ def log_softmax_backward(dlog_q: Array, log_q: Array, T: float | Array = 1.0) ->
 def softmax(z: Array, T: float | Array = 1.0) -> Array:
     """Class probabilities, softened by the temperature.
 
-        q_i = exp(z_i/T) / Σ_j exp(z_j/T)        (Hinton et al. 2015, E1)
+        q_i = exp(z_i/T) / Σ_j exp(z_j/T)        (Hinton et al. 2015, E1; derivations D1.1 and D1.3)
 
-    T = 1 is the ordinary softmax; a higher T gives a softer distribution. Arguments and errors as `log_softmax`.
+    T = 1 is the ordinary softmax; a higher T gives a softer distribution, of a higher entropy (derivations D1.10 and
+    D1.11): uniform as T → ∞, all on the largest logit as T → 0 (derivations D1.12 and D1.13). Arguments and errors as
+    `log_softmax`.
 
     Returns: q, (..., B, K), in [0, 1], summing to one over K.
 
@@ -69,10 +72,11 @@ def softmax(z: Array, T: float | Array = 1.0) -> Array:
 def softmax_backward(dq: Array, q: Array, T: float | Array = 1.0) -> Array:
     """From ∂C/∂q to ∂C/∂z.
 
-        dz_i = (1/T) q_i (dq_i − Σ_j q_j dq_j)
+        dz_i = (1/T) q_i (dq_i − Σ_j q_j dq_j)        (derivations D1.5 and D1.7)
 
     Args: dq and q (..., B, K), q as `softmax` returned it; T the same T.
-    Returns: dz, (..., B, K); each row sums to zero, as shifting all logits of a case changes nothing.
+    Returns: dz, (..., B, K); each row sums to zero, as shifting all logits of a case changes nothing (derivation
+        D1.9).
     """
     xp = get_float_xp(dq=dq, q=q)
     T = check_temperature(T, q)

@@ -52,6 +52,7 @@ CASES = [((), False), ((1,), False), ((3,), False), ((2, 3), False), ((1,), True
 affine_cases = pytest.mark.parametrize(("population", "shared"), CASES)
 
 
+@pytest.mark.derivation("D6.1", "D6.5")
 @affine_cases
 def test_affine_is_x_W_plus_b(population, shared):
     x, W, b, _ = affine_case(population, shared)
@@ -59,6 +60,7 @@ def test_affine_is_x_W_plus_b(population, shared):
     assert relative_error(out, naive_population(x, W, b)) < 1e-14
 
 
+@pytest.mark.derivation("D6.2", "D6.3", "D6.4", "D6.5")
 @affine_cases
 def test_affine_backward_is_the_derivative_of_the_forward_pass(population, shared):
     x, W, b, dout = affine_case(population, shared)
@@ -69,6 +71,7 @@ def test_affine_backward_is_the_derivative_of_the_forward_pass(population, share
     assert relative_error(db, complex_step(lambda b: np.sum(dout * naive_population(x, W, b)), b)) < 1e-14
 
 
+@pytest.mark.derivation("D6.2", "D6.3", "D6.4", "D6.5")
 @given(data=st.data(), rng=strategies.upstreams(), B=st.integers(1, 4), D=st.integers(1, 4), H=st.integers(1, 4))
 def test_affine_backward_is_right_for_any_shape(data, rng, B, D, H):
     population = data.draw(strategies.populations())
@@ -84,6 +87,7 @@ def test_affine_backward_is_right_for_any_shape(data, rng, B, D, H):
     assert abs(ours - slope) <= 1e-13 * largest
 
 
+@pytest.mark.derivation("D6.14")
 def test_a_shared_x_gets_the_sum_of_the_students_gradients():
     x, W, b, dout = affine_case((3,), shared=True)
     dx, dW, _ = affine_backward(dout, affine_forward(x, W, b)[1])
@@ -166,6 +170,7 @@ def test_drop_is_a_probability_below_one_in_the_layer_as_in_the_mask(drop):
         dropout_mask(np.zeros(3, np.uint32), 1, drop)
 
 
+@pytest.mark.derivation("D6.14")
 def test_a_shared_input_with_a_mask_for_each_student_gets_the_sum_of_their_gradients():
     rng = np.random.default_rng(1)
     x, keep, dout = rng.standard_normal((4, 5)), rng.random((3, 4, 5)) < 0.5, rng.standard_normal((3, 4, 5))
@@ -184,6 +189,7 @@ def test_leading_axes_that_the_weights_lack_are_refused():
 # ---- ReLU ------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.derivation("D6.6")
 @pytest.mark.parametrize("shape", [(4, 5), (3, 4, 5)])
 def test_relu_and_its_backward_pass_are_the_textbooks(shape):
     rng = np.random.default_rng(0)
@@ -195,11 +201,23 @@ def test_relu_and_its_backward_pass_are_the_textbooks(shape):
     assert relative_error(dx, central_difference(lambda x: np.sum(dout * relu_forward(x)[0]), x)) < 1e-8
 
 
+@pytest.mark.derivation("D6.7")
 def test_relu_at_the_kink_has_gradient_zero():
     x = np.array([[-1.0, -0.0, 0.0, 5e-324, 1.0]])
     out, cache = relu_forward(x)
     np.testing.assert_array_equal(out, [[0.0, 0.0, 0.0, 5e-324, 1.0]])
     np.testing.assert_array_equal(relu_backward(np.full_like(x, 7.0), cache), [[0.0, 0.0, 0.0, 7.0, 7.0]])
+
+
+@pytest.mark.derivation("D6.6", "D6.7")
+@given(x=strategies.students(), rng=strategies.upstreams())
+def test_no_line_along_relus_slope_rises_above_relu(x, rng):
+    """At the kink too, where the strategy often is. Exactly: the two sides are rounded alike where they are equal."""
+    out, cache = relu_forward(x)
+    slope = relu_backward(np.ones_like(x), cache)
+    for t in (rng.standard_normal(x.shape), 1e3 * rng.standard_normal(x.shape), -x):
+        assert np.all(relu_forward(x + t)[0] >= np.where(slope == 0, out, x + t))
+    assert np.all((slope == 0) | (slope == 1))
 
 
 # ---- dropout ---------------------------------------------------------------------------------------------------------
@@ -212,6 +230,7 @@ def counters(*shape):
 DROPS = [0.1, 0.2, 0.5, 0.9]
 
 
+@pytest.mark.derivation("D6.8")
 @pytest.mark.parametrize("drop", [0.0, *DROPS])
 def test_dropout_and_its_backward_pass_are_the_textbooks(drop):
     rng = np.random.default_rng(0)
@@ -230,6 +249,7 @@ def test_students_may_share_a_dropout_mask():
     np.testing.assert_array_equal(out, np.where(keep, 2 * x, 0.0))
 
 
+@pytest.mark.derivation("D7.2")
 @pytest.mark.parametrize("drop", DROPS)
 def test_dropout_preserves_the_mean(drop):
     """Each unit's mean over 4000 masks is its input, within five standard deviations of the mean."""
@@ -240,6 +260,33 @@ def test_dropout_preserves_the_mean(drop):
     assert np.all(np.abs(out.mean(axis=0) / x - 1) < 5 * deviation)
 
 
+@pytest.mark.derivation("D7.2", "D7.3")
+@given(data=st.data(), B=st.integers(1, 3), n=st.integers(1, 5), drop=st.floats(0, 0.95))
+def test_over_all_masks_dropout_has_the_mean_of_its_input_and_independent_noise(data, B, n, drop):
+    x = data.draw(strategies.logits((B, n)))
+    masks = np.array(list(itertools.product([False, True], repeat=n)))
+    P = np.prod(np.where(masks, 1 - drop, drop), axis=-1)[:, None, None]
+    out, _ = dropout_forward(x, np.broadcast_to(masks[:, None, :], (2**n, B, n)), drop)
+    largest = max(np.max(np.abs(x)), 1e-100) / (1 - drop)  # below that squares underflow
+    noise = out - x
+    assert np.all(np.abs(np.sum(P * out, axis=0) - x) <= 1e-14 * largest)  # some 2⁵ roundings, relative to the largest
+    covariance = np.sum(P[..., None] * noise[..., :, None] * noise[..., None, :], axis=0)  # (B, n, n)
+    expected = drop / (1 - drop) * (x**2)[..., None] * np.eye(n)
+    assert np.all(np.abs(covariance - expected) <= 1e-13 * largest**2)
+
+
+@pytest.mark.derivation("D7.1")
+@pytest.mark.parametrize("drop", DROPS)
+def test_each_mask_of_three_units_comes_as_often_as_its_probability_says(drop):
+    """Within five standard deviations of a binomial."""
+    n = 2**15
+    masks, counts = np.unique(dropout_mask(counters(n, 3), 5, drop), axis=0, return_counts=True)
+    assert len(masks) == 8
+    P = np.prod(np.where(masks, 1 - drop, drop), axis=-1)
+    assert np.all(np.abs(counts - n * P) < 5 * np.sqrt(n * P * (1 - P)))
+
+
+@pytest.mark.derivation("D7.1")
 @pytest.mark.parametrize("drop", [0.001, *DROPS, 0.99])
 @pytest.mark.parametrize("key", [0, 1, 12345, 2**32 - 1])
 def test_dropout_drops_the_share_it_is_told(drop, key):
@@ -284,6 +331,7 @@ def test_masks_of_successive_keys_are_unrelated():
         assert abs(correlation(a, b)) < FIVE_DEVIATIONS
 
 
+@pytest.mark.derivation("D7.1")
 def test_neighbouring_units_are_dropped_independently():
     mask = dropout_mask(counters(N), 7, 0.5)
     for lag in (1, 2, 3, 32, 1200):

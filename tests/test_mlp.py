@@ -6,10 +6,24 @@ import re
 
 import numpy as np
 import pytest
-from oracles import central_difference, complex_step, dtypes, naive_layers, naive_mlp, purely, relative_error
+import strategies
+from hypothesis import given
+from hypothesis import strategies as st
+from oracles import (
+    central_difference,
+    complex_step,
+    dtypes,
+    naive_affine,
+    naive_layers,
+    naive_log_softmax,
+    naive_mlp,
+    naive_softmax,
+    purely,
+    relative_error,
+)
 
 from minikd.layers import dropout_mask, hash32
-from minikd.losses import distillation_loss
+from minikd.losses import distillation_loss, hard_cross_entropy, logit_matching, soft_cross_entropy
 from minikd.mlp import Dropout, initialise, mlp_backward, mlp_forward, parameter_count, unflatten
 
 SIZES = [5, 7, 6, 4]
@@ -48,6 +62,7 @@ def naive(flat, x, sizes=SIZES, dropout=None):
 # ---- forward and backward against the textbook -----------------------------------------------------------------------
 
 
+@pytest.mark.derivation("D6.9", "D6.10", "D6.11")
 @pytest.mark.parametrize("drops", [None, DROPS, [None, 0.5, 0.5], [0.2, None, None]])
 def test_every_gradient_of_a_network_is_the_textbooks(drops):
     flat, x, dz = network()
@@ -62,6 +77,7 @@ def test_every_gradient_of_a_network_is_the_textbooks(drops):
     assert relative_error(dx, complex_step(lambda x: np.sum(dz * naive(flat, x, dropout=dropout)), x)) < 1e-13
 
 
+@pytest.mark.derivation("D6.9", "D6.10", "D6.11")
 @pytest.mark.parametrize("sizes", [[5, 4], [5, 3, 4], [1, 6, 6, 1], [6, 8, 7, 6, 5, 2]])
 def test_networks_of_any_depth_have_the_textbooks_gradient(sizes):
     flat, x, dz = network(sizes, B=8, seed=2)
@@ -77,6 +93,7 @@ def test_the_textbooks_gradient_is_the_slope_of_its_cost():
     assert relative_error(along, central_difference(lambda flat: np.sum(dz * naive(flat, x)), flat)) < 1e-8
 
 
+@pytest.mark.derivation("D6.13", "D6.14")
 @pytest.mark.parametrize("shared", [True, False])
 def test_every_gradient_of_a_population_is_the_textbooks(shared):
     flat, x, dz = network(population=(3,), shared=shared)
@@ -92,6 +109,7 @@ def test_every_gradient_of_a_population_is_the_textbooks(shared):
     assert relative_error(dx, sum(dx_each) if shared else np.stack(dx_each)) < 1e-13
 
 
+@pytest.mark.derivation("D6.10", "D6.11")
 def test_the_cost_falls_along_the_gradient_of_the_whole_chain():
     """Network, cost and backward pass together: each parameter's slope of the distillation cost itself."""
     flat, x, _ = network()
@@ -104,6 +122,27 @@ def test_the_cost_falls_along_the_gradient_of_the_whole_chain():
     dflat, _ = gradient(flat, x, cost(flat)[1])
     assert relative_error(dflat, central_difference(lambda flat: cost(flat)[0], flat)) < 1e-7
     assert cost(flat - 1e-4 * dflat)[0] < cost(flat)[0]
+
+
+@pytest.mark.derivation("D6.12")
+def test_the_network_that_is_followed_by_hand():
+    """One hidden unit passes, one is shut by its ReLU, one is dropped."""
+    layers = [
+        (np.array([[3.0, 1.0, 1.0], [-1.0, -1.0, 1.0]]), np.zeros(3)),
+        (np.array([[2.0, 1.0], [4.0, -2.0], [1.0, 5.0]]), np.array([0.0, 2.0])),
+    ]
+    dropout = [None, Dropout(np.array([[True, True, False]]), 0.5)]
+    z, cache = mlp_forward(np.array([[1.0, 2.0]]), layers, dropout)
+    np.testing.assert_array_equal(z, [[4, 4]])
+    C, dz = hard_cross_entropy(z, y=np.array([0]))
+    assert abs(C - math.log(2)) < 1e-15
+    np.testing.assert_array_equal(dz, [[-0.5, 0.5]])
+    ((dW_1, db_1), (dW_2, db_2)), dx = mlp_backward(dz, cache, input_gradient=True)
+    np.testing.assert_array_equal(dW_2, [[-1, 1], [0, 0], [0, 0]])
+    np.testing.assert_array_equal(db_2, [-0.5, 0.5])
+    np.testing.assert_array_equal(dW_1, [[-1, 0, 0], [-2, 0, 0]])
+    np.testing.assert_array_equal(db_1, [-1, 0, 0])
+    np.testing.assert_array_equal(dx, [[-3, 1]])
 
 
 # ---- where the gradients go ------------------------------------------------------------------------------------------
@@ -175,6 +214,7 @@ def test_parameters_that_do_not_fit_the_sizes_are_refused(P):
 # ---- initial parameters ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.derivation("D6.15")
 def test_initial_weights_have_mean_0_and_variance_2_over_D_and_biases_are_zero():
     sizes = [784, 300, 200, 10]
     for W, b in unflatten(initialise(sizes, np.random.default_rng(0), "float64"), sizes):
@@ -185,6 +225,7 @@ def test_initial_weights_have_mean_0_and_variance_2_over_D_and_biases_are_zero()
         np.testing.assert_array_equal(b, 0.0)
 
 
+@pytest.mark.derivation("D6.15")
 def test_initial_weights_keep_the_size_of_what_passes_through_relu_layers():
     sizes = [400] * 6
     layers = unflatten(initialise(sizes, np.random.default_rng(0), "float64"), sizes)
@@ -205,6 +246,7 @@ def test_float32_starts_as_float64_rounded():
 # ---- a population is its students ------------------------------------------------------------------------------------
 
 
+@pytest.mark.derivation("D6.13")
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("shared", [True, False])
 @pytest.mark.parametrize("dropped", [True, False])
@@ -260,6 +302,126 @@ def test_masks_from_the_hash_drive_a_network():
     dropout = [None, Dropout(dropout_mask(c, 11, 0.5), 0.5), None]
     oracle = complex_step(lambda flat: np.sum(dz * naive(flat, x, dropout=dropout)), flat)
     assert relative_error(gradient(flat, x, dz, dropout=dropout)[0], oracle) < 1e-13
+
+
+# ---- dropout as an ensemble: all masks of small networks -------------------------------------------------------------
+
+
+@st.composite
+def ensembles(draw, hidden):
+    """(x, layers, drops) of a network of few units, its hidden layer with dropout too, if it has one.
+
+    No drop is so high that the logits of rare masks would overflow in the textbook's exponentials.
+    """
+    rng = draw(strategies.upstreams())
+    sizes = [draw(st.integers(1, 4)), *([draw(st.integers(1, 3))] if hidden else []), draw(st.integers(2, 4))]
+    layers = naive_layers(rng.standard_normal(parameter_count(sizes)), sizes)
+    return rng.standard_normal((1, sizes[0])), layers, [draw(st.floats(0, 0.6)) for _ in layers]
+
+
+def every_mask(x, layers, drops):
+    """One case under every mask of its units: (inputs, dropout), a mask a row, and the probability of each."""
+    widths = [len(W) for W, _ in layers]
+    masks = np.array(list(itertools.product([False, True], repeat=sum(widths))))
+    chance = np.repeat(drops, widths)
+    P = np.prod(np.where(masks, 1 - chance, chance), axis=-1)
+    keeps = np.split(masks, np.cumsum(widths)[:-1], axis=-1)
+    return np.repeat(x, len(P), axis=0), list(map(Dropout, keeps, drops)), P
+
+
+ROUNDING = 1e-12
+"""Of means over masks of numbers within some hundreds, each good to a dozen roundings of 1e-16."""
+
+
+@pytest.mark.derivation("D7.4", "D7.5")
+@given(ensemble=ensembles(hidden=False), T=strategies.temperatures(1.0, 100.0))
+def test_one_layer_without_dropout_is_the_geometric_mean_of_all_its_masks(ensemble, T):
+    x, layers, drops = ensemble
+    inputs, dropout, P = every_mask(x, layers, drops)
+    z, _ = mlp_forward(inputs, layers, dropout)
+    without, _ = mlp_forward(x, layers)
+    assert np.allclose(P @ z, without[0], rtol=0, atol=ROUNDING)
+    G = np.exp(P @ naive_log_softmax(z, T))
+    assert np.allclose(G / np.sum(G), naive_softmax(without[0], T), rtol=0, atol=ROUNDING)
+
+
+@pytest.mark.derivation("D7.6", "D7.7")
+@given(ensemble=ensembles(hidden=True))
+def test_across_a_relu_the_mean_over_all_masks_is_off_by_what_the_absolute_values_say(ensemble):
+    x, layers, drops = ensemble
+    (W, b), (V, _) = layers
+    inputs, dropout, P = every_mask(x, layers, drops)
+    sd = np.sqrt(drops[0] / (1 - drops[0]) * x**2 @ W**2)[0]  # (H,)
+    a = naive_affine(np.where(dropout[0].keep, inputs / (1 - drops[0]), 0.0), W, b)  # (masks, H)
+    gap = (P @ np.abs(a) - np.abs(naive_affine(x, W, b)[0])) / 2
+
+    identity = [(W, b), (np.eye(len(b)), np.zeros(len(b)))]  # whose logits are the ReLUs
+    r, without = mlp_forward(inputs, identity, [dropout[0], None])[0], mlp_forward(x, identity)[0]
+    assert np.allclose(P @ r - without[0], gap, rtol=0, atol=ROUNDING)
+    assert np.all((gap >= -ROUNDING) & (gap <= sd / 2 + ROUNDING))
+
+    z, without = mlp_forward(inputs, layers, dropout)[0], mlp_forward(x, layers)[0]
+    assert np.allclose(P @ z - without[0], gap @ V, rtol=0, atol=ROUNDING)
+    assert np.all(np.abs(P @ z - without[0]) <= sd @ np.abs(V) / 2 + ROUNDING)
+
+
+@pytest.mark.derivation("D7.6")
+def test_across_a_relu_half_a_standard_deviation_can_be_lost():
+    layers = [(np.array([[1.0]]), np.array([-1.0])), (np.array([[1.0]]), np.array([0.0]))]
+    dropout = [Dropout(np.array([[True], [False]]), 0.5), None]
+    np.testing.assert_array_equal(mlp_forward(np.ones((2, 1)), layers, dropout)[0], [[1.0], [0.0]])  # mean 1/2
+    np.testing.assert_array_equal(mlp_forward(np.ones((1, 1)), layers)[0], [[0.0]])
+
+
+@pytest.mark.derivation("D7.8")
+@given(ensemble=ensembles(hidden=True), rng=strategies.upstreams(), T=strategies.temperatures(1.0, 100.0))
+def test_the_mean_cost_over_all_masks_exceeds_that_of_the_mean_logits_by_no_targets_doing(ensemble, rng, T):
+    inputs, dropout, P = every_mask(*ensemble)
+    z, _ = mlp_forward(inputs, ensemble[1], dropout)
+    mean = P @ z
+    Z = np.sum(np.exp(P @ naive_log_softmax(z, T)))
+    assert Z <= 1 + ROUNDING
+    for v in 3 * rng.standard_normal((2, 1, len(mean))):
+        costs, _ = soft_cross_entropy(z[:, None, :], v=v, T=T)  # a population of masks
+        excess = P @ costs - soft_cross_entropy(mean[None, :], v=v, T=T)[0]
+        assert abs(excess + np.log(Z)) <= ROUNDING * max(1, np.max(np.abs(z)) / T)
+
+
+@pytest.mark.derivation("D7.9", "D7.10")
+@given(ensemble=ensembles(hidden=False), rng=strategies.upstreams())
+def test_the_squared_cost_over_all_masks_has_a_penalty_on_the_weights(ensemble, rng):
+    x, layers, drops = ensemble
+    ((W, _),), noise = layers, drops[0] / (1 - drops[0])
+    inputs, dropout, P = every_mask(*ensemble)
+    z, cache = mlp_forward(inputs, layers, dropout)
+    without, _ = mlp_forward(x, layers)
+    v = rng.standard_normal(without.shape)
+    costs, dz = logit_matching(z[:, None, :], v=v)
+    expected = logit_matching(without, v=v)[0] + noise / 2 * np.sum(x.T**2 * W**2)
+    assert abs(P @ costs - expected) <= ROUNDING * max(1, np.max(costs))
+    [(dW, _)], _ = mlp_backward(P[:, None] * dz[:, 0, :], cache)  # the sum over the rows is now the mean over the masks
+    expected = x.T * (without - v) + noise * x.T**2 * W
+    assert np.allclose(dW, expected, rtol=0, atol=ROUNDING * max(1, np.max(np.abs(dz)) * np.max(np.abs(x))))
+
+
+@pytest.mark.derivation("D7.10")
+@given(ensemble=ensembles(hidden=True), rng=strategies.upstreams())
+def test_the_gradient_is_on_the_average_over_all_masks_that_of_the_mean_cost(ensemble, rng):
+    x, layers, _ = ensemble
+    sizes = [x.shape[-1], *(len(b) for _, b in layers)]
+    flat = np.concatenate([array.ravel() for layer in layers for array in layer])
+    inputs, dropout, P = every_mask(*ensemble)
+    v = rng.standard_normal((1, sizes[-1]))
+    z, cache = mlp_forward(inputs, layers, dropout)
+    _, dz = soft_cross_entropy(z[:, None, :], v=v, T=2.0)
+    gradients, _ = mlp_backward(P[:, None] * dz[:, 0, :], cache)
+
+    def mean_cost(flat):
+        log_q = naive_log_softmax(naive(flat, inputs, sizes, dropout), 2.0)
+        return -np.sum(P @ log_q * naive_softmax(v, 2.0))
+
+    ours = np.concatenate([array.ravel() for layer in gradients for array in layer])
+    assert np.allclose(ours, complex_step(mean_cost, flat), rtol=0, atol=ROUNDING)
 
 
 # ---- dtypes, purity --------------------------------------------------------------------------------------------------

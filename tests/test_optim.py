@@ -4,6 +4,7 @@ import re
 
 import numpy as np
 import pytest
+import strategies
 from hypothesis import given
 from hypothesis import strategies as st
 from oracles import dtypes, purely
@@ -28,6 +29,7 @@ def test_momentum_step_is_the_scalar_recurrence(momentum):
     np.testing.assert_array_equal(p, p_naive)
 
 
+@pytest.mark.derivation("D6.16")
 @pytest.mark.parametrize("momentum", [0.0, 0.5, 0.9, 0.95])
 def test_steps_at_a_constant_gradient_grow_to_the_rate_over_1_minus_momentum(momentum):
     """And not to the rate itself: (1 − momentum) is not on the gradient too."""
@@ -35,6 +37,16 @@ def test_steps_at_a_constant_gradient_grow_to_the_rate_over_1_minus_momentum(mom
     for _ in range(1000):
         momentum_step(p, v, g, learning_rate=0.1, momentum=momentum)
     np.testing.assert_allclose(v, -0.1 / (1 - momentum) * g, rtol=1e-12)
+
+
+@pytest.mark.derivation("D6.16")
+@given(momentum=st.floats(0, 0.999), rate=st.floats(1e-6, 10), g=st.floats(1e-3, 100), steps=st.integers(1, 60))
+def test_the_velocity_at_a_constant_gradient_is_a_geometric_sum(momentum, rate, g, steps):
+    p, v = np.zeros(1), np.zeros(1)
+    for _ in range(steps):
+        momentum_step(p, v, np.array([g]), learning_rate=rate, momentum=momentum)
+    expected = -rate * g * (1 - momentum**steps) / (1 - momentum)
+    assert abs(v[0] - expected) <= 1e-11 * abs(expected)  # 1 − μᵗ cancels three digits at most
 
 
 def test_momentum_0_is_gradient_descent():
@@ -95,6 +107,7 @@ def test_a_gradient_of_another_dtype_is_refused():
 # ---- max-norm --------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.derivation("D6.18")
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("population", [(), (3,)])
 @pytest.mark.parametrize("max_norm", [0.5, 3.87, 20.0])
@@ -145,6 +158,22 @@ def test_limit_norm_twice_is_limit_norm_once():
     limit_norm(W, max_norm=2.0)
     np.testing.assert_allclose(W, once, rtol=1e-15)
     assert np.abs(once).max() > 0.1
+
+
+@pytest.mark.derivation("D6.18")
+@given(data=st.data(), D=st.integers(1, 6), max_norm=st.floats(0.01, 100))
+def test_no_allowed_weights_are_nearer_than_those_of_limit_norm(data, D, max_norm):
+    W = data.draw(strategies.logits((D, 4), size=100.0))
+    limited = W.copy()
+    limit_norm(limited, max_norm)
+    away = np.linalg.norm(W - limited, axis=0)
+    rng = data.draw(strategies.upstreams())
+    far = rng.standard_normal((50, D, 4))
+    for others in (far, W + far, limited + 1e-3 * far, np.broadcast_to(W, far.shape)):
+        length = np.linalg.norm(others, axis=-2, keepdims=True)
+        allowed = others * np.minimum(1, max_norm / np.maximum(length, 1e-300))
+        assert np.all(np.linalg.norm(W - allowed, axis=-2) >= away - 1e-13 * np.linalg.norm(W, axis=0))
+    assert np.all(np.linalg.norm(limited, axis=0) <= max_norm * (1 + 1e-14))
 
 
 def test_limit_norm_refuses_what_is_no_float_array():
@@ -201,6 +230,7 @@ def test_the_schedule_refuses_what_lies_outside_the_run(step, steps, warmup):
         warmup_cosine(step, steps, warmup)
 
 
+@pytest.mark.derivation("D6.17")
 def test_a_long_gradient_is_scaled_to_the_limit_and_a_short_one_left():
     rng = np.random.default_rng(0)
     long, short = 30 * rng.standard_normal((2, 50)), 1e-3 * rng.standard_normal((2, 50))

@@ -32,6 +32,7 @@ def rounding(z, T):
 # ---- forward ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.derivation("D1.1")
 @given(z=strategies.students(), T=strategies.temperatures(0.1, 1e6))
 def test_softmax_is_equation_E1(z, T):
     q, naive = softmax(z, T), naive_softmax(z, T)
@@ -39,6 +40,7 @@ def test_softmax_is_equation_E1(z, T):
     assert np.all(np.abs(q - naive) <= rounding(z, T) * naive)
 
 
+@pytest.mark.derivation("D1.4")
 @given(z=strategies.students(), T=strategies.temperatures(0.1, 1e6))
 def test_log_softmax_is_the_logarithm_of_equation_E1(z, T):
     np.testing.assert_allclose(log_softmax(z, T), naive_log_softmax(z, T), rtol=0, atol=rounding(z, T))
@@ -51,6 +53,7 @@ def test_each_row_of_softmax_sums_to_one(K, T):
     np.testing.assert_allclose(softmax(z, T).sum(axis=-1), 1.0, rtol=1e-13)
 
 
+@pytest.mark.derivation("D1.2")
 @given(z=strategies.students(), T=strategies.temperatures(0.1, 1e3), constant=st.floats(-1e3, 1e3))
 def test_adding_a_number_to_all_logits_of_a_case_changes_nothing(z, T, constant):
     shifted = z + constant
@@ -70,6 +73,7 @@ def test_T_divides_the_logits():
     np.testing.assert_allclose(softmax(z, 4.0), softmax(z / 4.0), rtol=1e-15)
 
 
+@pytest.mark.derivation("D1.11")
 @pytest.mark.parametrize("K", [2, 10, 100])
 def test_entropy_grows_with_T(K):
     z = 5 * np.random.default_rng(K).standard_normal((6, K))
@@ -79,6 +83,7 @@ def test_entropy_grows_with_T(K):
     np.testing.assert_allclose(entropies[-1], np.log(K), rtol=1e-4)
 
 
+@pytest.mark.derivation("D1.11")
 @given(z=strategies.students(), T=strategies.temperatures(), factor=st.floats(1, 100))
 def test_entropy_never_falls_as_T_rises(z, T, factor):
     cooler, warmer = (naive_entropy(softmax(z, t)) for t in (T, factor * T))
@@ -114,6 +119,7 @@ def test_T_of_a_population_softens_each_student_by_its_own():
 # ---- backward --------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.derivation("D1.5", "D1.7")
 @pytest.mark.parametrize("K", [2, 3, 10, 100])
 @pytest.mark.parametrize("T", TEMPERATURES)
 def test_softmax_backward_is_the_derivative_of_E1(K, T):
@@ -126,6 +132,7 @@ def test_softmax_backward_is_the_derivative_of_E1(K, T):
     assert relative_error(dz, oracle) < 1e-13
 
 
+@pytest.mark.derivation("D1.6", "D1.8")
 @pytest.mark.parametrize("K", [2, 3, 10, 100])
 @pytest.mark.parametrize("T", TEMPERATURES)
 def test_log_softmax_backward_is_the_derivative_of_log_E1(K, T):
@@ -136,6 +143,7 @@ def test_log_softmax_backward_is_the_derivative_of_log_E1(K, T):
     assert relative_error(dz, oracle) < 1e-13
 
 
+@pytest.mark.derivation("D1.9")
 @given(z=strategies.students(), T=strategies.temperatures(), rng=strategies.upstreams())
 def test_each_row_of_the_gradient_sums_to_zero(z, T, rng):
     upstream = rng.standard_normal(z.shape)
@@ -146,6 +154,7 @@ def test_each_row_of_the_gradient_sums_to_zero(z, T, rng):
     assert np.any(dz != 0)
 
 
+@pytest.mark.derivation("D1.9")
 def test_a_constant_upstream_gradient_gives_zero():
     """Rows sum to one, so their sum has no gradient: why no test here uses ones as the upstream gradient."""
     q = softmax(np.random.default_rng(0).standard_normal((3, 5)), 2.0)
@@ -179,6 +188,7 @@ def test_extreme_logits_and_temperatures_stay_finite(dtype, size, data, T, rng):
     assert np.all(log_q <= 0)
 
 
+@pytest.mark.derivation("D1.3", "D1.4")
 def test_far_apart_logits_give_log_probabilities_of_their_distance():
     """Where log(softmax(z)) would be −inf, or an epsilon would cap it."""
     z = np.array([[1e30, 0.0, -1e30], [0.0, 1000.0, 0.0]])
