@@ -17,6 +17,12 @@ mnist: .venv/installed ## the main job: teacher, student alone, student distille
 test: .venv/installed  ## the test suite
 	$(BIN)/python -m pytest
 
+derivations: .venv/installed ## every equation: its code, its tests, whether it holds
+	$(BIN)/python -m derivations
+
+mutants: .venv/installed ## plant bugs in the gradients: the tests must fail on every one
+	$(BIN)/python -m tests.mutants
+
 lint: .venv/installed  ## lint, format and type checks, as CI runs them
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -33,4 +39,4 @@ bench: .venv/installed ## a training step against bare products and PyTorch
 clean:                ## remove what these tasks made, but no runs
 	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
-.PHONY: help mnist test lint format bench clean
+.PHONY: help mnist test derivations mutants lint format bench clean

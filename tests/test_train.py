@@ -6,15 +6,17 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from oracles import relative_error
 
 from minikd.backend import CPU
 from minikd.batches import Feed
 from minikd.checkpoint import CheckpointError
 from minikd.config import TrainConfig, stream
 from minikd.data import Dataset, load_mnist
-from minikd.mlp import mlp_forward
+from minikd.losses import distillation_loss
+from minikd.mlp import initialise, mlp_backward, mlp_forward, unflatten
 from minikd.targets import SoftTargets, soft_targets
-from minikd.train import TrainingDiverged, count_errors, logits, train
+from minikd.train import State, TrainingDiverged, count_errors, logits, train, train_step
 
 TINY = TrainConfig(hidden=(12, 9), epochs=3, batch_size=16, learning_rate=0.05, dtype="float64")
 
@@ -317,3 +319,50 @@ def test_a_population_has_one_size():
 def test_a_batch_larger_than_the_data_is_refused(digits):
     with pytest.raises(ValueError, match="batch_size must be at most the number of examples, 100, got 101"):
         train(replace(TINY, batch_size=101), digits)
+
+
+def test_training_is_the_loop_that_its_configuration_describes(digits, targets):
+    """The same steps in plain arithmetic, so that each setting is known to reach the place where it counts."""
+    config = replace(TINY, alpha=0.6, T=3.0, learning_rate=0.2, momentum=0.5, warmup=0.25, clip_norm=0.3, max_norm=1.5)
+    sizes, rise, steps = (30, *TINY.hidden, 10), 4, 18  # the rise is a quarter, rounded
+    p = initialise(sizes, stream(0, "initialisation"), "float64")
+    v, layers, norms, lengths = np.zeros_like(p), unflatten(p, sizes), [], []
+    feed = Feed(config, digits, targets, CPU)
+    for step, batch in enumerate(batch for epoch in range(3) for batch in feed.batches(epoch)):
+        z, cache = mlp_forward(batch.x, layers)
+        _, dz = distillation_loss(z, v=batch.v, y=batch.y, T=3.0, alpha=0.6)
+        g = np.concatenate([array.ravel() for layer in mlp_backward(dz, cache)[0] for array in layer])
+        norms.append(np.linalg.norm(g))
+        factor = (step + 1) / rise if step < rise else (1 + math.cos(math.pi * (step - rise) / (steps - rise))) / 2
+        v = 0.5 * v - 0.2 * factor * min(1.0, 0.3 / norms[-1]) * g
+        p += v
+        for W, _ in layers[:-1]:
+            lengths.extend(np.linalg.norm(W, axis=0))
+            W *= np.minimum(1.0, 1.5 / np.linalg.norm(W, axis=0))
+    assert min(norms) < 0.3 < max(norms), "some steps are clipped, and some are not"
+    assert min(lengths) < 1.5 < max(lengths), "some columns are shortened, and some are not"
+    assert relative_error(train(config, digits, soft_targets=targets).flat, p) < 1e-12
+
+
+@pytest.mark.parametrize("block", [1, 7, 50, 68])
+def test_parameters_updated_in_blocks_have_the_bits_of_all_at_once(block):
+    sizes, rng = (5, 7, 3), np.random.default_rng(0)  # 66 parameters
+    start, velocity, x = rng.standard_normal(66), rng.standard_normal(66), rng.standard_normal((4, 5))
+    whole, cut = (State(sizes, start.copy(), velocity.copy(), block=b) for b in (None, block))
+    for state in (whole, cut):
+        for _ in range(3):
+            train_step(state, x, y=np.array([0, 2, 1, 1]), learning_rate=0.1)
+    np.testing.assert_array_equal(cut.p, whole.p)
+    assert np.all(whole.p != start)
+
+
+def test_inputs_and_hidden_units_are_dropped_by_shares_of_their_own(digits):
+    """Within five standard deviations, over all masks of an epoch; and each case has a mask of its own."""
+    feed = Feed(replace(TINY, drop_input=0.2, drop_hidden=0.6), digits, None, CPU)
+    for states, drop in zip(
+        zip(*(batch.dropout for batch in feed.batches(0)), strict=True), (0.2, 0.6, 0.6), strict=True
+    ):
+        keep = np.stack([state.keep for state in states])  # (steps, B, D)
+        assert {state.drop for state in states} == {drop}
+        assert abs(np.mean(~keep) - drop) < 5 * math.sqrt(drop * (1 - drop) / keep.size)
+        assert len({tuple(mask) for mask in keep.reshape(-1, keep.shape[-1])}) > 0.8 * len(keep) * 16
