@@ -4,7 +4,10 @@ import json
 import re
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
+
+import pytest
 
 from minikd.mnist import PRESETS, configurations
 from minikd.report import table
@@ -22,10 +25,20 @@ def test_the_loss_in_the_readme_is_the_one_in_the_code():
         assert f"    {line.partition('  #')[0]}  #" in code, line
 
 
-def test_the_first_example_prints_what_stands_below_it():
-    (_, code), (kind, printed) = BLOCKS[1:3]
-    assert kind == "text"
+EXAMPLES = [
+    (code, printed)
+    for (kind, code), (next_kind, printed) in pairwise(BLOCKS)
+    if (kind, next_kind) == ("python", "text")
+]
+
+
+@pytest.mark.parametrize(("code", "printed"), EXAMPLES)
+def test_an_example_prints_what_stands_below_it(code, printed):
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == printed
+
+
+def test_there_are_two_such_examples():
+    assert len(EXAMPLES) == 2
 
 
 def test_the_example_of_the_functions_runs():
