@@ -494,7 +494,7 @@ def test_a_batch_twice_over_costs_the_same_for_any_logits(data, zv, T):
     C_twice, dz_twice = distillation_loss(z2, v=v2, y=y2, T=T, alpha=0.5)
     np.testing.assert_allclose(C_twice, C, rtol=8 * EPS)
     np.testing.assert_allclose(dz_twice, np.concatenate([dz, dz], axis=-2) / 2, rtol=8 * EPS, atol=1e-300)
-    assert np.all(C > 0)
+    assert np.all(C >= 0)  # zero where a T far below 1 leaves all of p and q on one class
 
 
 @given(data=st.data(), zv=strategies.students_and_teachers(), T=strategies.temperatures())
@@ -503,8 +503,8 @@ def test_permuting_the_classes_permutes_any_gradient(data, zv, T):
     order = np.array(data.draw(st.permutations(range(z.shape[-1]))))
     C, dz = soft_cross_entropy(z, v=v, T=T)
     C_permuted, dz_permuted = soft_cross_entropy(z[..., order], v=v[..., order], T=T)
-    largest = 1 / T  # sums over classes are added up in another order
-    np.testing.assert_allclose(C_permuted, C, rtol=64 * EPS)
+    largest = 1 / T  # sums over classes are added up in another order, and so is the one inside the logarithm
+    np.testing.assert_allclose(C_permuted, C, rtol=64 * EPS, atol=64 * EPS)
     np.testing.assert_allclose(dz_permuted, dz[..., order], rtol=64 * EPS, atol=16 * EPS * largest)
 
 
