@@ -104,6 +104,18 @@ def multiply(a: Array, b: Array, out: Array | None = None) -> Array:
     return out
 
 
+def class_major(z: Array) -> Array:
+    """The same logits, each class's together in memory: costs that reduce over few classes then run along the cases.
+
+    On a CPU a maximum or sum over the last of (128, 10) spends its time on starting 128 short loops; stored class by
+    class it is 10 long ones, 2 to 14 times as fast. What is computed from such an array is laid out like it. Only
+    NumPy's arrays are rearranged, and nothing but their place in memory changes.
+
+    Args: z (..., B, K). Returns: (..., B, K), a copy, or z itself where it lies so already.
+    """
+    return np.ascontiguousarray(z.mT).mT if isinstance(z, np.ndarray) else z
+
+
 # ---- devices ---------------------------------------------------------------------------------------------------------
 
 
@@ -115,6 +127,7 @@ class Device:
     xp:   the namespace there.
     put:  host NumPy array → array there. get: array there → host NumPy array, waiting until it is computed.
     host: whether values can be read without waiting.
+    fused: whether training takes the way of `minikd.kernels` there.
     """
 
     name: str
@@ -122,6 +135,7 @@ class Device:
     put: Callable[[np.ndarray], Array]
     get: Callable[[Array], np.ndarray]
     host: bool = False
+    fused: bool = False
 
 
 CPU = Device("cpu", np, put=np.asarray, get=np.asarray, host=True)
@@ -129,6 +143,9 @@ CPU = Device("cpu", np, put=np.asarray, get=np.asarray, host=True)
 
 def get_device(name: str) -> Device:
     """The device called "cpu" or "gpu"; the GPU is probed first.
+
+    Training on the GPU goes through the fused kernels of `minikd.kernels`, or with MINIKD_FUSED=0 in the environment
+    through the readable functions alone.
 
     Raises: ValueError for another name, DeviceError where there is no usable GPU.
 
@@ -139,7 +156,8 @@ def get_device(name: str) -> Device:
         return CPU
     if name == "gpu":
         cupy = probe_gpu()
-        return Device("gpu", cupy, put=cupy.asarray, get=cupy.asnumpy)
+        fused = os.environ.get("MINIKD_FUSED", "1") != "0"
+        return Device("gpu", cupy, put=cupy.asarray, get=cupy.asnumpy, fused=fused)
     raise ValueError(f"the device must be 'cpu' or 'gpu', got {name!r}")
 
 
@@ -242,3 +260,9 @@ def _one_line(error: BaseException) -> str:
     lines = [line.strip() for line in str(error).rpartition("Original error:")[2].splitlines()]
     text = next((line for line in lines if line.strip("= -*")), type(error).__name__)
     return text if len(text) <= 160 else text[:157] + "…"
+
+
+if __name__ == "__main__":
+    from minikd import selftest
+
+    sys.exit(selftest.main())

@@ -7,10 +7,11 @@ on the host from their streams and moved across once, so every device sees the s
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from minikd import kernels
 from minikd.backend import Array, Device
 from minikd.config import STREAMS, TrainConfig, stream
 from minikd.data import Dataset, pad, window_index
@@ -27,7 +28,7 @@ class Batch(NamedTuple):
     x: Array  # (..., B, D) float, pixels in [0, 1]
     y: Array  # (..., B) int64
     v: Array | None  # (..., B, K) float, the teacher's logits
-    dropout: list[Dropout | None] | None  # for the input of each layer
+    dropout: list[Any] | None  # for the input of each layer: None, a `Dropout`, or for the kernels a `Keyed`
 
 
 class Resident:
@@ -56,25 +57,38 @@ class Feed:
         self.y = device.put(dataset.labels.astype(np.int64))  # (N,)
         self.V = None if soft_targets is None else device.put(soft_targets.logits.astype(config.dtype))  # (N, K)
         padded = pad(dataset.images, config.jitter)  # (N, D or more) uint8
-        self.stride, self.width = padded.shape[1], cols + 2 * config.jitter
+        self.stride, self.width, self.cols = padded.shape[1], cols + 2 * config.jitter, cols
         self.X = device.put(padded.reshape(-1) if config.jitter else padded)
         self.window = device.put(window_index(rows, cols, config.jitter)) if config.jitter else None  # (D,)
 
-        drops = (config.drop_input, *[config.drop_hidden] * len(config.hidden))
-        self.dropout = [
-            self._dropout(i, size, drop) for i, (size, drop) in enumerate(zip(self.sizes, drops, strict=True))
+        self.drops = (config.drop_input, *[config.drop_hidden] * len(config.hidden))  # of the inputs of each layer
+        self.counters = [  # (B, size) uint32, for each layer that has dropout
+            device.put(hash32(np.arange(self.B * size, dtype=np.uint32).reshape(self.B, size))) if drop else None
+            for size, drop in zip(self.sizes, self.drops, strict=True)
         ]
 
     def batches(self, epoch: int) -> Iterator[Batch]:
         """The batches of one epoch (from 0): each example at most once, the last N mod B of the order left out."""
-        order = self.device.put(self._draw("order", epoch))  # (steps, S·B), one upload
-        shift = self.device.put(self._draw("jitter", epoch)) if self.config.jitter else None
+        put, take, leading = self.device.put, self.xp.take, self.leading
+        order = put(self._draw("order", epoch))  # (steps, S·B), one upload
+        shifts = put(self._draw("jitter", epoch)) if self.config.jitter else None
+        keys = [self._keys(layer, epoch) if drop else None for layer, drop in enumerate(self.drops)]
         for i in range(self.steps):
-            n = order[i, ...]  # (S·B,)
-            x = self._pixels(n, None if shift is None else shift[i, ...])
-            y = self._cases(self.xp.take(self.y, n, axis=0))
-            v = None if self.V is None else self._cases(self.xp.take(self.V, n, axis=0))
-            yield Batch(self._cases(x), y, v, self._masks(epoch * self.steps + i))
+            n, shift = order[i, ...], None if shifts is None else shifts[i, ...]
+            if self.device.fused:
+                keyed = [
+                    None if key is None else kernels.Keyed(key[i, ...], drop)
+                    for key, drop in zip(keys, self.drops, strict=True)
+                ]
+                x, y, v = kernels.batch(
+                    self.X, n, shift, image=(self.stride, self.width, self.cols, self.sizes[0]), y=self.y, V=self.V,
+                    leading=leading, dropout=keyed[0], dtype=self.config.dtype,
+                )  # fmt: skip
+                yield Batch(x, y, v, keyed)
+                continue
+            y = self._cases(take(self.y, n, axis=0))
+            v = None if self.V is None else self._cases(take(self.V, n, axis=0))
+            yield Batch(self._cases(self._pixels(n, shift)), y, v, self._masks(keys, i))
 
     def _draw(self, name: str, epoch: int) -> np.ndarray:
         """An epoch's order, or its shifts as offsets into padded images: (steps, S·B) int64, drawn on the host."""
@@ -103,29 +117,30 @@ class Feed:
         """(S·B, …) as (S, B, …) where students have batches of their own."""
         return self.xp.reshape(array, (*self.leading, self.B, *array.shape[1:])) if self.leading else array
 
-    def _dropout(self, layer: int, size: int, drop: float) -> tuple[Array, np.ndarray, float] | None:
-        """A layer's dropout: counters (B, size) uint32 on the device, a key for each seed, the probability."""
-        if drop == 0:
-            return None
-        counters = hash32(np.arange(self.B * size, dtype=np.uint32).reshape(self.B, size))
-        keys = [
+    def _keys(self, layer: int, epoch: int) -> Array:
+        """A layer's keys of dropout for an epoch, (steps, S) uint32: one a step and a seed.
+
+        They lie on the device where a kernel or a population reads them there, else on the host.
+        """
+        first = [
             np.random.SeedSequence(seed, spawn_key=(STREAMS.index("dropout"), layer)).generate_state(1)[0]
             for seed in self.config.seeds
         ]
-        return self.device.put(counters), np.array(keys, np.uint32), drop
+        step = np.arange(epoch * self.steps, (epoch + 1) * self.steps, dtype=np.uint32)
+        keys = hash32(np.array(first, np.uint32) + step[:, None])
+        return self.device.put(keys) if self.leading or self.device.fused else keys
 
-    def _masks(self, step: int) -> list[Dropout | None] | None:
-        if not any(self.dropout):
+    def _masks(self, keys: list[Array | None], i: int) -> list[Dropout | None] | None:
+        """The dropout of step i of an epoch, drawn."""
+        if not any(self.drops):
             return None
         masks: list[Dropout | None] = []
-        for state in self.dropout:
-            if state is None:
+        for counters, key, drop in zip(self.counters, keys, self.drops, strict=True):
+            if key is None:
                 masks.append(None)
                 continue
-            counters, keys, drop = state
-            now = hash32(keys + np.array([step], np.uint32))  # (S,): one key a step, a layer and a seed
-            key = self.device.put(now.reshape(-1, 1, 1)) if self.leading else int(now[0])
-            masks.append(Dropout(dropout_mask(counters, key, drop), drop))
+            now = self.xp.reshape(key[i, ...], (-1, 1, 1)) if self.leading else int(key[i, 0])
+            masks.append(Dropout(dropout_mask(counters, now, drop), drop))
         return masks
 
 

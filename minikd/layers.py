@@ -84,7 +84,8 @@ def relu_forward(x: Array) -> tuple[Array, Cache]:
     The output is all that the backward pass needs: it is positive just where x is.
     """
     xp = get_float_xp(x=x)
-    out = xp.maximum(x, 0.0)
+    zero = xp.zeros_like(x[..., :1, :])  # (..., 1, H): NumPy's maximum of two arrays is twice as fast as with a number
+    out = xp.maximum(x, zero)  # (..., B, H)
     return out, out
 
 
@@ -153,10 +154,15 @@ def dropout_mask(counters: Array, key: int | Array, drop: float) -> Array:
     >>> print(round(float(dropout_mask(counters, 7, drop=0.2).mean()), 2))
     0.8
     """
-    _check_drop(drop)
     if isinstance(key, Integral):
         key = int(key)  # NumPy's integers would promote the counters
-    return hash32(counters ^ key) >= min(round(drop * 2**32), 2**32 - 1)
+    return hash32(counters ^ key) >= drop_threshold(drop)
+
+
+def drop_threshold(drop: float) -> int:
+    """drop · 2³²: a unit is dropped where its hash is below. Raises ValueError for drop outside [0, 1)."""
+    _check_drop(drop)
+    return min(round(drop * 2**32), 2**32 - 1)
 
 
 def hash32(x: Array) -> Array:

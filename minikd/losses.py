@@ -10,7 +10,7 @@ Targets are keyword-only, so teacher and student cannot be swapped by position.
 from __future__ import annotations
 
 from minikd.backend import Array, Namespace, get_float_xp, get_xp
-from minikd.softmax import check_scalar, check_temperature, log_softmax, softmax
+from minikd.softmax import check_scalar, check_temperature, unchecked_log_softmax
 
 
 def soft_cross_entropy(z: Array, *, v: Array, T: float | Array) -> tuple[Array, Array]:
@@ -36,12 +36,16 @@ def soft_cross_entropy(z: Array, *, v: Array, T: float | Array) -> tuple[Array, 
     >>> print(f"{C:.4f}", dz.round(5))
     1.0726 [[-0.00434  0.00523 -0.00089]]
     """
-    xp = get_float_xp(z=z, v=v)
     T = check_temperature(T, z)
-    B = _cases(z, v=v, T=T)
-    log_q = log_softmax(z, T)  # (..., B, K)
+    _check(z, v=v, T=T)
+    return _soft(z, v, T)
+
+
+def _soft(z: Array, v: Array, T: float | Array) -> tuple[Array, Array]:
+    xp, B = get_xp(z=z), z.shape[-2]
+    log_q = unchecked_log_softmax(xp, z, T)  # (..., B, K)
     q = xp.exp(log_q)  # (..., B, K)
-    p = softmax(v, T)  # (..., B, K)
+    p = xp.exp(unchecked_log_softmax(xp, v, T))  # (..., B, K)
     C = -xp.sum(p * log_q, axis=(-2, -1)) / B  # (...,)
     dz = (1/T) * (q - p) / B  # (..., B, K)  # fmt: skip
     return C, dz
@@ -63,9 +67,13 @@ def hard_cross_entropy(z: Array, *, y: Array) -> tuple[Array, Array]:
     >>> print(f"{C:.4f}", dz.round(4))
     0.2413 [[-0.2144  0.0391  0.1753]]
     """
-    xp = get_float_xp(z=z)
-    B = _cases(z, y=y)
-    log_q = log_softmax(z)  # (..., B, K)
+    _check(z, y=y)
+    return _hard(z, y)
+
+
+def _hard(z: Array, y: Array) -> tuple[Array, Array]:
+    xp, B = get_xp(z=z), z.shape[-2]
+    log_q = unchecked_log_softmax(xp, z, 1.0)  # (..., B, K)
     q = xp.exp(log_q)  # (..., B, K)
     p = _one_hot(xp, y, z)  # (..., B, K)
     C = -xp.sum(p * log_q, axis=(-2, -1)) / B  # (...,)
@@ -102,25 +110,33 @@ def distillation_loss(
     >>> print(dz.round(4))
     [[-0.2715  0.305  -0.0335]]
     """
+    T, alpha = check_distillation(z, v=v, y=y, T=T, alpha=alpha)
+    if isinstance(alpha, float) and alpha == 0:
+        return _hard(z, y)
+    soft_weight = alpha * T**2  # the only T² of minikd
+    C_soft, dz_soft = _soft(z, v, T)
+    if isinstance(alpha, float) and alpha == 1:
+        return _of_cost(soft_weight) * C_soft, soft_weight * dz_soft
+    hard_weight = 1 - alpha
+    C_hard, dz_hard = _hard(z, y)
+    C = _of_cost(soft_weight) * C_soft + _of_cost(hard_weight) * C_hard  # (...,)
+    dz = soft_weight * dz_soft + hard_weight * dz_hard  # (..., B, K)
+    return C, dz
+
+
+def check_distillation(
+    z: Array, *, v: Array | None, y: Array | None, T: float | Array, alpha: float | Array
+) -> tuple[float | Array, float | Array]:
+    """T and alpha, once all that `distillation_loss` takes is known to fit; raises as it does."""
     alpha = check_scalar("alpha", alpha, z, lambda a: (a >= 0) & (a <= 1), "a number in [0, 1]")
     T = check_temperature(T, z)
-    _cases(z, v=v, y=y, T=T, alpha=alpha)
+    _check(z, v=v, y=y, T=T, alpha=alpha)
     soft_only, hard_only = (isinstance(alpha, float) and alpha == end for end in (1.0, 0.0))
     if v is None and not hard_only:
         raise ValueError(f"alpha = {alpha} gives weight to soft targets, but v is None: pass v, or alpha=0.0")
     if y is None and not soft_only:
         raise ValueError(f"alpha = {alpha} gives weight to hard targets, but y is None: pass y, or alpha=1.0")
-    if hard_only:
-        return hard_cross_entropy(z, y=y)
-    soft_weight = alpha * T**2  # the only T² of minikd
-    C_soft, dz_soft = soft_cross_entropy(z, v=v, T=T)
-    if soft_only:
-        return _of_cost(soft_weight) * C_soft, soft_weight * dz_soft
-    hard_weight = 1 - alpha
-    C_hard, dz_hard = hard_cross_entropy(z, y=y)
-    C = _of_cost(soft_weight) * C_soft + _of_cost(hard_weight) * C_hard  # (...,)
-    dz = soft_weight * dz_soft + hard_weight * dz_hard  # (..., B, K)
-    return C, dz
+    return T, alpha
 
 
 def logit_matching(z: Array, *, v: Array) -> tuple[Array, Array]:
@@ -137,26 +153,30 @@ def logit_matching(z: Array, *, v: Array) -> tuple[Array, Array]:
     >>> print(C, dz)
     4.0 [[-2.  2.]]
     """
-    xp = get_float_xp(z=z, v=v)
-    B = _cases(z, v=v)
+    _check(z, v=v)
+    xp, B = get_xp(z=z), z.shape[-2]
     difference = z - v  # (..., B, K)
     return 0.5 * xp.sum(difference * difference, axis=(-2, -1)) / B, difference / B
 
 
 def _one_hot(xp: Namespace, y: Array, z: Array) -> Array:
     """(..., B, K) of z's dtype: 1 where the class is the label. The class numbers are counted off z, on its device."""
-    class_number = xp.cumulative_sum(xp.ones_like(z[..., :1, :], dtype=y.dtype), axis=-1) - 1  # (..., 1, K)
-    return xp.astype(class_number == xp.expand_dims(y, axis=-1), z.dtype)
+    class_number = xp.cumulative_sum(xp.ones_like(z[..., :1, :].mT, dtype=y.dtype), axis=-2) - 1  # (..., K, 1)
+    return xp.astype(class_number == xp.expand_dims(y, axis=-2), z.dtype).mT
 
 
-def _cases(z: Array, v: Array | None = None, y: Array | None = None, **per_student: float | Array) -> int:
-    """B, once z, its targets and the numbers that each student has for itself are known to fit."""
-    get_xp(**{name: array for name, array in (("z", z), ("v", v), ("y", y)) if array is not None})
+def _check(z: Array, v: Array | None = None, y: Array | None = None, **per_student: float | Array) -> None:
+    """That z, its targets and the numbers that each student has for itself fit: asked once for a whole cost."""
+    if v is None:
+        get_float_xp(z=z)
+    else:
+        get_float_xp(z=z, v=v)
     if z.ndim < 2 or 0 in z.shape:
         raise ValueError(f"z must have shape (..., B, K) with B, K > 0, got {z.shape}")
     if v is not None and not _fits(v.shape, z.shape, own=2):
         raise ValueError(f"v must have z's shape {z.shape} or broadcast to it, got {v.shape}")
     if y is not None:
+        get_xp(z=z, y=y)
         if not _fits(y.shape, z.shape[:-1], own=1):
             raise ValueError(f"y must have shape {z.shape[:-1]}, one label a case, or broadcast to it, got {y.shape}")
         if not get_xp(y=y).isdtype(y.dtype, "integral"):
@@ -164,11 +184,12 @@ def _cases(z: Array, v: Array | None = None, y: Array | None = None, **per_stude
     for name, value in per_student.items():
         if not isinstance(value, float) and not _fits(value.shape[:-2], z.shape[:-2], own=0):
             raise ValueError(f"{name} has shape {value.shape}, one number a student, but z has students {z.shape[:-2]}")
-    return int(z.shape[-2])
 
 
 def _fits(shape: tuple[int, ...], target: tuple[int, ...], own: int) -> bool:
     """Whether the last `own` axes are the target's, and the leading ones, the population's, broadcast to its."""
+    if shape == target:
+        return True
     if not own <= len(shape) <= len(target) or (own and shape[-own:] != target[-own:]):
         return False
     pairs = zip(reversed(shape[: len(shape) - own]), reversed(target[: len(target) - own]), strict=False)

@@ -50,8 +50,7 @@ def clip_factor(g: Array, clip_norm: float) -> Array:
            [1. ]])
     """
     xp = get_float_xp(g=g)
-    if not 0 < clip_norm < math.inf:
-        raise ValueError(f"clip_norm must be a finite L2 norm > 0, got {clip_norm}")
+    check_norm("clip_norm", clip_norm)
     square = xp.expand_dims(g, axis=-2) @ xp.expand_dims(g, axis=-1)  # (..., 1, 1), one pass over g
     norm = xp.sqrt(square[..., 0])  # (..., 1)
     return float(clip_norm) / xp.maximum(norm, float(clip_norm)) + (norm - norm)  # nan, not 0, where the norm is inf
@@ -74,10 +73,15 @@ def limit_norm(W: Array, max_norm: float) -> None:
      [0.8 0.4]]
     """
     xp = get_float_xp(W=W)
-    if not 0 < max_norm < math.inf:
-        raise ValueError(f"max_norm must be a finite L2 norm > 0, got {max_norm}")
+    check_norm("max_norm", max_norm)
     norm = xp.sqrt(xp.sum(W * W, axis=-2, keepdims=True))  # (..., 1, H)
     W *= float(max_norm) / xp.maximum(norm, float(max_norm))
+
+
+def check_norm(name: str, norm: float) -> None:
+    """Raises: ValueError unless 0 < norm < ∞."""
+    if not 0 < norm < math.inf:
+        raise ValueError(f"{name} must be a finite L2 norm > 0, got {norm}")
 
 
 def warmup_cosine(step: int, steps: int, warmup: float) -> float:

@@ -13,17 +13,18 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from minikd import checkpoint
-from minikd.backend import CPU, Array, Device, get_xp
+from minikd import checkpoint, kernels
+from minikd.backend import CPU, Array, Device, class_major, get_xp
 from minikd.batches import Feed, Resident, scaled
 from minikd.config import STREAMS, TrainConfig, stream
 from minikd.data import CLASSES, Dataset
+from minikd.layers import Cache
 from minikd.losses import distillation_loss
-from minikd.mlp import Dropout, Layers, initialise, mlp_backward, mlp_forward, unflatten
+from minikd.mlp import Layers, initialise, mlp_backward, mlp_forward, unflatten
 from minikd.optim import clip_factor, limit_norm, momentum_step, warmup_cosine
 
 if TYPE_CHECKING:
@@ -73,7 +74,8 @@ class State:
     sizes: tuple[int, ...]
     p: Array  # (..., P)
     v: Array  # (..., P)
-    block: int | None = None  # parameters updated at a time, or all
+    block: int | None = None  # on the host: parameters updated at a time
+    fused: bool = False  # on a GPU: through the kernels
 
     def __post_init__(self) -> None:
         self.g = get_xp(p=self.p, v=self.v).zeros_like(self.p)  # (..., P)
@@ -97,17 +99,27 @@ def train_step(
     momentum: float = 0.9,
     clip_norm: float | None = None,
     max_norm: float | None = None,
-    dropout: Sequence[Dropout | None] | None = None,
+    dropout: Sequence[Any] | None = None,
 ) -> Array:
     """One step of gradient descent on one batch, in place in `state`; nothing in it waits for the device.
 
     Args: x (..., B, D) float; y, v, T, alpha as `distillation_loss` takes them; learning_rate and momentum as
-        `momentum_step`; clip_norm, as `clip_factor`, or None; max_norm for the hidden layers; dropout as `mlp_forward`.
+        `momentum_step`; clip_norm, as `clip_factor`, or None; max_norm for the hidden layers; dropout as the way's
+        `mlp_forward` takes it.
     Returns: C, (...,), the cost before the step.
     """
-    z, cache = mlp_forward(x, state.layers, dropout)
-    C, dz = distillation_loss(z, v=v, y=y, T=T, alpha=alpha)
-    mlp_backward(dz, cache, out=state.gradients)
+    way = FUSED if state.fused else READABLE if state.block is None else HOST
+    z, cache = way.forward(x, state.layers, dropout)
+    C, dz = way.loss(z, v=v, y=y, T=T, alpha=alpha)
+    way.backward(dz, cache, out=state.gradients)
+    way.update(state, learning_rate=learning_rate, momentum=momentum, clip_norm=clip_norm, max_norm=max_norm)
+    return C
+
+
+def update(
+    state: State, *, learning_rate: float | Array, momentum: float, clip_norm: float | None, max_norm: float | None
+) -> None:
+    """Clip the gradient, move the parameters, limit the norms of the hidden layers' weights, in place."""
     if clip_norm is not None:
         learning_rate = learning_rate * clip_factor(state.g, clip_norm)
     for p, velocity, g in state.blocks:
@@ -115,7 +127,25 @@ def train_step(
     if max_norm is not None:
         for W, _ in state.layers[:-1]:
             limit_norm(W, max_norm)
-    return C
+
+
+def class_major_loss(z: Array, *, v: Array | None, y: Array | None, **numbers: Any) -> tuple[Array, Array]:
+    """`distillation_loss` on logits that lie class by class in memory, as suits a CPU."""
+    return distillation_loss(class_major(z), v=None if v is None else class_major(v), y=y, **numbers)
+
+
+class Way(NamedTuple):
+    """The four functions of a step. Every way does the same arithmetic, up to the order of sums."""
+
+    forward: Callable[..., tuple[Array, Cache]]
+    loss: Callable[..., tuple[Array, Array]]
+    backward: Callable[..., Any]
+    update: Callable[..., None]
+
+
+READABLE = Way(mlp_forward, distillation_loss, mlp_backward, update)
+HOST = READABLE._replace(loss=class_major_loss)
+FUSED = Way(kernels.mlp_forward, kernels.distillation_loss, kernels.mlp_backward, kernels.update)
 
 
 # ---- the loop --------------------------------------------------------------------------------------------------------
@@ -160,22 +190,18 @@ def train(
         "evaluation": None if evaluation is None else evaluation.fingerprint,
     }
     p, v, history = _start(sizes, config, identity, checkpoint_path if resume else None)
-    state = State(sizes, device.put(p), device.put(v), block=BLOCK if device.host else None)
+    state = State(sizes, device.put(p), device.put(v), block=BLOCK if device.host else None, fused=device.fused)
     held = None if evaluation is None else Resident(evaluation, device)
-    T, alpha, peak = (
-        _per_student(getattr(config, name), config.dtype, device) for name in ("T", "alpha", "learning_rate")
-    )
-    if not isinstance(peak, float):
-        peak = peak[..., 0]  # (S, 1), beside (S, P)
-
+    T, alpha = (_per_student(getattr(config, name), config.dtype, device) for name in ("T", "alpha"))
     steps = feed.steps * config.epochs
     for epoch in range(len(history), config.epochs):
         began = perf_counter()
         costs = []
         first = epoch * feed.steps
+        factors = [warmup_cosine(step, steps, config.warmup) for step in range(first, first + feed.steps)]
+        rates = _rates(config, factors, device)
         with np.errstate(over="ignore", invalid="ignore"):  # a cost that is not finite is found, and said in words
-            for step, batch in enumerate(feed.batches(epoch), start=first):
-                factor = warmup_cosine(step, steps, config.warmup)
+            for step, (batch, rate) in enumerate(zip(feed.batches(epoch), rates, strict=True), start=first):
                 C = train_step(
                     state,
                     batch.x,
@@ -183,7 +209,7 @@ def train(
                     v=batch.v,
                     T=T,
                     alpha=alpha,
-                    learning_rate=peak * factor,
+                    learning_rate=rate,
                     momentum=config.momentum,
                     clip_norm=config.clip_norm,
                     max_norm=config.max_norm,
@@ -200,7 +226,7 @@ def train(
         record = {
             "epoch": epoch + 1,
             "cost": np.mean(cost, axis=0, dtype=np.float64).tolist(),
-            "learning_rate": (np.asarray(config.learning_rate) * factor).tolist(),
+            "learning_rate": (np.asarray(config.learning_rate) * factors[-1]).tolist(),
         }
         if held is not None:
             record["errors"] = _count_errors(state.layers, held, device, config.dtype)
@@ -245,6 +271,15 @@ def _streams(config: TrainConfig, epochs: int) -> dict[str, Any]:
 def _per_student(value: float | tuple[float, ...], dtype: str, device: Device) -> float | Array:
     """A number as it is; S numbers as an array (S, 1, 1) on the device."""
     return device.put(np.array(value, dtype).reshape(-1, 1, 1)) if isinstance(value, tuple) else float(value)
+
+
+def _rates(config: TrainConfig, factors: list[float], device: Device) -> list[float | Array]:
+    """The learning rate of each step of an epoch: numbers, or arrays (S, 1) that went to the device in one upload."""
+    if not isinstance(config.learning_rate, tuple):
+        return [config.learning_rate * factor for factor in factors]
+    peak = np.array(config.learning_rate, config.dtype)
+    rates = device.put(np.stack([peak * factor for factor in factors])[..., None])  # (steps, S, 1)
+    return [rates[i, ...] for i in range(len(factors))]
 
 
 def _check_finite(C: np.ndarray, step: int, steps: int, config: TrainConfig) -> None:

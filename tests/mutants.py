@@ -141,50 +141,50 @@ the logarithm forgotten: a divergence that is negative
 +     dz = (1/T)
 
 T on the student's side alone
-- p = softmax(v, T)
-+ p = softmax(v)
+- p = xp.exp(unchecked_log_softmax(xp, v, T))
++ p = xp.exp(unchecked_log_softmax(xp, v, 1.0))
 
 T on the teacher's side alone
-- log_q = log_softmax(z, T)
-+ log_q = log_softmax(z)
+- log_q = unchecked_log_softmax(xp, z, T)
++ log_q = unchecked_log_softmax(xp, z, 1.0)
 
 the teacher's logits on both sides
-- log_q = log_softmax(z, T)
-+ log_q = log_softmax(v + 0 * z, T)
+- log_q = unchecked_log_softmax(xp, z, T)
++ log_q = unchecked_log_softmax(xp, v + 0 * z, T)
 
 the student's logits on both sides
-- p = softmax(v, T)
-+ p = softmax(z, T)
+- p = xp.exp(unchecked_log_softmax(xp, v, T))
++ p = xp.exp(unchecked_log_softmax(xp, z, T))
 
 the teacher's probabilities put through the softmax again
-- p = softmax(v, T)
-+ p = softmax(softmax(v, T))
+- p = xp.exp(unchecked_log_softmax(xp, v, T))
++ p = xp.exp(unchecked_log_softmax(xp, xp.exp(unchecked_log_softmax(xp, v, T)), 1.0))
 
 the student's probabilities put through the softmax again
-- log_q = log_softmax(z, T)
-+ log_q = log_softmax(softmax(z, T))
+- log_q = unchecked_log_softmax(xp, z, T)
++ log_q = unchecked_log_softmax(xp, xp.exp(unchecked_log_softmax(xp, z, T)), 1.0)
 
 soft targets hardened on the way: the dark knowledge is gone
-- p = softmax(v, T)
+- p = xp.exp(unchecked_log_softmax(xp, v, T))
 + p = _one_hot(xp, xp.argmax(v, axis=-1), z)
 
 an epsilon inside the logarithm
-- log_q = log_softmax(z, T)
-+ log_q = xp.log(softmax(z, T) + 1e-8)
+- log_q = unchecked_log_softmax(xp, z, T)
++ log_q = xp.log(xp.exp(unchecked_log_softmax(xp, z, T)) + 1e-8)
 
 probabilities clipped before the logarithm
-- log_q = log_softmax(z, T)
-+ log_q = xp.log(xp.maximum(softmax(z, T), 1e-12))
+- log_q = unchecked_log_softmax(xp, z, T)
++ log_q = xp.log(xp.maximum(xp.exp(unchecked_log_softmax(xp, z, T)), 1e-12))
 
 the logarithm of the softmax in place of the log-softmax: infinite at low T
-- log_q = log_softmax(z, T)
-+ log_q = xp.log(softmax(z, T))
+- log_q = unchecked_log_softmax(xp, z, T)
++ log_q = xp.log(xp.exp(unchecked_log_softmax(xp, z, T)))
 
 a finite cost whose gradient is inf / inf at low T
 - q = xp.exp(log_q)  # (..., B, K)
--     p = softmax(v, T)
+-     p = xp.exp(unchecked_log_softmax(xp, v, T))
 + q = xp.exp(z / T) / xp.sum(xp.exp(z / T), axis=-1, keepdims=True)
-+     p = softmax(v, T)
++     p = xp.exp(unchecked_log_softmax(xp, v, T))
 """,
     ),
     *planted(
@@ -215,8 +215,8 @@ cost and gradient averaged over the classes too
 +     dz = (q - p) / (B * z.shape[-1])
 
 classes counted from one
-- dtype=y.dtype), axis=-1) - 1
-+ dtype=y.dtype), axis=-1)
+- dtype=y.dtype), axis=-2) - 1
++ dtype=y.dtype), axis=-2)
 """,
     ),
     *planted(
@@ -245,7 +245,7 @@ T² on the hard part too
 + hard_weight = (1 - alpha) * T**2
 
 alpha and 1 − alpha swapped
-- _cases(z, v=v, y=y, T=T, alpha=alpha)
+- _check(z, v=v, y=y, T=T, alpha=alpha)
 + alpha = 1 - alpha
 
 hard targets at full weight, whatever alpha is
@@ -253,8 +253,8 @@ hard targets at full weight, whatever alpha is
 + hard_weight = alpha * 0 + 1.0
 
 hard targets at temperature T
-- C_hard, dz_hard = hard_cross_entropy(z, y=y)
-+ C_hard, dz_hard = hard_cross_entropy(z / T, y=y)
+- C_hard, dz_hard = _hard(z, y)
++ C_hard, dz_hard = _hard(z / T, y)
 
 the hard gradient left out of the sum
 - dz = soft_weight * dz_soft + hard_weight * dz_hard
@@ -386,8 +386,8 @@ ReLU backward with the mask of the gradient, not of the output
 + return dout * xp.astype(dout > 0, dout.dtype)
 
 ReLU written over its input
-- out = xp.maximum(x, 0.0)
-+ out = xp.maximum(x, 0.0, out=x)
+- out = xp.maximum(x, zero)
++ out = xp.maximum(x, zero, out=x)
 
 ReLU backward written over the gradient that came in
 - return dout * xp.astype(out > 0, dout.dtype)
@@ -462,8 +462,8 @@ the backward pass without the mask
 + return _sum_over_students(dout + 0 * scale, ndim)
 
 a mask that keeps the share it should drop
-- return hash32(counters ^ key) >= min
-+ return hash32(counters ^ key) < min
+- return hash32(counters ^ key) >= drop
++ return hash32(counters ^ key) < drop
 
 the same mask whatever the key
 - hash32(counters ^ key)
@@ -476,8 +476,8 @@ the same mask whatever the key
         "test_train.py",
         """
 the same mask at every step
-- hash32(keys + np.array([step], np.uint32))
-+ hash32(keys)
+- hash32(np.array(first, np.uint32) + step[:, None])
++ hash32(np.array(first, np.uint32) + 0 * step[:, None])
 
 the same key for every layer
 - spawn_key=(STREAMS.index("dropout"), layer)
@@ -620,12 +620,12 @@ a cosine that begins with the warm-up, not after it
         "test_train.py",
         """
 the schedule worked out and not used
-- learning_rate=peak * factor,
-+ learning_rate=peak,
+- return [config.learning_rate * factor for
++ return [config.learning_rate for
 
 the schedule begun again in each epoch
-- factor = warmup_cosine(step, steps, config.warmup)
-+ factor = warmup_cosine(step - first, feed.steps, config.warmup)
+- warmup_cosine(step, steps, config.warmup) for step in range(
++ warmup_cosine(step - first, feed.steps, config.warmup) for step in range(
 
 the configured momentum never passed on
 - momentum=config.momentum,
@@ -654,8 +654,8 @@ momentum lost where a run is resumed
         "test_train.py",
         """
 labels left in order while the images are shuffled
-- self.xp.take(self.y, n, axis=0)
-+ self.xp.take(self.y, (i * self.B + self.xp.arange(n.shape[0])) % self.N, axis=0)
+- take(self.y, n, axis=0)
++ take(self.y, (i * self.B + self.xp.arange(n.shape[0])) % self.N, axis=0)
 
 every epoch in the same order
 - rng = stream(seed, name, epoch)
@@ -718,8 +718,8 @@ edges smeared outwards, where zeros should enter
         "test_train.py",
         """
 soft targets left in order while the images are shuffled
-- self.xp.take(self.V, n, axis=0)
-+ self.xp.take(self.V, (i * self.B + self.xp.arange(n.shape[0])) % self.N, axis=0)
+- take(self.V, n, axis=0)
++ take(self.V, (i * self.B + self.xp.arange(n.shape[0])) % self.N, axis=0)
 
 soft targets of unmoved images used for jittered ones
 -     if config.jitter:
@@ -753,6 +753,7 @@ any data set of the right length taken for the right one
 dropout left on in the teacher
 - z, _ = mlp_forward(scaled(device.xp, held.X[start:stop, :], dtype), layers)
 + keep = [np.random.default_rng().random((stop - start, W.shape[-2])) < 0.5 for W, _ in layers[1:]]
++         from minikd.mlp import Dropout
 +         dropout = [None, *[Dropout(mask, 0.5) for mask in keep]]
 +         z, _ = mlp_forward(scaled(device.xp, held.X[start:stop, :], dtype), layers, dropout)
 """,
@@ -899,12 +900,13 @@ all specialists asked, whatever the generalist says
         "test_losses.py",
         """
 the mean taken over the students too
-- return int(z.shape[-2])
-+ return int(z.size // z.shape[-1])
+- log_q = unchecked_log_softmax(xp, z, 1.0)
++ B = z.size // z.shape[-1]
++     log_q = unchecked_log_softmax(xp, z, 1.0)
 
 soft targets of the first student for all
-- p = softmax(v, T)
-+ p = softmax(v if v.ndim == 2 else v.reshape(-1, *v.shape[-2:])[0], T)
+- p = xp.exp(unchecked_log_softmax(xp, v, T))
++ p = xp.exp(unchecked_log_softmax(xp, v if v.ndim == 2 else v.reshape(-1, *v.shape[-2:])[0], T))
 """,
     ),
     *planted(
@@ -947,8 +949,8 @@ every student clipped by the norm of them all
         "test_train.py",
         """
 the first student's learning rate for all
-- peak = peak[..., 0]
-+ peak = peak[:1, ..., 0]
+- [rates[i, ...] for
++ [rates[i, :1] for
 
 the first student's initial weights for all
 - fresh[i % len(fresh)]

@@ -5,19 +5,25 @@ never turn into NumPy arrays by themselves, and reduce to 0-d arrays, never to s
 refused with an error that says what to write. The numbers are NumPy's, so results agree to the bit.
 
 `counting()` counts what would cost time on a GPU: kernels launched, and times the host waits for the device.
+
+`RawModule` runs CUDA source on the host, through `host_cuda`; `cuda.cublas` takes cuBLAS's own calls.
 """
 
 from __future__ import annotations
 
 import builtins
+import ctypes
 import operator
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any, NoReturn
+from weakref import WeakValueDictionary
 
+import host_cuda
 import numpy as np
 
 from minikd import backend
@@ -150,6 +156,19 @@ class ndarray:
     dtype = property(lambda self: self._a.dtype)
     device = property(lambda self: Device())
     mT = property(lambda self: _new(self._a.mT))
+    strides = property(lambda self: self._a.strides)
+    itemsize = property(lambda self: self._a.itemsize)
+    nbytes = property(lambda self: self._a.nbytes)
+    flags = property(lambda self: SimpleNamespace(c_contiguous=self._a.flags.c_contiguous))
+
+    @property
+    def data(self) -> SimpleNamespace:
+        """The address of its first element, and from then on cuBLAS may touch the memory behind it."""
+        base = self._a
+        while isinstance(base.base, np.ndarray):
+            base = base.base
+        _pointed_at[base.ctypes.data] = base
+        return SimpleNamespace(ptr=self._a.ctypes.data)
 
     @property
     def T(self) -> ndarray:
@@ -293,6 +312,18 @@ def asnumpy(x: ndarray) -> np.ndarray:
     return x.get()
 
 
+def empty(shape: int | tuple[int, ...], dtype: Any) -> ndarray:
+    """Every byte is 0xFF, so floats are NaN: what nobody wrote shows."""
+    a = np.empty(shape, dtype)
+    a.reshape(-1).view(np.uint8)[...] = 0xFF
+    return _new(a)
+
+
+def empty_like(x: ndarray, dtype: Any = None) -> ndarray:
+    a = _array(x, "empty_like")
+    return empty(a.shape, a.dtype if dtype is None else dtype)
+
+
 def zeros(shape: int | tuple[int, ...], dtype: Any) -> ndarray:
     return _launched("fill", np.zeros(shape, dtype))
 
@@ -424,3 +455,195 @@ def matmul(a: ndarray, b: ndarray, out: ndarray | None = None) -> ndarray:
     _launch("matmul")
     np.matmul(x, y, out=target)
     return out
+
+
+# ---- CUDA source -----------------------------------------------------------------------------------------------------
+
+
+class RawModule:
+    """CUDA source, compiled for the host when its first kernel is asked for."""
+
+    def __init__(self, *, code: str, options: tuple[str, ...] = ()) -> None:
+        if not isinstance(options, tuple):
+            raise TypeError(f"RawModule's options are a tuple, got {type(options).__name__}")
+        self.code, self.options = code, options
+        self._kernels: dict[str, host_cuda.Kernel] | None = None
+
+    def get_function(self, name: str) -> RawKernel:
+        if self._kernels is None:
+            self._kernels = host_cuda.load(self.code, self.options)
+        if name not in self._kernels:
+            raise ValueError(f"the source has no kernel {name!r}, only {sorted(self._kernels)}")
+        return RawKernel(self._kernels[name])
+
+
+class RawKernel:
+    """A kernel, ready to launch. Where CuPy passes whatever it is given, here each argument must fit its parameter."""
+
+    def __init__(self, kernel: host_cuda.Kernel) -> None:
+        self._kernel = kernel
+
+    def __call__(
+        self, grid: tuple[int, ...], block: tuple[int, ...], args: Sequence[Any], *, shared_mem: int = 0
+    ) -> None:
+        kernel = self._kernel
+        if shared_mem:
+            raise ValueError(f"{kernel.name}: shared_mem is for extern __shared__, which no kernel here has")
+        grid = _dimensions(f"{kernel.name}'s grid", grid, (2**31 - 1, 65535, 65535), 2**32 - 1)
+        block = _dimensions(f"{kernel.name}'s block", block, (1024, 1024, 64), kernel.max_threads)
+        if len(args) != len(kernel.parameters):
+            names = ", ".join(parameter.name for parameter in kernel.parameters)
+            raise TypeError(f"{kernel.name} takes {len(kernel.parameters)} arguments ({names}), got {len(args)}")
+        values = [
+            _argument(f"{kernel.name}'s {p.name}", p, one) for p, one in zip(kernel.parameters, args, strict=True)
+        ]
+        _launch(kernel.name)
+        kernel.launch(grid, block, values)
+
+
+def _dimensions(what: str, given: tuple[int, ...], limits: tuple[int, int, int], most: int) -> tuple[int, ...]:
+    """Three numbers, once they are within CUDA's limits."""
+    if not (isinstance(given, tuple) and 1 <= len(given) <= 3):
+        raise TypeError(f"{what} must be a tuple of 1 to 3 ints, got {given!r}")
+    three = (*map(operator.index, given), 1, 1)[:3]
+    if not all(1 <= n <= limit for n, limit in zip(three, limits, strict=True)) or np.prod(three, dtype=object) > most:
+        raise ValueError(f"{what} must lie within {limits} and have at most {most} in all, got {given}")
+    return three
+
+
+def _argument(what: str, parameter: host_cuda.Parameter, given: Any) -> Any:
+    """What the kernel gets: the NumPy array behind one of ours, None, or a NumPy scalar."""
+    if not parameter.pointer:
+        if not isinstance(given, np.generic):
+            raise TypeError(f"{what} is a value, got {type(given).__name__}: write np.{parameter.dtype}(…)")
+        if given.dtype != parameter.dtype:
+            raise TypeError(f"{what} is {parameter.dtype}, got {given.dtype}")
+        return given
+    if given is None:
+        return None
+    if not isinstance(given, ndarray):
+        raise TypeError(f"{what} is a pointer, got {type(given).__name__}: pass an array on the device, or None")
+    a = given._a
+    if a.dtype != parameter.dtype:
+        raise TypeError(f"{what} points to {parameter.dtype}, got an array of {a.dtype}")
+    if not (a.flags.c_contiguous or (a.ndim > 1 and a[0].flags.c_contiguous)):
+        raise ValueError(f"{what}: kernels look at no strides, got shape {a.shape} with strides {a.strides}: copy it")
+    return a
+
+
+# ---- cuBLAS ----------------------------------------------------------------------------------------------------------
+
+_pointed_at: WeakValueDictionary[int, np.ndarray] = WeakValueDictionary()  # the memory whose address someone has, by it
+_HANDLE = 1
+_math_mode = 0
+
+
+def _at(what: str, address: int, shape: tuple[int, ...], steps: tuple[int, ...], dtype: Any) -> np.ndarray:
+    """The array that starts at an address, once it lies within one live array's memory; steps are in elements."""
+    item = np.dtype(dtype).itemsize
+    end = address + item * (1 + builtins.sum((n - 1) * step for n, step in zip(shape, steps, strict=True)))
+    if 0 in shape:
+        return np.empty(shape, dtype)
+    for start, base in _pointed_at.items():
+        if start <= address and end <= start + base.nbytes:
+            if (address - start) % item:
+                raise ValueError(f"gemm: {what} is not aligned to {item} bytes")
+            memory = (ctypes.c_char * (end - address)).from_address(address)
+            return np.ndarray(shape, dtype, memory, strides=tuple(item * step for step in steps))
+    raise ValueError(f"gemm: {what} of shape {shape}, steps {steps}, lies in no live array: {address:#x} to {end:#x}")
+
+
+def _tf32(x: np.ndarray) -> np.ndarray:
+    """float32 rounded to 10 bits of mantissa, ties to even."""
+    bits = np.ascontiguousarray(x).view(np.uint32)
+    rounded = ((bits + 0xFFF + (bits >> 13 & 1)) & ~np.uint32(0x1FFF)).view(np.float32)
+    return np.where(np.isfinite(x), rounded, x)
+
+
+def _gemm(dtype: Any, strided: bool) -> Callable[..., None]:
+    """cuBLAS's C = α op(A) op(B) + β C, its matrices stored by columns, one or a batch of them.
+
+    NumPy sees the transposes, whose rows are contiguous: Cᵀ = α op(B)ᵀ op(A)ᵀ + β Cᵀ.
+    """
+
+    def gemm(
+        handle: int, transa: int, transb: int, m: int, n: int, k: int, alpha: int,
+        A: int, lda: int, step_a: int, B: int, ldb: int, step_b: int,
+        beta: int, C: int, ldc: int, step_c: int, count: int,
+    ) -> None:  # fmt: skip
+        _check_handle(handle)
+        for name, value in {"m": m, "n": n, "k": k, "batchCount": count}.items():
+            if not 0 <= operator.index(value) < 2**31:
+                raise ValueError(f"gemm: {name} must be an int ≥ 0, got {value}")
+        for name, value in {"transa": transa, "transb": transb}.items():
+            if value not in (0, 1):
+                raise ValueError(f"gemm: {name} must be 0 (as stored) or 1 (transposed), got {value}")
+        columns_a, lines_a = (m, k) if transa == 0 else (k, m)  # as stored: contiguous columns, so many of them
+        columns_b, lines_b = (k, n) if transb == 0 else (n, k)
+        for name, ld, least in (("lda", lda, columns_a), ("ldb", ldb, columns_b), ("ldc", ldc, m)):
+            if not builtins.max(1, least) <= operator.index(ld) < 2**31:
+                raise ValueError(f"gemm: {name} must be at least {builtins.max(1, least)}, got {ld}")
+        if builtins.min(step_a, step_b, step_c) < 0 or (count > 1 and step_c < (n - 1) * ldc + m):
+            raise ValueError(
+                f"gemm: strides {step_a}, {step_b}, {step_c}: none is negative, and C's matrices lie apart"
+            )
+        if not (alpha and beta):
+            raise ValueError("gemm: alpha and beta are addresses of numbers on the host, got a null pointer")
+        number = ctypes.c_float if dtype is np.float32 else ctypes.c_double
+        factor, keep = number.from_address(alpha).value, number.from_address(beta).value
+        a = _at("A", A, (count, lines_a, columns_a), (step_a, lda, 1), dtype)
+        b = _at("B", B, (count, lines_b, columns_b), (step_b, ldb, 1), dtype)
+        c = _at("C", C, (count, n, m), (step_c, ldc, 1), dtype)
+        if np.shares_memory(a, c) or np.shares_memory(b, c):
+            raise ValueError("gemm: C overlaps A or B")
+        _launch("gemm")
+        if _math_mode == 3 and dtype is np.float32:
+            a, b = _tf32(a), _tf32(b)
+        product = np.matmul(b if transb == 0 else b.mT, a if transa == 0 else a.mT)
+        if factor != 1:
+            product *= factor
+        c[...] = product if keep == 0 else product + dtype(keep) * c
+
+    def single(
+        handle: int, transa: int, transb: int, m: int, n: int, k: int, alpha: int,
+        A: int, lda: int, B: int, ldb: int, beta: int, C: int, ldc: int,
+    ) -> None:  # fmt: skip
+        gemm(handle, transa, transb, m, n, k, alpha, A, lda, 0, B, ldb, 0, beta, C, ldc, 0, 1)
+
+    return gemm if strided else single
+
+
+def _check_handle(handle: int) -> None:
+    if handle != _HANDLE:
+        raise ValueError(f"{handle!r} is no handle of cuBLAS: write xp.cuda.get_cublas_handle()")
+
+
+def _set_math_mode(handle: int, mode: int) -> None:
+    global _math_mode
+    _check_handle(handle)
+    if mode not in (0, 3):
+        raise ValueError(f"the math mode must be 0 (default) or 3 (TF32, for which CuPy has no name), got {mode!r}")
+    _math_mode = mode
+
+
+def _get_math_mode(handle: int) -> int:
+    _check_handle(handle)
+    return _math_mode
+
+
+cuda = SimpleNamespace(
+    get_cublas_handle=lambda: _HANDLE,
+    cublas=SimpleNamespace(
+        CUBLAS_OP_N=0,
+        CUBLAS_OP_T=1,
+        CUBLAS_DEFAULT_MATH=0,
+        setMathMode=_set_math_mode,
+        getMathMode=_get_math_mode,
+        sgemm=_gemm(np.float32, strided=False),
+        dgemm=_gemm(np.float64, strided=False),
+        sgemmStridedBatched=_gemm(np.float32, strided=True),
+        dgemmStridedBatched=_gemm(np.float64, strided=True),
+    ),
+    runtime=SimpleNamespace(deviceSynchronize=lambda: _wait("synchronize")),
+    Device=lambda: SimpleNamespace(synchronize=lambda: _wait("synchronize")),
+)

@@ -1,0 +1,239 @@
+"""The benchmarks: the clock is fair, every section runs, and the page says what the committed results say."""
+
+import json
+import math
+import re
+import sys
+
+import numpy as np
+import pytest
+import strict_cupy
+
+from benchmarks import __main__ as command
+from benchmarks import memory, pytorch, report, timing
+from benchmarks.contestants import case, floor, minikd_step
+from benchmarks.timing import Bench
+from minikd.backend import CPU
+
+
+@pytest.fixture
+def alone(monkeypatch):
+    """As where neither PyTorch nor scikit-learn is installed."""
+    monkeypatch.setattr(pytorch, "torch", None)
+    monkeypatch.setitem(sys.modules, "sklearn.neural_network", None)
+
+
+# ---- the clock -------------------------------------------------------------------------------------------------------
+
+
+class Clock:
+    """A clock that only steps move, and a diary of them."""
+
+    def __init__(self, monkeypatch):
+        self.now, self.diary = 0.0, []
+        monkeypatch.setattr(timing, "perf_counter", lambda: self.now)
+        monkeypatch.setattr(timing, "sleep", lambda seconds: self.diary.append("|"))
+
+    def step(self, name, seconds):
+        def take():
+            self.now += seconds
+            self.diary.append(name)
+
+        return take
+
+
+def test_contestants_take_turns_in_an_order_that_turns(monkeypatch):
+    clock = Clock(monkeypatch)
+    steps = {name: clock.step(name, seconds) for name, seconds in (("a", 1.0), ("b", 2.0))}
+    rounds, times = timing.take_turns(steps, seconds=0, least=2, turn=2, wait=lambda: clock.diary.append("."))
+    assert "".join(clock.diary) == "|a.a.a.|b.b.b.|b.b.b.|a.a.a."  # a pause, one to warm up, then two that count
+    assert (rounds, times) == (2, {"a": [1.0] * 4, "b": [2.0] * 4})
+
+
+def test_a_block_of_steps_is_timed_as_one_and_waited_for_once(monkeypatch):
+    clock = Clock(monkeypatch)
+
+    def wait():
+        clock.now += 3.0  # the device finishes what was queued
+
+    _, times = timing.take_turns({"a": clock.step("a", 1.0)}, seconds=0, least=1, block=3, wait=wait, warm=False)
+    assert times == {"a": [2.0]}
+    assert clock.diary.count("a") == 3
+
+
+def test_rounds_go_on_until_the_time_is_up(monkeypatch):
+    clock = Clock(monkeypatch)
+    assert timing.take_turns({"a": clock.step("a", 1.0)}, seconds=9.5, least=2)[0] == 5  # of two seconds each
+
+
+def test_quartiles_are_the_spread():
+    assert timing.quartiles({"a": [4.0, 1.0, 3.0, 2.0, 5.0]}) == {"a": [2.0, 3.0, 4.0]}
+
+
+def test_contestants_that_do_other_work_are_not_timed():
+    steps = {"floor": lambda: None, "a": lambda: np.array([1.0, 2.0]), "b": lambda: np.array([1.0, 2.001])}
+    timing.agree(steps, tolerance=1e-3)
+    with pytest.raises(SystemExit, match="b gives"):
+        timing.agree(steps, tolerance=1e-4)
+    with pytest.raises(SystemExit, match="b gives"):
+        timing.agree({"a": lambda: np.array(1.0), "b": lambda: np.array(math.nan)}, tolerance=1.0)
+
+
+def test_the_second_step_is_looked_at_too():
+    costs = iter([1.0, 1.5])  # the first is right, the update is not
+    with pytest.raises(SystemExit, match=r"b gives 1\.5"):
+        timing.agree({"a": lambda: np.array(1.0), "b": lambda: np.array(next(costs))}, tolerance=1e-4)
+
+
+def test_a_ratio_is_to_the_best_of_those_who_took_part():
+    row = {"seconds": {"a": [0, 3.0, 9], "b": [0, 2.0, 9], "c": [0, 1.5, 9]}}
+    assert timing.over(row, "a", "b", "c", "absent") == 2.0
+    assert math.isnan(timing.over(row, "a", "absent"))
+    assert math.isnan(timing.over(row, "absent", "a"))
+
+
+# ---- the sections ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("section", report.SECTIONS)
+def test_a_section_runs_without_pytorch_and_scikit_learn(alone, section, capsys):
+    command.main([section, "--quick"])
+    out = capsys.readouterr().out
+    module = report.SECTIONS[section]
+    assert f"| {' | '.join(module.LABELS)} |" in out
+    assert f"`python -m benchmarks {section}`" in out
+    assert "| PyTorch" not in out
+    assert ("Left out: PyTorch" in out) == (section in ("step", "epoch", "inference"))
+    assert ("Left out: scikit-learn" in out) == (section == "epoch")
+
+
+@pytest.mark.parametrize("section", ["step", "epoch", "population", "inference", "prepare"])
+def test_a_section_runs_on_a_stand_in_for_the_gpu_and_waits_for_it(alone, section, monkeypatch):
+    waited = []
+    monkeypatch.setattr(Bench, "wait", lambda bench: waited.append(bench.place))
+    rows = report.SECTIONS[section].rows(Bench(strict_cupy.device(), quick=True))
+    assert all(min(times) > 0 for row in rows for times in row["seconds"].values())
+    assert set(waited) == {"gpu"}
+
+
+def test_with_pytorch_all_take_the_same_step():
+    pytest.importorskip("torch")
+    given = case((30, 30), 32)
+    eager = pytorch._step(given, "cpu", pytorch.EAGER)
+    timing.agree({"minikd": minikd_step(given, CPU), "PyTorch": eager}, tolerance=1e-4)
+    logits = minikd_step(case((30, 30), 8), CPU, T=1.0)
+    with pytest.raises(SystemExit, match="same step"):
+        timing.agree({"minikd": logits, "PyTorch": pytorch._step(case((30, 30), 8), "cpu", pytorch.EAGER)}, 1e-4)
+
+
+def test_the_floor_has_the_eight_products_and_nothing_else():
+    with strict_cupy.counting() as count:
+        floor((784, 30, 20, 10), 32, strict_cupy.device())()
+    assert count.kernels["matmul"] == 8
+    assert count.launches == 8 + 2  # and the update's two passes
+    assert count.waits == 0
+
+
+def test_without_a_gpu_the_command_says_so_in_one_line(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "cupy", None)
+    with pytest.raises(SystemExit) as caught:
+        command.main(["step", "--gpu", "--quick"])
+    out, err = capsys.readouterr()
+    assert (caught.value.code, out, err.count("\n")) == (2, "", 1)
+    assert err.startswith("benchmarks: no GPU: ")
+
+
+def test_an_unknown_section_is_refused(capsys):
+    with pytest.raises(SystemExit, match="2"):
+        command.main(["steps"])
+    assert "no section 'steps': choose from step, epoch" in capsys.readouterr().err
+
+
+# ---- the page --------------------------------------------------------------------------------------------------------
+
+
+def records() -> dict:
+    """Made-up results: a step is 1.2 floors and 0.8 of PyTorch, a population is half of its runs."""
+    about = {"command": "python -m …", "left_out": {"PyTorch compiled": "no compiler"}}
+    about["machine"] = {"device": "a processor", "cores": 2, "python": "3.11", "threads": {"torch: openmp": 2}}
+    timed = {"rounds": 5, "timed": 25}
+    times = {"floor": [1e-3] * 3, "minikd": [1.1e-3, 1.2e-3, 1.4e-3], "PyTorch eager": [1.5e-3] * 3}
+    networks = ["784-1200-1200-10", "784-30-30-10"]
+    steps = [{"network": n, "batch": B, **timed, "seconds": times} for n in networks for B in (32, 128)]
+    S_steps = {"one run": [1.0] * 3, "shared batches": [16.0] * 3, "own batches": [32.0] * 3, "floor of one": [0.5] * 3}
+    students = [{"network": networks[1], "students": 32, **timed, "seconds": S_steps}]
+    memory_rows = [{"run": "a run", "MiB after each epoch": [40.0, 50.0, 50.5, 51.5]}]
+    rows = {"step": steps, "population": students, "memory": memory_rows}
+    return {("cpu", section): {**about, "rows": rows[section]} for section in rows}
+
+
+def test_a_table_shows_medians_spread_ratios_and_what_was_left_out():
+    table = report.table("step", records()["cpu", "step"])
+    head, _, first, *_ = table.splitlines()
+    assert head == (
+        "| network | batch | floor, ms | minikd, ms | PyTorch eager, ms | minikd ÷ floor | minikd ÷ best PyTorch |"
+    )
+    assert first == "| 784-1200-1200-10 | 32 | 1.00 ± 0.00 | 1.20 ± 0.15 | 1.50 ± 0.00 | 1.20 | 0.80 |"
+    assert "a processor, 2 cores; python 3.11; threads: torch: openmp 2. Medians of 25 times" in table
+    assert table.endswith("Left out: PyTorch compiled (no compiler).")
+
+
+def test_an_aim_is_met_where_every_row_is_within_it():
+    said = [line.split(" | ") for line in report.aims(records()).splitlines()[2:]]
+    verdicts = [(cells[2], cells[4], cells[5], cells[7].rstrip(" |")) for cells in said]
+    assert ("minikd ÷ floor", "≤ 1.10", "1.20", "not met (met in 0 of 2)") in verdicts
+    assert ("minikd ÷ best PyTorch", "≤ 0.85", "0.80", "met") in verdicts
+    assert ("minikd ÷ best PyTorch", "≤ 0.50", "0.80", "not met (met in 0 of 2)") in verdicts
+    assert ("shared batches ÷ runs", "≤ 0.70", "0.50", "met") in verdicts
+    assert ("own batches ÷ runs", "≤ 0.70", "1.00", "not met (met in 0 of 1)") in verdicts
+    assert (memory.GROWTH, "≤ 1.00", "1.50", "not met (met in 0 of 1)") in verdicts
+    assert [cells[5] for cells in said if cells[0] == "| GPU"] == [report.MISSING] * 4
+
+
+def test_filling_a_page_replaces_what_stands_between_the_marks_and_nothing_else():
+    page = "before\n<!-- table:{0} -->\n{1}<!-- /table:{0} -->\nafter\n"
+    filled = report.fill(page.format("step", "old\n"), records())
+    assert filled == page.format("step", f"\n{report.table('step', records()['cpu', 'step'])}\n\n")
+    assert report.fill(page.format("epoch", ""), records()) == page.format("epoch", "\nepoch: not measured yet.\n\n")
+
+
+def test_results_are_written_found_again_and_drawn(alone, tmp_path, monkeypatch):
+    readme = tmp_path / "README.md"
+    readme.write_text("".join(f"<!-- table:{m} -->\n<!-- /table:{m} -->\n" for m in ("aims", "plots", "step")), "utf-8")
+    for constant, path in (("RESULTS", tmp_path), ("PLOTS", tmp_path / "plots"), ("README", readme)):
+        monkeypatch.setattr(report, constant, path)
+    made_up = records()
+    for section in report.FIGURES:
+        module = report.SECTIONS[section]
+        monkeypatch.setattr(module, "rows", lambda bench, section=section: made_up["cpu", section]["rows"])
+    command.main([*report.FIGURES, "--write"])
+    loaded = report.load()
+    assert {key: record["rows"] for key, record in loaded.items()} == {
+        ("cpu", section): made_up["cpu", section]["rows"] for section in report.FIGURES
+    }
+    assert json.loads((tmp_path / "cpu" / "step.json").read_text())["machine"]["numpy"] == np.__version__
+    assert "| 784-30-30-10 | 128 |" in readme.read_text("utf-8")
+    for plot in re.findall(r"\]\((plots/.*?)\)", readme.read_text("utf-8")):
+        assert 5_000 < (tmp_path / plot).stat().st_size < 100_000
+    with pytest.raises(SystemExit, match=r"^0$"):
+        report.main(["--check"])
+    readme.write_text(readme.read_text("utf-8").replace("| 128 |", "| 129 |"), "utf-8")
+    with pytest.raises(SystemExit, match=r"run python -m benchmarks\.report"):
+        report.main(["--check"])
+
+
+def test_a_curve_stands_for_each_contestant_that_took_part():
+    left, right = report.plot_step(records()["cpu", "step"]).axes
+    assert [line.get_label() for line in left.lines] == ["minikd", "PyTorch eager", "floor"]
+    np.testing.assert_allclose(left.lines[0].get_xydata(), [[30, 1.2], [1200, 1.2]])
+    np.testing.assert_allclose(right.lines[2].get_xydata(), [[32, 1.0], [128, 1.0]])
+    first = report.plot_population(records()["cpu", "population"]).axes[0]
+    assert [line.get_ydata().tolist() for line in first.lines] == [[0.5], [1.0], [0.5]]
+
+
+def test_the_page_is_what_the_committed_results_say():
+    text, results = report.README.read_text("utf-8"), report.load()
+    assert set(re.findall(r"<!-- table:(\w+) -->", text)) == {*report.SECTIONS, "aims", "plots"}
+    assert report.fill(text, results) == text, "run python -m benchmarks.report"
+    for plot in re.findall(r"\]\((plots/.*?)\)", text):
+        assert (report.HERE / plot).stat().st_size < 100_000, plot

@@ -1,0 +1,408 @@
+"""The fused kernels against the readable functions that they equal: one test over both, on a GPU or on the host.
+
+Without a GPU the kernels' own CUDA source is compiled for the host and run there by the stand-in for CuPy, which also
+counts launches and finds what is read or written outside an array.
+"""
+
+import ctypes
+import dataclasses
+import functools
+import importlib.metadata
+import os
+import subprocess
+import sys
+
+import host_cuda
+import numpy as np
+import pytest
+import strict_cupy
+from test_backends_agree import RUNS, config, dataset, numpys_run, run, teachers_targets
+
+from minikd import kernels, layers, losses, mlp, optim, selftest
+from minikd.backend import CPU, DeviceError, get_device, multiply
+from minikd.batches import Feed
+from minikd.train import FUSED, READABLE, State
+
+TOLERANCE = {"float32": 1e-5, "float64": 1e-13}  # of the norm
+
+
+@pytest.fixture(params=["host", "gpu"], scope="session")
+def device(request):
+    """Where kernels run: on the host through the stand-in for CuPy, or on the GPU."""
+    if request.param == "host":
+        if host_cuda.compiler() is None:
+            pytest.skip("no C++ compiler to run CUDA sources on the host")
+        return dataclasses.replace(strict_cupy.device(), fused=True)
+    try:
+        return dataclasses.replace(get_device("gpu"), fused=True)
+    except DeviceError as error:
+        if request.config.getoption("--require-gpu"):
+            pytest.fail(str(error))
+        pytest.skip(str(error))
+
+
+def assert_near(device, got, expected, dtype):
+    """Equal up to rounding, measured by the norm of the whole array: some of its numbers are near zero by accident."""
+    got = device.get(got)
+    assert got.dtype == expected.dtype == dtype
+    assert got.shape == expected.shape
+    assert np.linalg.norm(got - expected) <= TOLERANCE[dtype] * np.linalg.norm(expected)
+
+
+LEADING = pytest.mark.parametrize("leading", [(), (3,)], ids=["one student", "a population"])
+
+
+# ---- the source ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("capability", [75, 80, 86, 89, 90])
+def test_the_source_compiles_for_cards_from_turing_to_hopper(capability, dtype):
+    """With NVRTC, which is what CuPy compiles it with; no GPU is needed."""
+    nvrtc = load_nvrtc()
+    program = ctypes.c_void_p()
+    source = kernels.source().encode()
+    assert nvrtc.nvrtcCreateProgram(ctypes.byref(program), source, b"kernels.cu", 0, None, None) == 0
+    options = [f"--gpu-architecture=compute_{capability}", *kernels.options(dtype)]
+    failed = nvrtc.nvrtcCompileProgram(
+        program, len(options), (ctypes.c_char_p * len(options))(*map(str.encode, options))
+    )
+    size = ctypes.c_size_t()
+    nvrtc.nvrtcGetProgramLogSize(program, ctypes.byref(size))
+    log = ctypes.create_string_buffer(size.value)
+    nvrtc.nvrtcGetProgramLog(program, log)
+    assert not failed, log.value.decode()
+
+
+@functools.cache
+def load_nvrtc():
+    try:
+        files = importlib.metadata.files("nvidia-cuda-nvrtc-cu12")
+    except importlib.metadata.PackageNotFoundError:
+        pytest.skip("NVRTC is not installed: pip install nvidia-cuda-nvrtc-cu12 (Linux and Windows)")
+    library = next(file for file in files if file.name.startswith(("libnvrtc.so", "nvrtc64_")))
+    return ctypes.CDLL(str(library.locate()))
+
+
+# ---- products --------------------------------------------------------------------------------------------------------
+
+
+def as_stored(array, order, device):
+    """The matrix on the device, its rows or its columns contiguous."""
+    return device.put(np.ascontiguousarray(array)) if order == "rows" else device.put(np.ascontiguousarray(array.mT)).mT
+
+
+@pytest.mark.parametrize("leading_a", [(), (3,)], ids=["a shared", "a each"])
+@pytest.mark.parametrize("leading_b", [(), (3,)], ids=["b shared", "b each"])
+@pytest.mark.parametrize("order_a", ["rows", "columns"])
+@pytest.mark.parametrize("order_b", ["rows", "columns"])
+@pytest.mark.parametrize("shape", [(4, 5, 6), (1, 5, 6), (4, 1, 6), (4, 5, 1), (1, 1, 1)])
+def test_a_product_is_the_readable_one(shape, order_b, order_a, leading_b, leading_a, device, float_dtype):
+    rng, (M, J, N) = np.random.default_rng(0), shape
+    a = rng.standard_normal((*leading_a, M, J)).astype(float_dtype)
+    b = rng.standard_normal((*leading_b, J, N)).astype(float_dtype)
+    got = kernels.product(as_stored(a, order_a, device), as_stored(b, order_b, device))
+    assert_near(device, got, multiply(a, b), float_dtype)
+
+
+def test_a_population_multiplies_views_of_its_flat_parameters_in_one_launch(device, float_dtype):
+    rng, sizes = np.random.default_rng(0), (6, 5, 4)
+    flat = rng.standard_normal((3, mlp.parameter_count(sizes))).astype(float_dtype)
+    x, d = (rng.standard_normal(shape).astype(float_dtype) for shape in ((7, 6), (3, 7, 5)))
+    W = mlp.unflatten(device.put(flat), sizes)[0][0]
+    into = device.put(np.zeros_like(flat))
+    dW = mlp.unflatten(into, sizes)[0][0]
+    products = [
+        functools.partial(kernels.product, device.put(x), W),
+        functools.partial(kernels.product, device.put(d), W.mT),
+        functools.partial(kernels.product, device.put(x).mT, device.put(d), dW),
+    ]
+    expected_W = mlp.unflatten(flat, sizes)[0][0]
+    for product, expected in zip(products, (x @ expected_W, d @ expected_W.mT, x.mT @ d), strict=True):
+        with strict_cupy.counting() as count:
+            got = product()
+        assert count.launches in (0, 1)  # 0 where a true GPU did it
+        assert_near(device, got, expected, float_dtype)
+    untouched = mlp.unflatten(device.get(into), sizes)
+    assert not untouched[0][1].any()
+    assert not any(array.any() for array in untouched[1])
+
+
+def test_a_product_names_what_does_not_fit(device):
+    a, b = (device.put(np.zeros(shape, np.float32)) for shape in ((4, 5), (6, 7)))
+    with pytest.raises(ValueError, match=r"as many columns of a as rows of b.*, got \(4, 5\) and \(6, 7\)"):
+        kernels.product(a, b)
+    with pytest.raises(ValueError, match="contiguous rows or columns"):
+        kernels.product(a, device.put(np.zeros((5, 4, 2), np.float32))[..., 0])
+
+
+# ---- a batch ---------------------------------------------------------------------------------------------------------
+
+FEEDS = {
+    "plain": {},
+    "soft targets": {"alpha": 0.5, "T": 4.0},
+    "jitter": {"jitter": 2},
+    "dropout": {"drop_input": 0.3, "drop_hidden": 0.5},
+    "a population of seeds": {"seed": (3, 4, 5), "drop_input": 0.3, "jitter": 1},
+    "a population of temperatures": {"T": (2.0, 3.0), "alpha": 0.5},
+}
+
+
+@pytest.mark.parametrize("name", FEEDS)
+def test_a_batch_has_the_readable_ones_bits(name, device, float_dtype):
+    chosen = config(dtype=float_dtype, **FEEDS[name])
+    targets = teachers_targets() if chosen.alpha else None
+    expected = list(Feed(chosen, dataset(), targets, CPU).batches(1))
+    got = list(Feed(chosen, dataset(), targets, device).batches(1))
+    assert len(got) == len(expected) == 4
+    for one, other in zip(got, expected, strict=True):
+        x = other.x
+        if chosen.drop_input:  # the kernel's x has it done already
+            x, _ = layers.dropout_forward(x, other.dropout[0].keep, chosen.drop_input)
+        np.testing.assert_array_equal(device.get(one.x), x, strict=True)
+        np.testing.assert_array_equal(device.get(one.y), other.y, strict=True)
+        if targets is None:
+            assert one.v is None
+        else:
+            np.testing.assert_array_equal(device.get(one.v), other.v, strict=True)
+
+
+# ---- forward and backward --------------------------------------------------------------------------------------------
+
+SIZES = (20, 33, 40, 10)  # more and less than a block of columns
+
+
+def network(leading, dtype, seed=0):
+    rng = np.random.default_rng(seed)
+    return rng.standard_normal((*leading, mlp.parameter_count(SIZES))).astype(dtype) / 4
+
+
+def dropout(device, leading, own_keys, B):
+    """One dropout for the hidden layers, as the readable functions take it and as the kernels do."""
+    keys = np.arange(1, 4 if own_keys and leading else 2, dtype=np.uint32)
+    drawn, keyed = [None], [None]
+    for drop, size in ((0.5, SIZES[1]), (0.2, SIZES[2])):
+        counters = layers.hash32(np.arange(B * size, dtype=np.uint32).reshape(B, size))
+        key = keys.reshape(-1, 1, 1) if len(keys) > 1 else int(keys[0])
+        drawn.append(mlp.Dropout(layers.dropout_mask(counters, key, drop), drop))
+        keyed.append(kernels.Keyed(device.put(keys), drop))
+    return drawn, keyed
+
+
+@LEADING
+@pytest.mark.parametrize("shared_x", [False, True], ids=["x each", "x shared"])
+@pytest.mark.parametrize("drops", [None, "shared keys", "own keys"])
+@pytest.mark.parametrize("B", [5, 70])  # less and more than a block of rows
+def test_forward_and_backward_are_the_readable_ones(B, drops, shared_x, leading, device, float_dtype):
+    rng, flat = np.random.default_rng(1), network(leading, float_dtype)
+    x = rng.standard_normal((*leading, B, 20) if not shared_x else (B, 20)).astype(float_dtype)
+    dz = rng.standard_normal((*leading, B, 10)).astype(float_dtype)
+    drawn, keyed = (None, None) if drops is None else dropout(device, leading, drops == "own keys", B)
+
+    z, cache = mlp.mlp_forward(x, mlp.unflatten(flat, SIZES), drawn)
+    g = np.zeros_like(flat)
+    mlp.mlp_backward(dz, cache, out=mlp.unflatten(g, SIZES))
+
+    x_there, dz_there, g_there = device.put(x), device.put(dz), device.put(np.zeros_like(flat))
+    got, cache = kernels.mlp_forward(x_there, mlp.unflatten(device.put(flat), SIZES), keyed)
+    assert_near(device, got, z, float_dtype)
+    kernels.mlp_backward(dz_there, cache, out=mlp.unflatten(g_there, SIZES))
+    for got_pair, pair in zip(mlp.unflatten(g_there, SIZES), mlp.unflatten(g, SIZES), strict=True):
+        for got, expected in zip(got_pair, pair, strict=True):
+            assert_near(device, got, expected, float_dtype)
+    np.testing.assert_array_equal(device.get(x_there), x)  # arguments are not written to
+    np.testing.assert_array_equal(device.get(dz_there), dz)
+
+
+def test_nan_passes_through_the_hidden_layers(device):
+    flat = network((), "float32")
+    x = np.zeros((2, 20), np.float32)
+    x[0, 0] = np.nan
+    z, _ = kernels.mlp_forward(device.put(x), mlp.unflatten(device.put(flat), SIZES))
+    assert np.isnan(device.get(z)).tolist() == [[True] * 10, [False] * 10]
+
+
+# ---- the cost --------------------------------------------------------------------------------------------------------
+
+COSTS = {
+    "soft": {"alpha": 1.0, "T": 4.0, "y": None},
+    "hard": {"alpha": 0.0, "v": None},
+    "both": {"alpha": 0.7, "T": 8.0},
+    "low temperature": {"alpha": 0.7, "T": 0.05},
+    "each its own": {"alpha": (0.0, 0.3, 1.0), "T": (1.0, 20.0, 0.5)},
+}
+
+
+@LEADING
+@pytest.mark.parametrize("shared", [False, True], ids=["targets each", "targets shared"])
+@pytest.mark.parametrize("name", COSTS)
+@pytest.mark.parametrize(("B", "K"), [(7, 10), (300, 3), (4, 100)])  # less and more cases than a block has threads
+def test_the_cost_is_the_readable_one(B, K, name, shared, leading, device, float_dtype):
+    arguments, rng = dict(COSTS[name]), np.random.default_rng(2)
+    if not leading and isinstance(arguments["alpha"], tuple):
+        pytest.skip("numbers of a population")
+    own = () if shared else leading
+    z = (10 * rng.standard_normal((*leading, B, K))).astype(float_dtype)
+    arguments.setdefault("v", (10 * rng.standard_normal((*own, B, K))).astype(float_dtype))
+    arguments.setdefault("y", rng.integers(0, K, (*own, B)))
+    for number in ("alpha", "T"):
+        if isinstance(arguments.get(number), tuple):
+            arguments[number] = np.array(arguments[number], float_dtype).reshape(-1, 1, 1)
+    C, dz = losses.distillation_loss(z, **arguments)
+    there = {key: device.put(value) if isinstance(value, np.ndarray) else value for key, value in arguments.items()}
+    got_C, got_dz = kernels.distillation_loss(device.put(z), **there)
+    assert_near(device, got_C, np.asarray(C), float_dtype)
+    assert_near(device, got_dz, dz, float_dtype)
+
+
+def test_the_cost_is_nan_where_a_logit_is(device):
+    z = np.zeros((3, 10), np.float32)
+    z[1, 2] = np.nan
+    C, _ = kernels.distillation_loss(device.put(z), v=device.put(np.zeros_like(z)), T=2.0)
+    assert np.isnan(device.get(C))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "rule"),
+    [
+        ({"T": 0.0}, "T must be a finite number > 0, got 0.0"),
+        ({"alpha": 2.0}, r"alpha must be a number in \[0, 1\], got 2.0"),
+        ({"v": None}, "alpha = 0.5 gives weight to soft targets, but v is None"),
+        ({"v": np.zeros((3, 4), np.float32)}, "v must have z's shape"),
+        ({"y": np.zeros(3, np.int32)}, "y must be int64"),
+    ],
+)
+def test_the_cost_refuses_what_the_readable_one_refuses(arguments, rule, device):
+    given = {"v": np.zeros((3, 10), np.float32), "y": np.zeros(3, np.int64), "alpha": 0.5, **arguments}
+    there = {key: device.put(value) if isinstance(value, np.ndarray) else value for key, value in given.items()}
+    with pytest.raises((ValueError, TypeError), match=rule):
+        kernels.distillation_loss(device.put(np.zeros((3, 10), np.float32)), **there)
+
+
+# ---- the update ------------------------------------------------------------------------------------------------------
+
+
+@LEADING
+@pytest.mark.parametrize("clip_norm", [None, 0.5, 1e6])
+@pytest.mark.parametrize("max_norm", [None, 1.0])
+def test_an_update_is_the_readable_one(max_norm, clip_norm, leading, device, float_dtype):
+    rng = np.random.default_rng(3)
+    p, v, g = (network(leading, float_dtype, seed) for seed in range(3))
+    rate = rng.random((3, 1)).astype(float_dtype) if leading else 0.1
+    settings = {"momentum": 0.9, "clip_norm": clip_norm, "max_norm": max_norm}
+    expected, state = State(SIZES, p.copy(), v.copy()), State(SIZES, device.put(p), device.put(v), fused=True)
+    expected.g[...] = g
+    state.g[...] = device.put(g)
+    READABLE.update(expected, learning_rate=rate, **settings)
+    kernels.update(state, learning_rate=device.put(rate) if leading else rate, **settings)
+    for name in "pvg":
+        assert_near(device, getattr(state, name), getattr(expected, name), float_dtype)
+    if max_norm is not None:
+        norms = np.linalg.norm(device.get(state.layers[0][0]), axis=-2)
+        assert norms.max() <= max_norm * (1 + 1e-6)
+
+
+def test_the_norm_of_many_parameters_is_summed_as_well_as_the_readable_one(device):
+    """More parts than a block has threads, and a last block that is not full."""
+    P = kernels.STRIP * (kernels.PARTS + 3) + 17
+    rng = np.random.default_rng(4)
+    sizes = (P - 1, 1)  # P parameters
+    g = rng.standard_normal(P).astype(np.float32)
+    state = State(sizes, device.put(np.zeros(P, np.float32)), device.put(np.zeros(P, np.float32)), fused=True)
+    state.g[...] = device.put(g)
+    kernels.update(state, learning_rate=1.0, momentum=0.0, clip_norm=1.0, max_norm=None)
+    assert_near(device, state.p, -g * optim.clip_factor(g, 1.0), "float32")
+
+
+def test_a_gradient_that_is_not_finite_spoils_the_parameters_where_the_next_cost_shows_it(device):
+    state = State((3, 2), *(device.put(np.zeros(8, np.float32)) for _ in range(2)), fused=True)
+    state.g[...] = device.put(np.array([np.inf, *range(7)], np.float32))
+    kernels.update(state, learning_rate=0.1, momentum=0.9, clip_norm=1.0, max_norm=None)
+    assert np.isnan(device.get(state.p)).all()
+
+
+# ---- whole runs ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_twenty_fused_steps_end_where_the_readable_ones_do(name, device, float_dtype):
+    """Rounding differs, and a run carries it on: a hundred times the tolerance of one step."""
+    expected, got = numpys_run(name, float_dtype), run(name, device, dtype=float_dtype)
+    assert np.linalg.norm(got.flat - expected.flat) <= 100 * TOLERANCE[float_dtype] * np.linalg.norm(expected.flat)
+    costs, expected_costs = ([one["cost"] for one in network.history] for network in (got, expected))
+    np.testing.assert_allclose(costs, expected_costs, rtol=100 * TOLERANCE[float_dtype])
+
+
+# Launches a step, batch and all, for three layers. Eight are products, seven the kernels between them; the batch, the
+# cost and the update are one each, clipping one more, max-norm one a hidden layer.
+LAUNCHES = {
+    "a distilled student": 17,
+    "a distilled student, clipped": 18,
+    "a teacher with dropout, max-norm and jitter": 19,
+    "a population of seeds and temperatures": 18,
+    "a population of rates and weights": 17,
+    "a population with dropout and jitter": 17,
+}
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_a_fused_step_is_at_most_twenty_launches_and_an_epoch_waits_and_uploads_once(name):
+    if host_cuda.compiler() is None:
+        pytest.skip("no C++ compiler to run CUDA sources on the host")
+    counts = []
+    for batch_size in (32, 8):  # 4 steps and 16
+        with strict_cupy.counting() as count:
+            run(
+                name,
+                dataclasses.replace(strict_cupy.device(), fused=True),
+                evaluate=False,
+                epochs=1,
+                batch_size=batch_size,
+            )
+        counts.append(count)
+    a_step = {kernel: n / 12 for kernel, n in (counts[1].kernels - counts[0].kernels).items()}
+    assert sum(a_step.values()) == LAUNCHES[name] <= 20, a_step
+    assert counts[0].waited == counts[1].waited == {"get": 2}  # the costs of the epoch, the weights
+    assert counts[0].uploads == counts[1].uploads  # none for a step
+
+
+# ---- the self-test ---------------------------------------------------------------------------------------------------
+
+
+def test_the_self_test_finds_every_kernel_right_and_counts_a_steps_launches(device, capsys):
+    assert selftest.report(device, networks=((30, 20, 10),), steps=2) == 0
+    lines = capsys.readouterr().out.splitlines()
+    for name in ("batch", "mlp_forward", "distillation_loss", "mlp_backward", "update"):
+        assert any(line.startswith(name) and line.endswith("ok") for line in lines), name
+    step = next(line.split() for line in lines if line.startswith("30-20-10"))
+    assert step[1] == "12"  # five products, two kernels a layer, the cost, the norm and the update
+
+
+def test_the_self_test_fails_on_a_kernel_that_is_wrong(device, capsys, monkeypatch):
+    def tilted(z, **arguments):
+        C, dz = kernels.distillation_loss(z, **arguments)
+        return C * 1.001, dz
+
+    monkeypatch.setattr(selftest, "FUSED", FUSED._replace(loss=tilted))
+    assert selftest.report(device, networks=(), steps=1) == 1
+    wrong = [line.split()[0] for line in capsys.readouterr().out.splitlines() if "TOO LARGE" in line]
+    assert wrong == ["distillation_loss"]
+
+
+def test_the_self_test_says_in_one_line_that_there_is_no_gpu():
+    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
+    done = subprocess.run([sys.executable, "-m", "minikd.backend"], capture_output=True, text=True, env=environment)
+    assert done.returncode == 2
+    assert done.stdout.startswith("no GPU: ")
+    assert done.stdout.count("\n") == 1
+    assert done.stderr == ""
+
+
+def test_minikd_fused_0_turns_the_kernels_off(monkeypatch):
+    monkeypatch.setattr("minikd.backend.probe_gpu", lambda: strict_cupy)
+    for value, fused in ((None, True), ("1", True), ("0", False)):
+        if value is None:
+            monkeypatch.delenv("MINIKD_FUSED", raising=False)
+        else:
+            monkeypatch.setenv("MINIKD_FUSED", value)
+        assert get_device("gpu").fused is fused
