@@ -183,6 +183,7 @@ def build_parser() -> argparse.ArgumentParser:
     add(both, "--seed", "of weights, order, dropout and jitter [0]", type=int, default=0, metavar="S")
     add(both, "--seeds", "so many seeds from S on, all three networks each [1]", type=int, default=1, metavar="N")
     add(both, "--gpu", "train on the GPU with CuPy", action="store_true")
+    add(both, "--tf32", "with --gpu: products on tensor cores, their factors rounded to 10 bits", action="store_true")
 
     files = parser.add_argument_group("data and results")
     add(files, "--data", "a folder of four IDX files, plain, .gz or .xz, in place of MNIST", metavar="DIR")
@@ -254,7 +255,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             console.reconfigure(errors="replace")
     args = build_parser().parse_args(argv)
     try:
-        device = get_device("gpu" if args.gpu else "cpu")
+        device = get_device("gpu" if args.gpu else "cpu", tf32=args.tf32)
         chosen = settings(args)
         configs = configurations(chosen, args.dtype)
         if args.seed < 0 or args.seeds < 1:

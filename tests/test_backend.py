@@ -164,7 +164,9 @@ def fake_cupy(*, driver=13000, devices=1, factor=1.0, product=None):
     cupy = ModuleType("cupy")
     cupy.ndarray = Array
     cupy.cuda = SimpleNamespace(
-        runtime=SimpleNamespace(driverGetVersion=answer(driver), getDeviceCount=answer(devices))
+        runtime=SimpleNamespace(driverGetVersion=answer(driver), getDeviceCount=answer(devices)),
+        cublas=SimpleNamespace(getMathMode=lambda handle: 0),
+        get_cublas_handle=answer(1),
     )
     cupy.asarray = Array
     cupy.asnumpy = lambda array: array.a

@@ -136,6 +136,23 @@ def test_a_product_names_what_does_not_fit(device):
         kernels.product(a, device.put(np.zeros((5, 4, 2), np.float32))[..., 0])
 
 
+def test_tf32_rounds_the_factors_of_products_and_nothing_else(device, monkeypatch):
+    monkeypatch.setattr("minikd.backend.probe_gpu", lambda: device.xp)
+    rng = np.random.default_rng(5)
+    a, b = (rng.standard_normal((40, 40)).astype(np.float32) for _ in range(2))
+    exact = a.astype(np.float64) @ b.astype(np.float64)
+    error, names = {}, {}
+    for tf32 in (True, False):  # in this order, so that the mode is put back
+        there = get_device("gpu", tf32=tf32)
+        got = there.get(kernels.product(there.put(a), there.put(b)))
+        error[tf32], names[tf32] = np.linalg.norm(got - exact) / np.linalg.norm(exact), there.name
+    assert error[False] < 1e-6
+    assert error[False] < error[True] < 2**-10
+    assert names == {True: "gpu, TF32", False: "gpu"}
+    assert get_device("gpu", tf32=True).name == get_device("gpu").name == "gpu, TF32"  # as it is, unless told
+    assert get_device("gpu", tf32=False).name == "gpu"
+
+
 # ---- a batch ---------------------------------------------------------------------------------------------------------
 
 FEEDS = {

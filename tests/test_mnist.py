@@ -322,6 +322,10 @@ def test_gpu_without_a_gpu_is_one_line_before_anything_else(capsys, tmp_path, mo
     assert list(tmp_path.iterdir()) == []
 
 
+def test_tf32_without_the_gpu_is_one_line(capsys):
+    assert "TF32 is a number format of GPUs" in refusal(capsys, "--tf32")
+
+
 def test_the_command_imports_neither_cupy_nor_matplotlib_before_it_trains():
     code = "import sys, minikd.mnist; assert not {'cupy', 'matplotlib', 'PIL'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,0 +1,47 @@
+"""The command: python -m benchmarks measures, prints tables, and writes JSON to benchmarks/results/."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from benchmarks import report
+from benchmarks.timing import Bench, machine
+from minikd.backend import DeviceError, get_device
+from minikd.runs import write_json
+
+ABOUT = "minikd against PyTorch, scikit-learn and the bare matrix products, taking turns: medians and their spread."
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Measure the sections asked for, one after the other; each is printed, and written, as soon as it is done."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=ABOUT)
+    parser.add_argument("sections", nargs="*", metavar="section", help=f"{', '.join(report.SECTIONS)} [all of them]")
+    parser.add_argument("--quick", action="store_true", help="a round of small things, to see that all works; no JSON")
+    parser.add_argument("--gpu", action="store_true", help="CuPy and PyTorch with CUDA")
+    parser.add_argument("--write", action="store_true", help="then draw the plots and fill README.md's tables anew")
+    args = parser.parse_args(argv)
+    if unknown := [name for name in args.sections if name not in report.SECTIONS]:
+        parser.error(f"no section {unknown[0]!r}: choose from {', '.join(report.SECTIONS)}")
+    try:
+        device = get_device("gpu" if args.gpu else "cpu")
+    except DeviceError as error:
+        print(f"benchmarks: {error}", file=sys.stderr)
+        sys.exit(2)
+    for name in args.sections or report.SECTIONS:
+        bench = Bench(device, args.quick)
+        command = f"python -m benchmarks {name}{' --gpu' * args.gpu}"
+        rows = report.SECTIONS[name].rows(bench)
+        record = {"command": command, "machine": machine(device), "left_out": bench.left_out, "rows": rows}
+        print(f"{name}\n\n{report.table(name, record)}\n", flush=True)
+        if not args.quick:
+            path = report.RESULTS / bench.place / f"{name}.json"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_json(path, record)
+    if args.write and not args.quick:
+        report.main([])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,150 @@
+"""What is to be done, and minikd doing it; and the floor under everyone. PyTorch is in a module of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from itertools import count, pairwise
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from benchmarks.timing import Bench, Step
+from minikd.backend import Device
+from minikd.batches import Feed
+from minikd.config import TrainConfig, stream
+from minikd.data import CLASSES, Dataset, load_mnist
+from minikd.mlp import initialise, mlp_forward, parameter_count, unflatten
+from minikd.targets import SoftTargets
+from minikd.train import BLOCK, State, train_step
+
+T, ALPHA, RATE, MOMENTUM = 8.0, 0.9, 0.01, 0.9
+TEACHER, STUDENTS = (1200, 1200), ((800, 800), (300, 300), (30, 30))
+
+
+class Case(NamedTuple):
+    """A batch with its targets, and the weights to start from, on the host."""
+
+    sizes: tuple[int, ...]
+    x: np.ndarray  # (B, D)
+    y: np.ndarray  # (B,)
+    v: np.ndarray  # (B, K)
+    start: np.ndarray  # (P,)
+
+
+def case(hidden: tuple[int, ...], B: int) -> Case:
+    rng = np.random.default_rng(0)
+    sizes = (784, *hidden, CLASSES)
+    x = rng.random((B, 784), dtype=np.float32)
+    return Case(sizes, x, rng.integers(0, CLASSES, B), teacher_like(B, rng), initialise(sizes, rng))
+
+
+def teacher_like(n: int, rng: np.random.Generator) -> np.ndarray:
+    """Logits with a spread as a teacher's, (n, K)."""
+    return (5 * rng.standard_normal((n, CLASSES))).astype(np.float32)
+
+
+def images(bench: Bench) -> Dataset:
+    """The first 12,800 training images: a hundred batches of 128."""
+    return load_mnist()[0].take(np.arange(256 if bench.quick else 12_800))
+
+
+def random_targets(dataset: Dataset) -> SoftTargets:
+    """Soft targets that cost no teacher: time does not depend on what they say."""
+    return SoftTargets(teacher_like(len(dataset), np.random.default_rng(0)), dataset.fingerprint, "random")
+
+
+def name(hidden: tuple[int, ...]) -> str:
+    return "-".join(map(str, (784, *hidden, CLASSES)))
+
+
+# ---- the floor -------------------------------------------------------------------------------------------------------
+
+
+def floor(sizes: tuple[int, ...], B: int, device: Device, forward_only: bool = False) -> Step:
+    """The bare products of forward and backward pass into arrays that are there already; then the update's traffic.
+
+    The update must read parameters, velocity and gradient and write the first two, 20 bytes a parameter: here an array
+    is scaled in place, 8 bytes, and another added to a third, 12.
+    """
+    rng = np.random.default_rng(0)
+
+    def fill(*shape: int) -> Any:
+        return device.put(rng.random(shape, dtype=np.float32))
+
+    hidden, outs = ([fill(B, size) for size in sizes] for _ in range(2))
+    weights, gradients = ([fill(D, H) for D, H in pairwise(sizes)] for _ in range(2))
+    p, v, g = (fill(parameter_count(sizes)) for _ in range(3))
+    matmul = device.xp.matmul
+
+    def step() -> None:
+        nonlocal p, v
+        for i, W in enumerate(weights):
+            matmul(hidden[i], W, out=outs[i + 1])
+        if forward_only:
+            return
+        for i, W in reversed(list(enumerate(weights))):
+            matmul(hidden[i].mT, hidden[i + 1], out=gradients[i])
+            if i > 0:
+                matmul(hidden[i + 1], W.mT, out=outs[i])
+        v *= 1.0
+        p += g
+
+    return step
+
+
+# ---- minikd ----------------------------------------------------------------------------------------------------------
+
+
+def minikd_step(case: Case, device: Device, **settings: Any) -> Step:
+    """A distillation step on one batch, or what other settings of `train_step` make of it."""
+    state = _state(case.sizes, case.start.copy(), device)
+    x, y, v = map(device.put, (case.x, case.y, case.v))
+    settings = {"T": T, "alpha": ALPHA, "learning_rate": RATE, "momentum": MOMENTUM, **settings}
+    return lambda: train_step(state, x, y=y, v=v, **settings)
+
+
+def minikd_logits(case: Case, device: Device) -> Step:
+    layers, x = unflatten(device.put(case.start), case.sizes), device.put(case.x)
+    return lambda: mlp_forward(x, layers)[0]
+
+
+def _state(sizes: tuple[int, ...], start: np.ndarray, device: Device) -> State:
+    p, v = device.put(start), device.put(np.zeros_like(start))
+    return State(sizes, p, v, block=BLOCK if device.host else None, fused=device.fused)
+
+
+def training(config: TrainConfig, dataset: Dataset, targets: SoftTargets | None, device: Device) -> tuple[Step, int]:
+    """The next step of a run as `minikd.train.train` takes it, batch and all, and the number of steps an epoch."""
+    feed = Feed(config, dataset, targets, device)
+    sizes = (*feed.sizes, CLASSES)
+    fresh = [initialise(sizes, stream(seed, "initialisation")) for seed in config.seeds]
+    S = config.population
+    state = _state(sizes, fresh[0] if S is None else np.stack([fresh[i % len(fresh)] for i in range(S)]), device)
+    per_student = isinstance(config.T, tuple)
+    temperature = device.put(np.array(config.T, np.float32).reshape(-1, 1, 1)) if per_student else config.T
+
+    def steps() -> Iterator[Any]:
+        for epoch in count():
+            for batch in feed.batches(epoch):
+                yield train_step(
+                    state,
+                    batch.x,
+                    y=batch.y,
+                    v=batch.v,
+                    T=temperature,
+                    alpha=config.alpha,
+                    learning_rate=config.learning_rate,
+                    momentum=config.momentum,
+                    clip_norm=config.clip_norm,
+                    max_norm=config.max_norm,
+                    dropout=batch.dropout,
+                )
+
+    return partial(next, steps()), feed.steps
+
+
+def minikd_epoch(config: TrainConfig, dataset: Dataset, targets: SoftTargets | None, device: Device) -> Step:
+    """An epoch from resident bytes, data preparation included. Returns the mean cost."""
+    step, steps = training(config, dataset, targets, device)
+    return lambda: device.xp.sum(device.xp.stack([step() for _ in range(steps)])) / steps

@@ -1,0 +1,31 @@
+"""Logits of teacher and students: what distillation is for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from benchmarks import pytorch
+from benchmarks.contestants import STUDENTS, TEACHER, case, floor, minikd_logits, name
+from benchmarks.timing import Bench, over
+
+LABELS, UNIT = ("network", "batch"), "ms"
+BATCHES = (1, 1000)
+
+
+def rows(bench: Bench) -> list[dict[str, Any]]:
+    place, measured = pytorch.place_of(bench), []
+    for hidden in STUDENTS[-1:] if bench.quick else (TEACHER, *STUDENTS):
+        for B in BATCHES:
+            given = case(hidden, B)
+            steps = {
+                "floor": floor(given.sizes, B, bench.device, forward_only=True),
+                "minikd": minikd_logits(given, bench.device),
+            }
+            if place is not None:
+                steps[pytorch.EAGER] = pytorch.logits(given, place)
+            measured.append({"network": name(hidden), "batch": B, **bench.measure(steps, seconds=4, turn=50)})
+    return measured
+
+
+def derived(row: dict[str, Any]) -> dict[str, float]:
+    return {"minikd ÷ PyTorch": over(row, "minikd", pytorch.EAGER)}

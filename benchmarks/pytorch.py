@@ -1,0 +1,137 @@
+"""PyTorch doing the same as minikd, each way that it offers, on arrays of its own with the same contents."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from benchmarks.contestants import ALPHA, MOMENTUM, RATE, Case, T
+from benchmarks.timing import Bench, Step
+from minikd.config import TrainConfig, stream
+from minikd.data import CLASSES, Dataset, pad, window_index
+from minikd.mlp import initialise, unflatten
+from minikd.targets import SoftTargets
+
+try:
+    import torch
+except ImportError:
+    torch = None
+
+EAGER, FUSED, COMPILED, GRAPHS = (f"PyTorch {kind}" for kind in ("eager", "fused", "compiled", "reduce-overhead"))
+
+
+def place_of(bench: Bench) -> str | None:
+    """Where PyTorch computes beside this device: "cpu", "cuda", or None, with the reason left in the bench."""
+    if torch is None:
+        bench.left_out["PyTorch"] = "not installed; it comes with the extra bench"
+    elif bench.place == "gpu" and not torch.cuda.is_available():
+        bench.left_out["PyTorch"] = "installed without CUDA"
+    else:
+        return "cuda" if bench.place == "gpu" else "cpu"
+    return None
+
+
+def distillation_steps(case: Case, bench: Bench) -> dict[str, Step]:
+    """The same distillation step in each way that PyTorch offers, as far as they work here."""
+    place = place_of(bench)
+    if place is None:
+        return {}
+    torch.compiler.reset()  # each shape for itself: past a limit of shapes PyTorch would run eagerly, in silence
+    steps: dict[str, Step] = {}
+    for kind in [EAGER, FUSED, COMPILED, *([GRAPHS] if place == "cuda" else [])]:
+        try:
+            steps[kind] = _step(case, place, kind)
+        except Exception as error:  # no compiler, or one that fails, in any of a dozen ways
+            bench.left_out[kind] = (str(error) or type(error).__name__).splitlines()[0]
+    return steps
+
+
+def _step(case: Case, place: str, kind: str) -> Step:
+    model = network(case.sizes, case.start, place)
+    x, y, v = (torch.from_numpy(array).to(place) for array in case[1:4])
+    optimiser = _optimiser(model, fused=kind != EAGER)
+
+    def forward(x: Any, y: Any, v: Any) -> Any:
+        return _cost(model(x), y, v)
+
+    if kind in (COMPILED, GRAPHS):
+        forward = torch.compile(forward, fullgraph=True, mode="reduce-overhead" if kind == GRAPHS else "default")
+        forward(x, y, v).backward()  # if it fails it fails here
+
+    def step() -> Any:
+        optimiser.zero_grad()
+        C = forward(x, y, v)
+        C.backward()
+        optimiser.step()
+        return C.detach()
+
+    return step
+
+
+def network(sizes: tuple[int, ...], start: np.ndarray, place: str, drop: tuple[float, float] = (0.0, 0.0)) -> Any:
+    """The network with minikd's initial weights; drop, of the inputs and of the hidden units."""
+    modules: list[Any] = []
+    for i, (W, b) in enumerate(unflatten(start, sizes)):
+        linear = torch.nn.Linear(*W.shape)
+        with torch.no_grad():
+            linear.weight.copy_(torch.from_numpy(W.T.copy()))
+            linear.bias.copy_(torch.from_numpy(b.copy()))
+        modules += [torch.nn.ReLU()] * (i > 0) + [torch.nn.Dropout(drop[i > 0])] * (drop[i > 0] > 0) + [linear]
+    return torch.nn.Sequential(*modules).to(place)
+
+
+def logits(case: Case, place: str) -> Step:
+    model, x = network(case.sizes, case.start, place).eval(), torch.from_numpy(case.x).to(place)
+    return torch.inference_mode()(lambda: model(x))
+
+
+def _optimiser(model: Any, fused: bool) -> Any:
+    return torch.optim.SGD(model.parameters(), lr=RATE, momentum=MOMENTUM, fused=True if fused else None)
+
+
+def _cost(z: Any, y: Any, v: Any) -> Any:
+    """Soft and hard targets as `minikd.losses.distillation_loss` weighs them; hard targets alone without v."""
+    hard = torch.nn.functional.cross_entropy(z, y)
+    if v is None:
+        return hard
+    soft = torch.nn.functional.cross_entropy(z / T, torch.softmax(v / T, dim=-1))
+    return ALPHA * T**2 * soft + (1 - ALPHA) * hard
+
+
+def epoch_of(config: TrainConfig, dataset: Dataset, targets: SoftTargets | None, place: str, fused: bool) -> Step:
+    """An epoch from resident bytes: index_select, jitter by a gather with an offset for each case, nn.Dropout.
+
+    Returns the mean cost.
+    """
+    N, rows, cols = dataset.images.shape
+    B, steps, by = config.batch_size, N // config.batch_size, config.jitter
+    torch.manual_seed(config.seed)  # of the order, the jitter and the masks
+    sizes = (rows * cols, *config.hidden, CLASSES)
+    start = initialise(sizes, stream(config.seed, "initialisation"))
+    model = network(sizes, start, place, (config.drop_input, config.drop_hidden))
+    optimiser = _optimiser(model, fused)
+    X = torch.from_numpy(pad(dataset.images, by)).to(place)  # (N, D or more) uint8
+    window = torch.from_numpy(window_index(rows, cols, by)).to(place)  # (D,)
+    y = torch.from_numpy(dataset.labels.astype(np.int64)).to(place)
+    V = None if targets is None else torch.from_numpy(targets.logits).to(place)
+
+    def pixels(n: Any) -> Any:
+        if by == 0:
+            return X.index_select(0, n)
+        down, right = torch.randint(0, 2 * by + 1, (2, B), device=place)
+        start = n * X.shape[1] + down * (cols + 2 * by) + right
+        return torch.take(X, start[:, None] + window)
+
+    def epoch() -> Any:
+        total = torch.zeros((), device=place)
+        for n in torch.randperm(N, device=place)[: steps * B].view(steps, B):
+            optimiser.zero_grad()
+            z = model(pixels(n).float().div_(255))
+            C = _cost(z, y.index_select(0, n), None if V is None else V.index_select(0, n))
+            C.backward()
+            optimiser.step()
+            total += C.detach()
+        return total / steps
+
+    return epoch
