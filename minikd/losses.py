@@ -10,7 +10,7 @@ Targets are keyword-only, so teacher and student cannot be swapped by position.
 from __future__ import annotations
 
 from minikd.backend import Array, Namespace, get_float_xp, get_xp
-from minikd.softmax import check_scalar, check_temperature, unchecked_log_softmax
+from minikd.softmax import check_scalar, check_temperature, log_softmax, softmax
 
 
 def soft_cross_entropy(z: Array, *, v: Array, T: float | Array) -> tuple[Array, Array]:
@@ -43,9 +43,9 @@ def soft_cross_entropy(z: Array, *, v: Array, T: float | Array) -> tuple[Array, 
 
 def _soft(z: Array, v: Array, T: float | Array) -> tuple[Array, Array]:
     xp, B = get_xp(z=z), z.shape[-2]
-    log_q = unchecked_log_softmax(xp, z, T)  # (..., B, K)
+    log_q = log_softmax(z, T)  # (..., B, K)
     q = xp.exp(log_q)  # (..., B, K)
-    p = xp.exp(unchecked_log_softmax(xp, v, T))  # (..., B, K)
+    p = softmax(v, T)  # (..., B, K)
     C = -xp.sum(p * log_q, axis=(-2, -1)) / B  # (...,)
     dz = (1/T) * (q - p) / B  # (..., B, K)  # fmt: skip
     return C, dz
@@ -73,7 +73,7 @@ def hard_cross_entropy(z: Array, *, y: Array) -> tuple[Array, Array]:
 
 def _hard(z: Array, y: Array) -> tuple[Array, Array]:
     xp, B = get_xp(z=z), z.shape[-2]
-    log_q = unchecked_log_softmax(xp, z, 1.0)  # (..., B, K)
+    log_q = log_softmax(z)  # (..., B, K)
     q = xp.exp(log_q)  # (..., B, K)
     p = _one_hot(xp, y, z)  # (..., B, K)
     C = -xp.sum(p * log_q, axis=(-2, -1)) / B  # (...,)

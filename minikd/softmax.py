@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from minikd.backend import Array, Namespace, get_float_xp
+from minikd.backend import Array, get_float_xp
 
 
 def log_softmax(z: Array, T: float | Array = 1.0) -> Array:
@@ -32,11 +32,7 @@ def log_softmax(z: Array, T: float | Array = 1.0) -> Array:
     array([[ 0.e+00, -1.e+30]])
     """
     xp = get_float_xp(z=z)
-    return unchecked_log_softmax(xp, z, check_temperature(T, z))
-
-
-def unchecked_log_softmax(xp: Namespace, z: Array, T: float | Array) -> Array:
-    """`log_softmax` for a caller that has checked z and T already, as a cost does once for all that it is made of."""
+    T = check_temperature(T, z)
     u = (z - xp.max(z, axis=-1, keepdims=True)) / T  # (..., B, K), largest 0
     return u - xp.log(xp.sum(xp.exp(u), axis=-1, keepdims=True))
 
@@ -70,8 +66,7 @@ def softmax(z: Array, T: float | Array = 1.0) -> Array:
     >>> print(softmax(z).round(3), softmax(z, T=8.0).round(3))
     [[0.867 0.117 0.016]] [[0.419 0.326 0.254]]
     """
-    xp = get_float_xp(z=z)
-    return xp.exp(unchecked_log_softmax(xp, z, check_temperature(T, z)))
+    return get_float_xp(z=z).exp(log_softmax(z, T))
 
 
 def softmax_backward(dq: Array, q: Array, T: float | Array = 1.0) -> Array:
