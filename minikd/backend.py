@@ -112,18 +112,6 @@ def multiply(a: Array, b: Array, out: Array | None = None) -> Array:
     return out
 
 
-def class_major(z: Array) -> Array:
-    """The same logits, each class's together in memory: costs that reduce over few classes then run along the cases.
-
-    On a CPU a maximum or sum over the last of (128, 10) spends its time on starting 128 short loops; stored class by
-    class it is 10 long ones, 2 to 14 times as fast. What is computed from such an array is laid out like it. Only
-    NumPy's arrays are rearranged, and nothing but their place in memory changes.
-
-    Args: z (..., B, K). Returns: (..., B, K), a copy, or z itself where it lies so already.
-    """
-    return np.ascontiguousarray(z.mT).mT if isinstance(z, np.ndarray) else z
-
-
 # ---- devices ---------------------------------------------------------------------------------------------------------
 
 

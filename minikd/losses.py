@@ -162,7 +162,7 @@ def logit_matching(z: Array, *, v: Array) -> tuple[Array, Array]:
 def _one_hot(xp: Namespace, y: Array, z: Array) -> Array:
     """(..., B, K) of z's dtype: 1 where the class is the label. The class numbers are counted off z, on its device."""
     class_number = xp.cumulative_sum(xp.ones_like(z[..., :1, :].mT, dtype=y.dtype), axis=-2) - 1  # (..., K, 1)
-    return xp.astype(class_number == xp.expand_dims(y, axis=-2), z.dtype).mT
+    return xp.astype(class_number == y[..., None, :], z.dtype).mT
 
 
 def _check(z: Array, v: Array | None = None, y: Array | None = None, **per_student: float | Array) -> None:

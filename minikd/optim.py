@@ -51,7 +51,7 @@ def clip_factor(g: Array, clip_norm: float) -> Array:
     """
     xp = get_float_xp(g=g)
     check_norm("clip_norm", clip_norm)
-    square = xp.expand_dims(g, axis=-2) @ xp.expand_dims(g, axis=-1)  # (..., 1, 1), one pass over g
+    square = g[..., None, :] @ g[..., :, None]  # (..., 1, 1), one pass over g
     norm = xp.sqrt(square[..., 0])  # (..., 1)
     return float(clip_norm) / xp.maximum(norm, float(clip_norm)) + (norm - norm)  # nan, not 0, where the norm is inf
 

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from minikd import checkpoint, kernels
-from minikd.backend import CPU, Array, Device, class_major, get_xp
+from minikd import checkpoint, host, kernels
+from minikd.backend import CPU, Array, Device, get_xp
 from minikd.batches import Feed, Resident, scaled
 from minikd.config import STREAMS, TrainConfig, stream
 from minikd.data import CLASSES, Dataset
@@ -129,11 +129,6 @@ def update(
             limit_norm(W, max_norm)
 
 
-def class_major_loss(z: Array, *, v: Array | None, y: Array | None, **numbers: Any) -> tuple[Array, Array]:
-    """`distillation_loss` on logits that lie class by class in memory, as suits a CPU."""
-    return distillation_loss(class_major(z), v=None if v is None else class_major(v), y=y, **numbers)
-
-
 class Way(NamedTuple):
     """The four functions of a step. Every way does the same arithmetic, up to the order of sums."""
 
@@ -144,7 +139,7 @@ class Way(NamedTuple):
 
 
 READABLE = Way(mlp_forward, distillation_loss, mlp_backward, update)
-HOST = READABLE._replace(loss=class_major_loss)
+HOST = Way(host.mlp_forward, host.distillation_loss, host.mlp_backward, update)
 FUSED = Way(kernels.mlp_forward, kernels.distillation_loss, kernels.mlp_backward, kernels.update)
 
 
@@ -192,41 +187,13 @@ def train(
     p, v, history = _start(sizes, config, identity, checkpoint_path if resume else None)
     state = State(sizes, device.put(p), device.put(v), block=BLOCK if device.host else None, fused=device.fused)
     held = None if evaluation is None else Resident(evaluation, device)
-    T, alpha = (_per_student(getattr(config, name), config.dtype, device) for name in ("T", "alpha"))
-    steps = feed.steps * config.epochs
     for epoch in range(len(history), config.epochs):
         began = perf_counter()
-        costs = []
-        first = epoch * feed.steps
-        factors = [warmup_cosine(step, steps, config.warmup) for step in range(first, first + feed.steps)]
-        rates = _rates(config, factors, device)
-        with np.errstate(over="ignore", invalid="ignore"):  # a cost that is not finite is found, and said in words
-            for step, (batch, rate) in enumerate(zip(feed.batches(epoch), rates, strict=True), start=first):
-                C = train_step(
-                    state,
-                    batch.x,
-                    y=batch.y,
-                    v=batch.v,
-                    T=T,
-                    alpha=alpha,
-                    learning_rate=rate,
-                    momentum=config.momentum,
-                    clip_norm=config.clip_norm,
-                    max_norm=config.max_norm,
-                    dropout=batch.dropout,
-                )
-                costs.append(C)
-                if device.host:  # reading costs nothing here; elsewhere it waits, so there it is done once an epoch
-                    _check_finite(np.asarray(C), step, steps, config)
-                if on_step is not None:
-                    on_step(step + 1, steps)
-        cost = device.get(device.xp.stack(costs))  # (steps an epoch, ...)
-        for step, C in enumerate(cost, start=first):
-            _check_finite(C, step, steps, config)
+        cost, rate = _epoch(state, feed, epoch, on_step)
         record = {
             "epoch": epoch + 1,
             "cost": np.mean(cost, axis=0, dtype=np.float64).tolist(),
-            "learning_rate": (np.asarray(config.learning_rate) * factors[-1]).tolist(),
+            "learning_rate": rate,
         }
         if held is not None:
             record["errors"] = _count_errors(state.layers, held, device, config.dtype)
@@ -240,6 +207,41 @@ def train(
         if on_epoch is not None:
             on_epoch(history)
     return Network(sizes, device.get(state.p), history)
+
+
+def _epoch(
+    state: State, feed: Feed, epoch: int, on_step: Callable[[int, int], None] | None
+) -> tuple[np.ndarray, float | list[float]]:
+    """Train for one epoch: the cost of each step, (steps, ...), and the last learning rate."""
+    config, device, first, steps = feed.config, feed.device, epoch * feed.steps, feed.steps * feed.config.epochs
+    T, alpha = (_per_student(getattr(config, name), config.dtype, device) for name in ("T", "alpha"))
+    factors = [warmup_cosine(step, steps, config.warmup) for step in range(first, first + feed.steps)]
+    costs = []
+    with np.errstate(over="ignore", invalid="ignore"):  # a cost that is not finite is found, and said in words
+        batches = zip(feed.batches(epoch), _rates(config, factors, device), strict=True)
+        for step, (batch, rate) in enumerate(batches, start=first):
+            C = train_step(
+                state,
+                batch.x,
+                y=batch.y,
+                v=batch.v,
+                T=T,
+                alpha=alpha,
+                learning_rate=rate,
+                momentum=config.momentum,
+                clip_norm=config.clip_norm,
+                max_norm=config.max_norm,
+                dropout=batch.dropout,
+            )
+            costs.append(C)
+            if device.host:  # reading costs nothing here; elsewhere it waits, so there it is done once an epoch
+                _check_finite(np.asarray(C), step, steps, config)
+            if on_step is not None:
+                on_step(step + 1, steps)
+    cost = device.get(device.xp.stack(costs))  # (steps, ...)
+    for step, C in enumerate(cost, start=first):
+        _check_finite(C, step, steps, config)
+    return cost, (np.asarray(config.learning_rate) * factors[-1]).tolist()
 
 
 def _start(

@@ -351,7 +351,7 @@ log-softmax backward without 1/T
         "test_layers.py",
         """
 the bias forgotten
--     out += xp.expand_dims(b, axis=-2)  # (..., 1, H)
+-     out += b[..., None, :]  # (..., 1, H)
 
 dW from a reshaped x, where it should be transposed
 - multiply(x.mT, dout, out=dW_out)
@@ -386,8 +386,8 @@ ReLU backward with the mask of the gradient, not of the output
 + return dout * xp.astype(dout > 0, dout.dtype)
 
 ReLU written over its input
-- out = xp.maximum(x, zero)
-+ out = xp.maximum(x, zero, out=x)
+- out = xp.maximum(x, 0.0)
++ out = xp.maximum(x, 0.0, out=x)
 
 ReLU backward written over the gradient that came in
 - return dout * xp.astype(out > 0, dout.dtype)
@@ -782,6 +782,121 @@ logarithms averaged: the geometric mean under the arithmetic one's name
 classes that every member rules out lost to underflow
 - largest = xp.max(log_p, axis=0)
 + largest = 0 * xp.max(log_p, axis=0)
+""",
+    ),
+    *planted(
+        "host",
+        "host.py",
+        "test_host.py",
+        """
+a block of rows left out
+- for start in range(0, B, step):
++ for start in range(0, B - step + 1, step):
+
+ReLU on the logits too
+- if i < len(layers) - 1:
++ if i < len(layers):
+
+the mask's kink let through
+- rows *= above > 0
++ rows *= above >= 0
+
+the input's dropout forgotten on the way back
+- if dropout_cache is not None:
+-                 d = dropout_backward(d, dropout_cache)
++ if False:
++                 d = dropout_backward(d, dropout_cache)
+
+the logits class by class, the soft targets transposed with them
+- return np.ascontiguousarray(z.mT).mT
++ return np.ascontiguousarray(z.mT).reshape(z.shape)
+""",
+    ),
+    *planted(
+        "kernels",
+        "kernels.py",
+        "test_kernels.py",
+        """
+the soft gradient without 1/T
+- dzb[k] += soft_weight * ((1/T) * (q - p) / B);
++ dzb[k] += soft_weight * ((q - p) / B);
+
+the cost without T²
+- soft_weight = alpha * (T * T)
++ soft_weight = alpha
+
+T on the student's side alone
+- log_sum_p = log_sum_exp(vb, K, T, &v_max)
++ log_sum_p = log_sum_exp(vb, K, 1, &v_max)
+
+the label of the first student for all
+- y[student * y_step + b]
++ y[b]
+
+a cost that leaves out the cases beyond the first block of threads
+- b < B; b += THREADS) {
++ b < B && b < THREADS; b += THREADS) {
+
+a sum of a block with a barrier too few
+- half > 0; half /= 2) {
+-         __syncthreads();
++ half > 0; half /= 2) {
+
+ReLU's mask from the wrong side
+- value *= (h[i] > 0 ? scale : (real)0)
++ value *= (h[i] >= 0 ? scale : (real)0)
+
+dropout's scale left out of the backward pass
+- (h[i] > 0 ? scale : (real)0)
++ (h[i] > 0 ? (real)1 : (real)0)
+
+the bias gradient without the last rows
+- for (int row = 1; row < ROWS; row++) sum += sums[row]
++ for (int row = 1; row < ROWS - 1; row++) sum += sums[row]
+
+a bias gradient written with the wrong step between students
+- db[blockIdx.y * db_step + j] = sum;
++ db[blockIdx.y * H + j] = sum;
+
+ReLU that turns nan into zero
+- if (hidden && out < 0) out = 0;
++ if (hidden && !(out > 0)) out = 0;
+
+the key of the first student for all
+- keys[own_key ? student : 0]
++ keys[0]
+
+masks that count the units of the population, not of one student
+- kept((unsigned int)(i % ((offset)B * H))
++ kept((unsigned int)i
+
+a case too many in the last block
+- if (i >= (offset)rows * D) return;
++ if (i > (offset)rows * D) return;
+
+the shift of the next image
+- (shift ? shift[row] : 0)
++ (shift ? shift[(row + 1) % rows] : 0)
+
+momentum on the gradient
+- momentum * v[at] - rate * g[at]
++ v[at] - momentum * rate * g[at]
+
+clipping by the square of the norm
+- real norm = sqrt(block_sum(sum, sums));
++ real norm = block_sum(sum, sums);
+
+a norm of the first student's gradient for all
+- parts[student * n_parts + i]
++ parts[i]
+
+max-norm by a tenth too much
+- column[(offset)d * H] *= max_norm / norm;
++ column[(offset)d * H] *= (real)0.9 * max_norm / norm;
+
+a product with its transposes forgotten
+- gemm(handle, b_order, a_order, N, M, J, one, B, ldb, b_step
++ gemm(handle, 0, a_order, N, M, J, one, B, ldb, b_step
 """,
     ),
     *planted(

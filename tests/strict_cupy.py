@@ -44,11 +44,12 @@ def device() -> backend.Device:
 
 @dataclass
 class Count:
-    """What happened inside `counting()`: kernels by name, waits of the host by name, arrays uploaded."""
+    """What happened inside `counting()`: kernels by name, waits of the host by name, arrays and bytes uploaded."""
 
     kernels: Counter[str] = field(default_factory=Counter)
     waited: Counter[str] = field(default_factory=Counter)
     uploads: int = 0
+    uploaded: int = 0  # bytes
 
     @property
     def launches(self) -> int:
@@ -304,6 +305,7 @@ def asarray(host: np.ndarray) -> ndarray:
         raise TypeError(f"asarray takes a NumPy array, got {type(host).__name__}: make one on the host")
     for count in _counts:
         count.uploads += 1
+        count.uploaded += host.nbytes
     return _new(host.copy(order="K"))
 
 

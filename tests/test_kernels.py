@@ -383,6 +383,28 @@ def test_a_fused_step_is_at_most_twenty_launches_and_an_epoch_waits_and_uploads_
     assert counts[0].uploads == counts[1].uploads  # none for a step
 
 
+EPOCH = {  # bytes that go to the device for an epoch of 128 examples, 4 steps: 8 a place in the order, and so on
+    "a distilled student": 128 * 8,
+    "a distilled student, clipped": 128 * 8,
+    "a teacher with dropout, max-norm and jitter": 128 * (8 + 8) + 4 * 3 * 4,  # shifts; keys of three layers
+    "a population of seeds and temperatures": 3 * 128 * 8,
+    "a population of rates and weights": 128 * 8 + 4 * 2 * 4,  # rates of two students
+    "a population with dropout and jitter": 2 * (128 * (8 + 8) + 4 * 3 * 4),
+}
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_an_epoch_uploads_its_order_and_little_else(name, device):
+    if device.xp is not strict_cupy:
+        pytest.skip("bytes are counted on the stand-in")
+    uploaded = []
+    for epochs in (1, 3):
+        with strict_cupy.counting() as count:
+            run(name, device, evaluate=False, epochs=epochs)
+        uploaded.append(count.uploaded)
+    assert (uploaded[1] - uploaded[0]) / 2 == EPOCH[name]
+
+
 # ---- the self-test ---------------------------------------------------------------------------------------------------
 
 

@@ -2,6 +2,7 @@
 
 import math
 import re
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
@@ -366,3 +367,34 @@ def test_inputs_and_hidden_units_are_dropped_by_shares_of_their_own(digits):
         assert {state.drop for state in states} == {drop}
         assert abs(np.mean(~keep) - drop) < 5 * math.sqrt(drop * (1 - drop) / keep.size)
         assert len({tuple(mask) for mask in keep.reshape(-1, keep.shape[-1])}) > 0.8 * len(keep) * 16
+
+
+# ---- memory ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_step_allocates_what_backpropagation_needs():
+    """Counted, not timed. Of (B, H): two products, their ReLUs, then what comes back, a mask and their product."""
+    B, H = 128, 256
+    rng = np.random.default_rng(0)
+    sizes = (784, H, H, 10)
+    p = initialise(sizes, rng)
+    state = State(sizes, p, np.zeros_like(p), block=1 << 14)
+    x, v = rng.random((B, 784), dtype=np.float32), rng.standard_normal((B, 10)).astype(np.float32)
+    y = rng.integers(0, 10, B)
+    peaks = []
+    for _ in range(3):
+        tracemalloc.start()
+        train_step(state, x, y=y, v=v, T=8.0, alpha=0.9, learning_rate=0.01, clip_norm=1.0)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] == pytest.approx(peaks[2], rel=0.01)
+    assert peaks[2] < 7.3 * B * H * 4
+
+
+def test_memory_does_not_grow_from_epoch_to_epoch(digits, targets):
+    held = []
+    config = TrainConfig(hidden=(32,), epochs=6, batch_size=32, alpha=0.5, T=4.0, drop_hidden=0.5, clip_norm=1.0)
+    tracemalloc.start()
+    train(config, digits, soft_targets=targets, on_epoch=lambda _: held.append(tracemalloc.get_traced_memory()[0]))
+    tracemalloc.stop()
+    assert max(held[2:]) - held[1] < 16_384  # four records of the history, and what Python keeps for itself
