@@ -158,7 +158,7 @@ def test_tf32_rounds_the_factors_of_products_and_nothing_else(device, monkeypatc
 FEEDS = {
     "plain": {},
     "soft targets": {"alpha": 0.5, "T": 4.0},
-    "jitter": {"jitter": 2},
+    "jitter": {"jitter": 2, "batch_size": 31},  # its last block of threads is not full
     "dropout": {"drop_input": 0.3, "drop_hidden": 0.5},
     "a population of seeds": {"seed": (3, 4, 5), "drop_input": 0.3, "jitter": 1},
     "a population of temperatures": {"T": (2.0, 3.0), "alpha": 0.5},
@@ -387,8 +387,8 @@ EPOCH = {  # bytes that go to the device for an epoch of 128 examples, 4 steps: 
     "a distilled student": 128 * 8,
     "a distilled student, clipped": 128 * 8,
     "a teacher with dropout, max-norm and jitter": 128 * (8 + 8) + 4 * 3 * 4,  # shifts; keys of three layers
-    "a population of seeds and temperatures": 3 * 128 * 8,
-    "a population of rates and weights": 128 * 8 + 4 * 2 * 4,  # rates of two students
+    "a population of seeds and temperatures": 3 * (128 * 8 + 4),  # temperatures
+    "a population of rates and weights": 128 * 8 + 2 * (4 * 4 + 4),  # rates of each step, weights
     "a population with dropout and jitter": 2 * (128 * (8 + 8) + 4 * 3 * 4),
 }
 
