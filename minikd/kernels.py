@@ -1,7 +1,7 @@
 """Fused CUDA kernels: a training step in a fifth of the launches, each beside the readable function that it equals.
 
-A small network's step is bound by launches on a GPU: the readable functions issue some 80 to 110, and each costs 5 to 15
-µs, most of them far more than their arithmetic. Here a kernel does what several lines of the core do, by their name:
+A small network's step is bound by launches on a GPU: the readable functions issue 82 to 108, and each costs 5 to 15 µs,
+most of them far more than their arithmetic. Here a kernel does what several lines of the core do, by their name:
 
     batch               the gather, scaling, jitter and input dropout of `minikd.batches.Feed`
     mlp_forward         bias, ReLU and dropout in one, after each product
