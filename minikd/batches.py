@@ -167,4 +167,9 @@ def _check_fit(config: TrainConfig, dataset: Dataset, soft_targets: SoftTargets 
         raise ValueError(
             f"soft targets belong to the images as they are, but jitter = {config.jitter} moves them: set jitter=0"
         )
+    if soft_targets.T is not None and set(np.atleast_1d(config.T)) != {soft_targets.T}:
+        raise ValueError(
+            f"these soft targets hold for T = {soft_targets.T} alone, as an arithmetic mean's do, got T = {config.T}: "
+            "train at that T, or work them out for yours"
+        )
     soft_targets.check(dataset)

@@ -15,7 +15,7 @@ import sys
 import zlib
 from collections.abc import Iterable
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib import resources
 from pathlib import Path
@@ -52,7 +52,8 @@ class DataError(ValueError):
 class Dataset:
     """Labelled grey images, at least one, checked at construction; the arrays it hands out are read-only views.
 
-    `images`: (N, rows, cols) uint8, 0 for background; `labels`: (N,) uint8, below `CLASSES`; `name`: for messages.
+    `images`: (N, rows, cols) uint8, 0 for background; `labels`: (N,) uint8, below `classes`; `name`: for messages;
+    `classes`: how many there are, 2 to 256, all or not all of them with an example.
     Raises `DataError` where type, shape or a label breaks these rules.
 
     >>> pair = Dataset(np.zeros((2, 3, 3), np.uint8), np.array([7, 1], np.uint8), "pair")
@@ -63,8 +64,10 @@ class Dataset:
     images: NDArray[np.uint8]
     labels: NDArray[np.uint8]
     name: str
+    classes: int = CLASSES
 
     def __post_init__(self) -> None:
+        _whole(f"{self.name}: classes", self.classes, 2, 256)
         for kind, rank in _RANKS.items():
             array = getattr(self, kind)
             _check_bytes(f"{self.name}: {kind}", array, rank)
@@ -78,7 +81,7 @@ class Dataset:
         if len(self.images) != len(self.labels):
             counts = f"{len(self.images)} images and {len(self.labels)} labels"
             raise DataError(f"{self.name}: every image needs one label, got {counts}: give as many of each")
-        if problem := _label_problem(self.labels):
+        if problem := _label_problem(self.labels, self.classes):
             raise DataError(f"{self.name}: {problem}: relabel or drop that example")
 
     def __len__(self) -> int:
@@ -112,7 +115,7 @@ class Dataset:
             raise DataError(
                 f"{self.name}: an index lies in 0..{len(self) - 1}, got {span}: count from the first example"
             )
-        return Dataset(self.images[chosen], self.labels[chosen], self.name)
+        return replace(self, images=self.images[chosen], labels=self.labels[chosen])
 
 
 def load_mnist() -> tuple[Dataset, Dataset]:
@@ -156,21 +159,21 @@ def held_out_split(train: Dataset, count: int) -> tuple[Dataset, Dataset]:
     [[0, 1, 2], [3, 4]]
     """
     count = _whole("count", count, 1, len(train) - 1)
-    rest = Dataset(train.images[:-count], train.labels[:-count], f"{train.name}[:-{count}]")
-    held_out = Dataset(train.images[-count:], train.labels[-count:], f"{train.name}[-{count}:]")
-    return rest, held_out
+    rest = replace(train, images=train.images[:-count], labels=train.labels[:-count], name=f"{train.name}[:-{count}]")
+    last = replace(train, images=train.images[-count:], labels=train.labels[-count:], name=f"{train.name}[-{count}:]")
+    return rest, last
 
 
 def subset(dataset: Dataset, keep_classes: Iterable[int]) -> Dataset:
     """The examples whose label is in `keep_classes`, in their order: a transfer set without 3s, say.
 
-    Raises `DataError` for a class outside 0..9, and where no example is left.
+    Raises `DataError` for a class that the data set has not, and where no example is left.
 
     >>> four = Dataset(np.zeros((4, 1, 1), np.uint8), np.array([3, 1, 3, 8], np.uint8), "four")
     >>> subset(four, set(range(10)) - {3}).labels.tolist()
     [1, 8]
     """
-    classes = [_whole("a class to keep", one, 0, CLASSES - 1) for one in keep_classes]
+    classes = [_whole("a class to keep", one, 0, dataset.classes - 1) for one in keep_classes]
     return dataset.take(np.isin(dataset.labels, np.array(classes, dtype=np.uint8)))
 
 
@@ -313,10 +316,10 @@ def _magic_problem(came: bytes, kind: str) -> tuple[str, str]:
     return f"{expected} came", "download it again"
 
 
-def _label_problem(labels: NDArray[np.uint8]) -> str:
+def _label_problem(labels: NDArray[np.uint8], classes: int = CLASSES) -> str:
     """Says which label is out of range first, or nothing."""
-    wrong = np.flatnonzero(labels >= CLASSES)
-    return f"labels lie in 0..{CLASSES - 1}, got {labels[wrong[0]]} at position {wrong[0]}" if wrong.size else ""
+    wrong = np.flatnonzero(labels >= classes)
+    return f"labels lie in 0..{classes - 1}, got {labels[wrong[0]]} at position {wrong[0]}" if wrong.size else ""
 
 
 def _check_bytes(what: str, array: object, rank: int) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 
 from minikd.backend import CPU, Array, Device, get_float_xp
 from minikd.checkpoint import digest
-from minikd.data import CLASSES, Dataset
+from minikd.data import Dataset
 from minikd.softmax import check_temperature, log_softmax
 from minikd.train import Network, logits
 
@@ -25,12 +25,14 @@ class SoftTargets:
     """A teacher's logits for the examples of one data set.
 
     logits: (N, K) float, row n for example n, nats. dataset: the fingerprint of the images and labels they were worked
-    out on. teacher: the digest of the weights they came from.
+    out on. teacher: the digest of the weights they came from. T: the one temperature at which they may be used, as
+    those of an `arithmetic_mean`, or None for all.
     """
 
     logits: np.ndarray
     dataset: str
     teacher: str
+    T: float | None = None
 
     def check(self, dataset: Dataset) -> None:
         """Raises: ValueError unless these are finite targets of just this data set, in this order."""
@@ -39,10 +41,9 @@ class SoftTargets:
                 f"the soft targets belong to another data set ({self.dataset[:8]}…) than {dataset.name} "
                 f"({dataset.fingerprint[:8]}…), or to another order of it: work them out again with soft_targets"
             )
-        if self.logits.shape != (len(dataset), CLASSES):
-            raise ValueError(
-                f"soft targets have one row an example, {(len(dataset), CLASSES)}, got {self.logits.shape}"
-            )
+        shape = (len(dataset), dataset.classes)
+        if self.logits.shape != shape:
+            raise ValueError(f"soft targets have one row an example, {shape}, got {self.logits.shape}")
         if not np.isfinite(self.logits).all():
             raise ValueError("soft targets must be finite, got inf or nan: the teacher has diverged, train it again")
 

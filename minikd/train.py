@@ -21,7 +21,7 @@ from minikd import checkpoint, host, kernels
 from minikd.backend import CPU, Array, Device, get_xp
 from minikd.batches import Feed, Resident, scaled
 from minikd.config import STREAMS, TrainConfig, stream
-from minikd.data import CLASSES, Dataset
+from minikd.data import Dataset
 from minikd.layers import Cache
 from minikd.losses import distillation_loss
 from minikd.mlp import Layers, initialise, mlp_backward, mlp_forward, unflatten
@@ -151,6 +151,7 @@ def train(
     dataset: Dataset,
     *,
     soft_targets: SoftTargets | None = None,
+    start: Network | None = None,
     evaluation: Dataset | None = None,
     device: Device = CPU,
     checkpoint_path: Path | None = None,
@@ -163,6 +164,8 @@ def train(
     Args:
         config: what to train. dataset: the transfer set, or the training set.
         soft_targets: the teacher's logits for just this data set; needed where alpha > 0.
+        start: a network of these layer sizes whose weights to begin with, in place of random ones; a single one for
+            every student of a population.
         evaluation: a data set on which errors are counted after each epoch. They are recorded, and decide nothing.
         device: where to train.
         checkpoint_path: a file that is replaced after each epoch; with resume=True training goes on from it if it is
@@ -177,14 +180,15 @@ def train(
         shapes = f"{dataset.images.shape[1:]} and {evaluation.images.shape[1:]}"
         raise ValueError(f"dataset and evaluation must have images of one size, got {shapes}")
     feed = Feed(config, dataset, soft_targets, device)
-    sizes = (*feed.sizes, CLASSES)
+    sizes = (*feed.sizes, dataset.classes)
     identity = {
         "config": config.record(),
         "dataset": dataset.fingerprint,
         "teacher": None if soft_targets is None else soft_targets.teacher,
+        "start": None if start is None else checkpoint.digest({"flat": start.flat}),
         "evaluation": None if evaluation is None else evaluation.fingerprint,
     }
-    p, v, history = _start(sizes, config, identity, checkpoint_path if resume else None)
+    p, v, history = _start(sizes, config, start, identity, checkpoint_path if resume else None)
     state = State(sizes, device.put(p), device.put(v), block=BLOCK if device.host else None, fused=device.fused)
     held = None if evaluation is None else Resident(evaluation, device)
     for epoch in range(len(history), config.epochs):
@@ -245,12 +249,20 @@ def _epoch(
 
 
 def _start(
-    sizes: Sequence[int], config: TrainConfig, identity: dict[str, Any], path: Path | None
+    sizes: Sequence[int], config: TrainConfig, start: Network | None, identity: dict[str, Any], path: Path | None
 ) -> tuple[np.ndarray, np.ndarray, list[dict[str, Any]]]:
     """Parameters, velocity and history to start from: a checkpoint's if there is one at the path, else fresh ones."""
-    fresh = [initialise(sizes, stream(seed, "initialisation"), config.dtype) for seed in config.seeds]
+    if start is None:
+        fresh = [initialise(sizes, stream(seed, "initialisation"), config.dtype) for seed in config.seeds]
+    else:
+        if start.sizes != tuple(sizes) or start.flat.ndim != 1 or start.flat.dtype != config.dtype:
+            raise ValueError(
+                f"start must be one {config.dtype} network of layer sizes {tuple(sizes)}, got {start.flat.dtype} "
+                f"{start.flat.shape[:-1]} of {start.sizes}"
+            )
+        fresh = [start.flat]
     S = config.population
-    p = fresh[0] if S is None else np.stack([fresh[i % len(fresh)] for i in range(S)])
+    p = fresh[0].copy() if S is None else np.stack([fresh[i % len(fresh)] for i in range(S)])
     if path is None or not path.exists():
         return p, np.zeros_like(p), []
     arrays, record = checkpoint.load(path)

@@ -372,6 +372,17 @@ def test_take_refuses_an_index_that_would_wrap_or_choose_nothing(index, parts):
     refused(lambda: small().take(index), "small: ", *parts)
 
 
+def test_a_data_set_may_have_more_classes_than_ten_and_its_parts_keep_them():
+    images, labels = np.zeros((4, 2, 2), np.uint8), np.array([0, 99, 10, 99], np.uint8)
+    pairs = Dataset(images, labels, "pairs", classes=100)
+    for part in (pairs.take([1]), subset(pairs, [99]), *held_out_split(pairs, 1)):
+        assert part.classes == 100
+    refused(lambda: Dataset(images, labels, "pairs", classes=99), "0..98", "got 99 at position 1")
+    refused(lambda: subset(pairs, [100]), "a class to keep", "0..99", "100")
+    for classes in (1, 257, 10.0):
+        refused(lambda classes=classes: Dataset(images, labels, "pairs", classes=classes), "2..256", repr(classes))
+
+
 @pytest.mark.parametrize("count", [1, 3, 6, np.uint8(3)])
 def test_the_held_out_split_is_disjoint_covers_all_and_takes_the_last(count):
     whole = small(7)

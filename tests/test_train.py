@@ -97,6 +97,33 @@ def test_dropout_masks_differ_between_steps_layers_and_seeds(digits):
             assert 0.4 < np.mean(a == b) < 0.6
 
 
+# ---- where it begins -------------------------------------------------------------------------------------------------
+
+
+def test_training_begins_at_the_weights_given_and_leaves_them_alone(digits):
+    begun = train(replace(TINY, seed=9), digits)
+    before = begun.flat.copy()
+    still = train(replace(TINY, epochs=1, learning_rate=1e-12), digits, start=begun)
+    assert np.allclose(still.flat, before, rtol=0, atol=1e-9)
+    moved = train(replace(TINY, learning_rate=(1e-12, 0.1)), digits, start=begun)
+    assert np.allclose(moved.flat[0], before, rtol=0, atol=1e-9)
+    assert not np.allclose(moved.flat[1], before, rtol=0, atol=1e-3)
+    assert np.array_equal(begun.flat, before)
+
+
+def test_a_start_that_does_not_fit_is_refused(digits):
+    for other in (replace(TINY, hidden=(5,)), replace(TINY, seed=(0, 1)), replace(TINY, dtype="float32")):
+        with pytest.raises(ValueError, match=r"start must be one float64 network of layer sizes \(\d+, "):
+            train(TINY, digits, start=train(other, digits))
+
+
+def test_a_checkpoint_from_another_start_is_refused(digits, tmp_path):
+    path = tmp_path / "c.safetensors"
+    train(TINY, digits, start=train(replace(TINY, seed=9), digits), checkpoint_path=path)
+    with pytest.raises(CheckpointError, match="belongs to another start"):
+        train(TINY, digits, checkpoint_path=path, resume=True)
+
+
 # ---- soft targets ----------------------------------------------------------------------------------------------------
 
 
@@ -133,6 +160,14 @@ def test_missing_and_infinite_soft_targets_are_refused(digits, targets):
         SoftTargets(np.full_like(targets.logits, np.nan), digits.fingerprint, "x").check(digits)
     with pytest.raises(ValueError, match=r"one row an example, \(100, 10\)"):
         SoftTargets(targets.logits[:50], digits.fingerprint, "x").check(digits)
+
+
+def test_an_arithmetic_means_targets_train_at_their_own_T_alone(digits, targets):
+    mean = replace(targets, T=2.0)
+    train(replace(TINY, alpha=0.5, T=2.0), digits, soft_targets=mean)
+    for T in (2.5, (2.0, 2.5)):
+        with pytest.raises(ValueError, match=r"hold for T = 2\.0 alone"):
+            train(replace(TINY, alpha=0.5, T=T), digits, soft_targets=mean)
 
 
 def test_the_teachers_digest_tells_teachers_apart(digits, targets):
