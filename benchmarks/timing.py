@@ -18,6 +18,7 @@ from time import perf_counter, sleep
 from typing import Any
 
 import numpy as np
+from threadpoolctl import threadpool_info
 
 from minikd.backend import CPU, Device, to_host
 
@@ -162,10 +163,6 @@ def _processor() -> str:
 
 def _threads() -> dict[str, Any]:
     """The size of each pool of threads in this process: NumPy's and SciPy's OpenBLAS, PyTorch's OpenMP and MKL."""
-    try:
-        from threadpoolctl import threadpool_info
-    except ImportError:
-        return {}  # it comes with scikit-learn
     pools = {}
     for pool in threadpool_info():
         folder = Path(pool["filepath"]).parent

@@ -1,0 +1,178 @@
+"""The command: python -m minikd.paper runs the paper's experiments and prints the scoreboard."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from tqdm import tqdm
+
+from minikd.backend import DeviceError, get_device
+from minikd.checkpoint import CheckpointError
+from minikd.paper import engine, missing, students
+from minikd.paper.jobs import Job, Store
+from minikd.paper.jobs import missing as not_done
+from minikd.paper.scoreboard import PROFILES, Row
+
+ROWS: dict[str, Row] = {row.id: row for section in (students, missing) for row in section.ROWS}
+
+EXAMPLES = """\
+examples:
+  python -m minikd.paper                      every row, with real figures, on two cores
+  python -m minikd.paper M6 M7                two rows, and what they rest on
+  python -m minikd.paper --profile smoke      every row, tiny: does it run? It claims nothing
+  python -m minikd.paper --profile full --gpu more seeds, full length
+
+What was done is kept below --out, and found again by any later call that needs it: a call that was stopped, or killed,
+goes on with the same command. Results are the same bits however many workers there are.
+"""
+
+
+def fail(message: str, code: int = 2) -> NoReturn:
+    """End the program with one line on the standard error."""
+    print(f"minikd.paper: {' '.join(message.splitlines())}", file=sys.stderr)
+    sys.exit(code)
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        fail(f"{message} (--help explains every option)")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The options."""
+    parser = _Parser(
+        prog="python -m minikd.paper",
+        description=__doc__,
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    about = "the rows to run [all]: " + ", ".join(ROWS)
+    parser.add_argument("rows", nargs="*", metavar="ROW", help=about)
+    parser.add_argument("--profile", choices=PROFILES, default="cpu", help="how long, how many seeds [cpu]")
+    parser.add_argument("--workers", type=int, metavar="N", help="processes [2; with --gpu 1]")
+    parser.add_argument("--dask", metavar="ADDRESS", help="send the work to the Dask cluster of this scheduler")
+    parser.add_argument("--gpu", action="store_true", help="train on the GPU with CuPy")
+    parser.add_argument("--out", type=Path, default=Path("runs"), metavar="DIR", help="where results are kept [runs]")
+    parser.add_argument("--json", action="store_true", help="print the scoreboard as JSON, with all numbers")
+    parser.add_argument("--quiet", action="store_true", help="no progress")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Parse, check, do what is missing, judge, print."""
+    for console in (sys.stdout, sys.stderr):  # one that lacks ± shows a ? there, and nothing breaks
+        if isinstance(console, io.TextIOWrapper):
+            console.reconfigure(errors="replace")
+    args = build_parser().parse_args(argv)
+    unknown = [name for name in args.rows if name not in ROWS]
+    if unknown:
+        fail(f"no row is called {unknown[0]}: the rows are {', '.join(ROWS)}")
+    if args.workers is not None and (args.workers < 1 or args.dask):
+        fail(f"--workers must be ≥ 1, and is not for --dask, got {args.workers}")
+    rows = [row for name, row in ROWS.items() if not args.rows or name in args.rows]
+    try:
+        device = get_device("gpu" if args.gpu and not args.dask else "cpu").name
+        store = Store(args.out / "paper" / ("gpu" if args.gpu else "cpu"))
+        workers = args.workers or (1 if args.gpu else 2)
+        with engine.dask(args.dask) if args.dask else engine.processes(workers) as (executor, count):
+            jobs = {row.id: row.jobs(args.profile) for row in rows}
+            with Progress(jobs, store, quiet=args.quiet) as progress:
+                engine.run(
+                    [job for named in jobs.values() for job in named.values()],
+                    store,
+                    executor,
+                    workers=count,
+                    device="gpu" if args.gpu else device,
+                    on_done=progress.done,
+                )
+        board = [judge(row, args.profile, jobs[row.id], store) for row in rows]
+    except (DeviceError, ValueError, CheckpointError) as error:
+        fail(str(error))
+    except engine.JobError as error:
+        fail(f"{error}; what was done is kept, and the same command goes on from there", code=1)
+    except OSError as error:
+        fail(f"{error.filename}: {error.strerror}")
+    except KeyboardInterrupt:
+        fail("stopped; what was done is kept, and the same command goes on from there", code=130)
+    print(json.dumps(board, indent=1) if args.json else table(board))
+
+
+def judge(row: Row, profile: str, jobs: dict[str, Job], store: Store) -> dict[str, Any]:
+    """A line of the scoreboard in plain JSON."""
+    results = {name: store.get(job) for name, job in jobs.items()}
+    outcome = row.judge(profile, results)
+    if profile == "smoke":
+        outcome = outcome._replace(verdict="claims nothing", why="smoke shows that the code runs")
+    return {
+        "row": row.id,
+        "claim": row.claim,
+        "paper": row.paper,
+        **outcome._asdict(),
+        "command": f"python -m minikd.paper {row.id}" + ("" if profile == "cpu" else f" --profile {profile}"),
+        "seconds": round(sum(result.record["seconds"] for result in results.values()), 1),
+    }
+
+
+def table(board: Sequence[dict[str, Any]]) -> str:
+    """The scoreboard for people."""
+    lines = []
+    for line in board:
+        lines += [
+            f"{line['row']:4}{line['claim']}",
+            f"    paper    {line['paper']}",
+            f"    ours     {line['ours']}",
+            f"    verdict  {line['verdict']}: {line['why']}",
+            f"    command  {line['command']}",
+            "",
+        ]
+    return "\n".join(lines).rstrip()
+
+
+class Progress:
+    """A bar with the row at hand, the runs left and the time left; without a terminal a line for each row done."""
+
+    def __init__(self, rows: dict[str, dict[str, Job]], store: Store, quiet: bool) -> None:
+        self.left = {row: not_done(jobs.values(), store) for row, jobs in rows.items()}
+        todo = {key: job for jobs in self.left.values() for key, job in jobs.items()}
+        asked = {job.key for jobs in rows.values() for job in jobs.values()}
+        self.runs, self.quiet = len(todo), quiet
+        if not quiet and (reused := len(asked - set(todo))):
+            print(f"{reused} of {len(asked)} runs were done before, and are used again", file=sys.stderr)
+        self.bar = tqdm(
+            total=round(sum(job.work for job in todo.values()), 3),
+            disable=True if quiet else None,
+            leave=False,
+            file=sys.stderr,
+            bar_format="{desc} {percentage:3.0f}% {bar} {elapsed}, {remaining} left",
+        )
+        self._show()
+
+    def done(self, job: Job) -> None:
+        """One more job is done."""
+        self.runs -= 1
+        for row, jobs in self.left.items():
+            if jobs.pop(job.key, None) and not jobs and self.bar.disable and not self.quiet:
+                print(f"{row} is done, {self.runs} runs are left", file=sys.stderr)
+        self.bar.update(job.work)
+        self._show()
+
+    def _show(self) -> None:
+        row = next((row for row, jobs in self.left.items() if jobs), "")
+        self.bar.set_description_str(f"{row}: {self.runs} runs left")
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.bar.close()
+
+
+if __name__ == "__main__":
+    main()

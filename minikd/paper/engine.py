@@ -1,0 +1,138 @@
+"""The engine: jobs through an executor of `concurrent.futures`, which may be processes here or a Dask cluster.
+
+Workers get a job's inputs and return its result; files are written here alone, so a worker may be anywhere. A job
+computes on one thread of BLAS wherever it runs: results are the same bits however many workers there are, and two jobs
+side by side are faster than two threads for one.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from time import process_time
+from typing import Any
+
+from threadpoolctl import threadpool_limits
+
+from minikd.backend import get_device
+from minikd.paper.jobs import Job, Result, Store, missing
+from minikd.paper.tasks import TASKS
+
+
+class JobError(RuntimeError):
+    """A job that failed: which, and why. What was done before it is kept."""
+
+
+def perform(task: str, settings: dict[str, Any], inputs: dict[str, Result], device: str) -> Result:
+    """Do one job, wherever this runs."""
+    began = process_time()
+    with threadpool_limits(1):
+        record, arrays = TASKS[task](settings, inputs, get_device(device))
+    return Result({**record, "seconds": round(process_time() - began, 2)}, arrays)
+
+
+def run(
+    jobs: Iterable[Job],
+    store: Store,
+    executor: Executor,
+    *,
+    workers: Callable[[], int],
+    device: str = "cpu",
+    on_done: Callable[[Job], None] = lambda job: None,
+) -> None:
+    """Do what is missing of these jobs and keep it in the store, those that others wait longest for first.
+
+    Args: workers, how many there are just now; two jobs for each are with the executor at any time, so that none is
+        idle. device, "cpu" or "gpu", where the workers compute; on_done is called as each result is kept.
+    Raises: JobError, when the jobs that run beside a failed one have ended and are kept.
+    """
+    waiting = missing(jobs, store)
+    urgency = _urgency(waiting)
+    running: dict[Future[Result], Job] = {}
+    failed: JobError | None = None
+    while running or (waiting and failed is None):
+        ready = [job for job in waiting.values() if all(need in store for need in job.needs.values())]
+        ready.sort(key=lambda job: -urgency[job.key])
+        room = 0 if failed else 2 * max(1, workers()) - len(running)
+        for job in ready[: max(0, room)]:
+            inputs = {name: store.get(need) for name, need in job.needs.items()}
+            running[executor.submit(perform, job.task, job.settings, inputs, device)] = job
+            del waiting[job.key]
+        done, _ = wait(running, return_when=FIRST_COMPLETED)
+        for future in done:
+            job = running.pop(future)
+            try:
+                store.put(job, future.result())
+            except BrokenProcessPool:
+                failed = failed or JobError(f"{job.title}: a worker was killed, by lack of memory perhaps: use fewer")
+            except Exception as error:
+                failed = failed or JobError(f"{job.title}: {error}")
+            else:
+                on_done(job)
+    if failed is not None:
+        raise failed
+
+
+def _urgency(jobs: dict[str, Job]) -> dict[str, float]:
+    """The work from each job to the end of the longest chain of jobs that wait for it."""
+    urgency = {key: job.work for key, job in jobs.items()}
+    for key in reversed(jobs):  # those that need others come after them
+        for need in jobs[key].needs.values():
+            if need.key in jobs:
+                urgency[need.key] = max(urgency[need.key], jobs[need.key].work + urgency[key])
+    return urgency
+
+
+# ---- executors -------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def processes(count: int) -> Iterator[tuple[Executor, Callable[[], int]]]:
+    """So many processes on this machine. Leaving by an error, Ctrl-C among them, stops them at once."""
+    spawn = multiprocessing.get_context("spawn")  # a fork would copy the threads' locks, and a GPU's context
+    executor = ProcessPoolExecutor(count, mp_context=spawn, initializer=_live_and_die_with_the_parent)
+    try:
+        yield executor, lambda: count
+    except BaseException:
+        for child in multiprocessing.active_children():
+            child.terminate()
+        executor.shutdown(wait=True, cancel_futures=True)
+        raise
+    executor.shutdown()
+
+
+def _live_and_die_with_the_parent() -> None:
+    """In a worker: Ctrl-C is the parent's to answer; and a parent that is killed leaves no worker behind."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+@contextmanager
+def dask(address: str) -> Iterator[tuple[Executor, Callable[[], int]]]:
+    """The workers of a Dask cluster, which may come, go and die; minikd must be installed where they run.
+
+    Raises: ValueError without the extra `dask`, or where no scheduler answers.
+    """
+    try:
+        from distributed import Client
+    except ImportError:
+        raise ValueError("--dask needs the extra `dask`: python -m pip install 'minikd[dask]'") from None
+    try:
+        client = Client(address, timeout=10)
+    except (OSError, ValueError) as error:
+        raise ValueError(f"no Dask scheduler at {address} ({error}): start one with `dask scheduler`") from None
+    with client:
+        yield client.get_executor(pure=False), lambda: sum(client.nthreads().values())

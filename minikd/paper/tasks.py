@@ -1,0 +1,141 @@
+"""What a job can be. A task takes plain settings and the results it needs, and returns a record and arrays.
+
+Teachers hand on their logits for all training images; a transfer set is a part of these, so its soft targets are rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from minikd.backend import Device
+from minikd.config import TrainConfig
+from minikd.data import Dataset, held_out_split, load_mnist
+from minikd.paper.jobs import Job, Result
+from minikd.targets import SoftTargets, arithmetic_mean, geometric_mean
+from minikd.train import logits, train
+
+Output = tuple[dict[str, Any], dict[str, np.ndarray]]
+
+
+# ---- data ------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Data:
+    """Which part of MNIST, and which labels.
+
+    first: so many training and test images alone, for a quick look; 0 for all. held_out: the last so many training
+    images stand in for the test set, for choices. classes: of the transfer set; () for all. share: of the training
+    images, drawn at random. wrong: the share of labels that are replaced by another class, drawn at random. seed: of
+    both draws.
+    """
+
+    first: int = 0
+    held_out: int = 0
+    classes: tuple[int, ...] = ()
+    share: float = 1.0
+    wrong: float = 0.0
+    seed: int = 0
+
+    def load(self) -> tuple[Dataset, np.ndarray, Dataset, Dataset]:
+        """The training images with their true labels, the index of the transfer set among them, it, the test images."""
+        full, test = load_mnist()
+        if self.held_out:
+            full, test = held_out_split(full, self.held_out)
+        if self.first:
+            full, test = full.take(np.arange(self.first)), test.take(np.arange(self.first))
+        N, rng = len(full), np.random.default_rng(self.seed)
+        chosen = np.sort(rng.permutation(N)[: round(self.share * N)])
+        if self.classes:
+            chosen = chosen[np.isin(full.labels[chosen], self.classes)]
+        transfer = full.take(chosen)
+        if self.wrong:
+            labels = transfer.labels.copy()
+            false = rng.permutation(len(labels))[: round(self.wrong * len(labels))]
+            other = rng.integers(1, full.classes, size=len(false), dtype=np.uint8)
+            labels[false] = (labels[false] + other) % full.classes
+            transfer = replace(transfer, labels=labels)
+        return full, chosen, transfer, test
+
+
+# ---- tasks -----------------------------------------------------------------------------------------------------------
+
+
+def train_task(settings: dict[str, Any], inputs: dict[str, Result], device: Device) -> Output:
+    """Train a network, or a population; `teacher`, if needed, gives its soft targets.
+
+    Record: errors, one a student, on the test images; cost, of the last epoch. Arrays, as `keep` lists them: the logits
+    of all training images, `train`, and of the test images, `test`, (..., N, K).
+    """
+    full, chosen, transfer, test = Data(**_tuples(settings["data"])).load()
+    config = TrainConfig(**_tuples(settings["config"]))
+    targets = None
+    if "teacher" in inputs:
+        teacher = inputs["teacher"]
+        targets = SoftTargets(teacher.arrays["train"][chosen], transfer.fingerprint, "", teacher.record.get("T"))
+    network = train(config, transfer, soft_targets=targets, device=device)
+    z = device.get(logits(network, test, device))
+    arrays = {"train": lambda: device.get(logits(network, full, device)), "test": lambda: z}
+    record = {"errors": errors(z, test.labels), "cost": network.history[-1]["cost"], "examples": len(transfer)}
+    return record, {name: arrays[name]() for name in settings["keep"]}
+
+
+def mean_task(settings: dict[str, Any], inputs: dict[str, Result], device: Device) -> Output:
+    """An ensemble's answers as one teacher's: `kind` "arithmetic", which holds at T alone, or "geometric"."""
+    _, _, _, test = Data(**_tuples(settings["data"])).load()
+    T = settings["T"]
+    arrays = {}
+    for name in ("train", "test"):
+        v = np.stack([member.arrays[name] for member in inputs.values()])
+        arrays[name] = arithmetic_mean(v, T) if settings["kind"] == "arithmetic" else geometric_mean(v)
+    record: dict[str, Any] = {"errors": errors(arrays["test"], test.labels)}
+    return record | ({"T": T} if settings["kind"] == "arithmetic" else {}), arrays
+
+
+TASKS: dict[str, Callable[[dict[str, Any], dict[str, Result], Device], Output]] = {
+    "train": train_task,
+    "mean": mean_task,
+}
+
+
+def errors(z: np.ndarray, labels: np.ndarray) -> Any:
+    """How many of the largest logits (..., N, K) are not the label's: an int, or a list of them."""
+    return np.count_nonzero(np.argmax(z, axis=-1) != labels, axis=-1).tolist()
+
+
+def _tuples(settings: dict[str, Any]) -> dict[str, Any]:
+    """JSON's lists as the tuples they were."""
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in settings.items()}
+
+
+# ---- jobs ------------------------------------------------------------------------------------------------------------
+
+
+def training(
+    title: str, config: TrainConfig, data: Data, *, teacher: Job | None = None, keep: tuple[str, ...] = ()
+) -> Job:
+    """The job that trains such a network on such data."""
+    settings = {"config": config.record(), "data": _plain(data), "keep": list(keep)}
+    return Job("train", settings, {} if teacher is None else {"teacher": teacher}, title, _work(config, data))
+
+
+def mean(title: str, kind: str, T: float, members: dict[str, Job], data: Data) -> Job:
+    """The job that averages the answers of an ensemble."""
+    return Job("mean", {"kind": kind, "T": T, "data": _plain(data)}, members, title)
+
+
+def _plain(data: Data) -> dict[str, Any]:
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(data).items()}
+
+
+def _work(config: TrainConfig, data: Data) -> float:
+    """Products of a run, in units of about a second."""
+    sizes = (784, *config.hidden, 10)
+    parameters = sum(a * b for a, b in pairwise(sizes))
+    examples = (data.first or 60_000) * data.share * (len(data.classes) / 10 if data.classes else 1)
+    return 1e-10 * parameters * examples * config.epochs * (config.population or 1) + 0.5

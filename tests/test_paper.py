@@ -1,0 +1,406 @@
+"""The paper's experiments: jobs and what is kept of them, workers that make no difference, and how rows are judged."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from minikd.backend import CPU
+from minikd.checkpoint import CheckpointError
+from minikd.config import TrainConfig
+from minikd.paper import engine, missing
+from minikd.paper.__main__ import ROWS, build_parser, table
+from minikd.paper.jobs import Job, Result, Store
+from minikd.paper.jobs import missing as not_done
+from minikd.paper.scoreboard import DIRECTION, NOT, REPRODUCED, near, sign_flip_p
+from minikd.paper.tasks import TASKS, Data, mean, mean_task, train_task, training
+from minikd.softmax import softmax
+from minikd.train import train
+
+SMALL = Data(first=200)
+TINY = TrainConfig(hidden=(8,), epochs=1, batch_size=20, learning_rate=0.1)
+
+
+def a_teacher(seed=0):
+    return training("teacher", replace(TINY, seed=seed), SMALL, keep=("train", "test"))
+
+
+def a_student(teacher, data=SMALL, **changes):
+    config = replace(TINY, alpha=0.5, T=4.0, **changes)
+    return training("student", config, data, teacher=teacher, keep=("test",))
+
+
+def do(jobs, folder, threads=1):
+    store, done = Store(folder), []
+    with ThreadPoolExecutor(threads) as executor:
+        engine.run(jobs, store, executor, workers=lambda: threads, on_done=lambda job: done.append(job.key))
+    return store, done
+
+
+def command(*arguments, **options):
+    return subprocess.run(
+        [sys.executable, "-m", "minikd.paper", *map(str, arguments)], capture_output=True, text=True, **options
+    )
+
+
+def numbers(out):
+    """A scoreboard without what may differ from call to call."""
+    return [{key: value for key, value in line.items() if key != "seconds"} for line in json.loads(out)]
+
+
+# ---- jobs ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_key_is_of_what_decides_the_result_and_nothing_else():
+    job = a_student(a_teacher())
+    same = Job(job.task, json.loads(json.dumps(job.settings)), dict(job.needs), "another title", work=9.0)
+    assert same.key == job.key
+    others = [
+        a_student(a_teacher(seed=1)),
+        a_student(a_teacher(), seed=1),
+        a_student(a_teacher(), data=replace(SMALL, wrong=0.1)),
+        replace(job, task="mean"),
+        replace(job, needs={}),
+        replace(job, settings={**job.settings, "keep": []}),
+    ]
+    assert len({one.key for one in [job, *others]}) == 1 + len(others)
+
+
+def test_what_is_missing_comes_after_what_it_needs_and_each_job_once(tmp_path):
+    teacher = a_teacher()
+    jobs = [a_student(teacher), a_student(a_teacher(), seed=1)]
+    found = list(not_done(jobs, Store(tmp_path)))
+    assert found == [teacher.key, jobs[0].key, jobs[1].key]
+
+
+def test_a_job_that_was_done_is_not_done_again_nor_what_it_alone_needed(tmp_path):
+    job = a_student(a_teacher())
+    store, done = do([job], tmp_path)
+    assert done == [job.needs["teacher"].key, job.key]
+    store.path(job.needs["teacher"]).unlink()
+    assert do([job], tmp_path)[1] == []
+    assert do([a_student(a_teacher(), seed=1)], tmp_path)[1][0] == job.needs["teacher"].key
+
+
+def test_a_damaged_result_is_refused_not_used(tmp_path):
+    job = a_teacher()
+    store, _ = do([job], tmp_path)
+    path = store.path(job)
+    path.write_bytes(path.read_bytes()[:-1] + b"\0")
+    with pytest.raises(CheckpointError, match=path.name):
+        store.get(job)
+
+
+def test_results_are_the_same_bits_however_many_workers_there_are(tmp_path):
+    teacher = a_teacher()
+    jobs = [a_student(teacher, seed=seed) for seed in range(3)]
+    stores = [do(jobs, tmp_path / str(threads), threads)[0] for threads in (1, 3)]
+    for job in [teacher, *jobs]:
+        one, three = (store.get(job) for store in stores)
+        assert one.arrays.keys() == three.arrays.keys() > set()
+        for name, array in one.arrays.items():
+            assert np.array_equal(array, three.arrays[name])
+        assert one.record["errors"] == three.record["errors"]
+
+
+def test_a_failed_job_is_named_and_what_ran_beside_it_is_kept(tmp_path):
+    bad = training("one that diverges", replace(TINY, learning_rate=1e30), SMALL)
+    good = a_teacher()
+    with pytest.raises(engine.JobError, match=r"^one that diverges: the cost is .* try a lower learning rate"):
+        do([good, bad], tmp_path, threads=2)
+    assert good in Store(tmp_path)
+    assert bad not in Store(tmp_path)
+
+
+def test_the_job_that_most_work_waits_for_goes_first(tmp_path):
+    alone = [replace(a_teacher(seed), title="alone", work=3.0) for seed in (5, 6)]
+    teacher = replace(a_teacher(), work=1.0)
+    pupil = replace(a_student(teacher), work=10.0)
+    _, done = do([*alone, pupil], tmp_path)
+    assert done[0] == teacher.key
+
+
+# ---- tasks -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_share_is_drawn_once_for_a_seed_and_smaller_shares_lie_in_larger_ones():
+    _, three, transfer, _ = Data(share=0.03).load()
+    _, ten, _, _ = Data(share=0.1).load()
+    assert len(three) == len(transfer) == 1800
+    assert set(three) < set(ten)
+    assert set(three) != set(Data(share=0.03, seed=1).load()[1])
+    assert np.bincount(transfer.labels).min() > 100  # of all digits
+
+
+@pytest.mark.parametrize("wrong", [0.1, 0.4])
+def test_wrong_labels_are_as_many_as_said_and_never_right_by_chance(wrong):
+    full, chosen, transfer, _ = Data(first=5000, wrong=wrong).load()
+    assert np.array_equal(chosen, np.arange(5000))
+    false = full.labels != transfer.labels
+    assert np.count_nonzero(false) == round(5000 * wrong)
+    assert np.array_equal(full.images, transfer.images)
+    assert np.bincount(transfer.labels[false], minlength=10).min() > 0.5 * 5000 * wrong / 10
+
+
+def test_a_transfer_set_of_some_classes_has_the_rows_of_its_own_images():
+    full, chosen, transfer, test = Data(first=300, classes=(7, 8)).load()
+    assert set(transfer.labels.tolist()) == {7, 8}
+    assert np.array_equal(full.images[chosen], transfer.images)
+    assert set(test.labels.tolist()) == set(range(10))
+
+
+def test_choices_are_made_on_training_images():
+    full, _, _, test = Data(held_out=10_000).load()
+    everything = Data().load()[0]
+    assert len(full) == 50_000
+    assert np.array_equal(test.images, everything.images[50_000:])
+
+
+def test_a_student_is_taught_by_its_teachers_answers_to_its_own_images():
+    """A teacher whose answers are made up, one class for each image: soft targets alone teach just that."""
+    data = Data(first=200, classes=(1, 7))
+    full, chosen, _, _ = data.load()
+    v = np.full((len(full), 10), -20.0, np.float32)
+    v[np.arange(len(full)), np.where(full.labels == 1, 5, 2)] = 20.0
+    config = replace(TINY, alpha=1.0, T=1.0, epochs=60, batch_size=5)
+    job = training("student", config, data, keep=("train",))
+    _, arrays = train_task(job.settings, {"teacher": Result({}, {"train": v})}, CPU)
+    said = np.argmax(arrays["train"][chosen], axis=-1)
+    assert np.array_equal(said, np.where(full.labels[chosen] == 1, 5, 2))
+
+
+def test_a_task_trains_what_train_trains():
+    full, _, transfer, test = SMALL.load()
+    record, arrays = train_task(a_teacher().settings, {}, CPU)
+    network = train(TINY, transfer)
+    (W1, b1), (W2, b2) = network.layers()
+    z = np.maximum(test.images.reshape(200, -1) / np.float32(255) @ W1 + b1, 0) @ W2 + b2
+    assert np.allclose(arrays["test"], z, rtol=1e-4, atol=1e-5)
+    assert arrays["train"].shape == (len(full), 10)
+    assert record["errors"] == np.count_nonzero(z.argmax(axis=-1) != test.labels)
+
+
+@pytest.mark.parametrize("kind", ["arithmetic", "geometric"])
+def test_the_mean_of_an_ensemble_is_that_of_its_distributions(kind):
+    rng = np.random.default_rng(0)
+    members = {
+        str(m): Result({}, {name: rng.standard_normal((200, 10)) for name in ("train", "test")}) for m in range(3)
+    }
+    job = mean("mean", kind, 4.0, {name: a_teacher() for name in members}, SMALL)
+    record, arrays = mean_task(job.settings, members, CPU)
+    p = np.stack([softmax(member.arrays["train"], 4.0) for member in members.values()])
+    expected = p.mean(axis=0) if kind == "arithmetic" else np.exp(np.log(p).mean(axis=0))
+    expected /= expected.sum(axis=-1, keepdims=True)
+    assert np.allclose(softmax(arrays["train"], 4.0), expected, rtol=1e-10)
+    assert record.get("T") == (4.0 if kind == "arithmetic" else None)
+
+
+def test_every_row_names_tasks_that_are_there_and_shares_what_it_can():
+    for profile in ("smoke", "cpu", "full"):
+        jobs = {row.id: row.jobs(profile) for row in ROWS.values()}
+        keys = {id: {job.key for job in named.values()} for id, named in jobs.items()}
+        assert {job.task for named in jobs.values() for job in named.values()} <= set(TASKS)
+        assert keys["M2"] < keys["M3"]
+        assert keys["M6"] == keys["M7"]
+        assert keys["M1"] & keys["M6"]
+
+
+# ---- judging ---------------------------------------------------------------------------------------------------------
+
+
+def counted(**kinds):
+    return {f"{kind} {i}": Result({"errors": n}, {}) for kind, counts in kinds.items() for i, n in enumerate(counts)}
+
+
+@pytest.mark.parametrize(
+    ("alone", "distilled", "verdict"),
+    [
+        ([140, 150], [70, 78], REPRODUCED),
+        ([140, 150], [100, 110], DIRECTION),
+        ([140, 150], [139, 151], NOT),
+    ],
+)
+def test_distillation_is_judged_by_its_figure_and_by_every_pair(alone, distilled, verdict):
+    outcome = ROWS["M3"].judge("cpu", counted(alone=alone, distilled=distilled))
+    assert outcome.verdict == verdict
+    assert outcome.numbers["alone"] == alone
+
+
+def test_a_count_is_judged_against_the_papers_and_the_noise_of_one_run():
+    assert near(67 + 16, 67)
+    assert not near(67 + 17, 67)
+    assert ROWS["M1"].judge("cpu", counted(teacher=[60, 66])).verdict == REPRODUCED
+    assert ROWS["M1"].judge("cpu", counted(teacher=[90, 96])).verdict == NOT
+
+
+def test_the_sign_flip_test_is_uniform_under_no_effect_and_small_under_one():
+    rng = np.random.default_rng(0)
+    p = [sign_flip_p(rng.standard_normal(8)) for _ in range(400)]
+    assert 0.02 < np.mean(np.array(p) <= 0.05) < 0.09
+    assert sign_flip_p(rng.standard_normal(10) + 3) == 2 / 2**10
+
+
+def biased(test, s):
+    """The logits of a student that knows every digit, but likes 3s less by s nats."""
+    z = np.where(np.arange(10) == test.labels[:, None], 4.0, 0.0)
+    z[:, 3] -= s
+    return z
+
+
+def test_both_shifts_undo_a_bias_that_is_one_number():
+    full, _, _, test = Data(first=1000).load()
+    results = {
+        "teacher": Result({}, {"train": biased(full, 0.0)}),
+        "student 0": Result({}, {"train": biased(full, 6.0), "test": biased(test, 6.0)}),
+    }
+    found = missing.measure(missing.WITHOUT_3, "smoke", results)
+    threes = int(np.count_nonzero(test.labels == 3))
+    assert found["cases"] == [threes, 1000]
+    assert found["errors"] == {"none": [threes], "oracle": [0], "honest": [0]}
+    assert found["wrong"]["none"] == [threes]
+    assert found["shift"]["honest"] == [6.0]
+    assert 2.0 < found["shift"]["oracle"][0] < 10.0
+    assert found["curve"][list(missing.SHIFTS).index(0.0)] == threes
+
+
+def test_the_honest_shift_sees_no_label(monkeypatch):
+    full, _, _, test = Data(first=1000).load()
+    results = {
+        "teacher": Result({}, {"train": biased(full, 0.0)}),
+        "student 0": Result({}, {"train": biased(full, 6.0), "test": biased(test, 6.0)}),
+    }
+    before = missing.measure(missing.WITHOUT_3, "smoke", results)["shift"]
+    load = Data.load
+
+    def other_labels(self):
+        full, chosen, transfer, test = load(self)
+        return full, chosen, transfer, replace(test, labels=np.full_like(test.labels, 3))
+
+    monkeypatch.setattr(Data, "load", other_labels)
+    after = missing.measure(missing.WITHOUT_3, "smoke", results)["shift"]
+    assert after["honest"] == before["honest"]
+    assert after["oracle"] != before["oracle"]
+
+
+# ---- the command -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def smoke(tmp_path_factory):
+    """The whole scoreboard, tiny, by two processes; and where its results are kept."""
+    out = tmp_path_factory.mktemp("smoke")
+    done = command("--profile", "smoke", "--json", "--out", out)
+    assert done.returncode == 0, done.stderr
+    return numbers(done.stdout), out
+
+
+def test_every_row_runs_and_smoke_claims_nothing(smoke):
+    board, _ = smoke
+    assert [line["row"] for line in board] == list(ROWS)
+    for line in board:
+        assert line["verdict"] == "claims nothing"
+        assert build_parser().parse_args(line["command"].split()[3:]).rows == [line["row"]]
+    assert "claims nothing" in table(board)
+
+
+def test_one_worker_gives_the_scoreboard_of_two(smoke, tmp_path):
+    board, _ = smoke
+    done = command("M3", "M7", "--profile", "smoke", "--json", "--workers", 1, "--out", tmp_path)
+    assert numbers(done.stdout) == [line for line in board if line["row"] in ("M3", "M7")]
+    assert "M3 is done" in done.stderr
+
+
+def test_a_second_call_does_nothing_again_and_says_so(smoke):
+    board, out = smoke
+    files = {path: path.stat().st_mtime_ns for path in (out / "paper" / "cpu").iterdir()}
+    done = command("--profile", "smoke", "--json", "--out", out)
+    assert numbers(done.stdout) == board
+    assert f"{len(files)} of {len(files)} runs were done before" in done.stderr
+    assert {path: path.stat().st_mtime_ns for path in (out / "paper" / "cpu").iterdir()} == files
+
+
+def begin(out, *more):
+    """A call that is under way: its first result is there."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "minikd.paper", "--profile", "smoke", "--json", "--out", str(out), *more],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    until = time.monotonic() + 120
+    while not list(Path(out).glob("paper/cpu/*.safetensors")):
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    return process
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows sends no such signals")
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+def test_a_call_that_was_stopped_goes_on_where_it_was(smoke, tmp_path, how):
+    board, _ = smoke
+    process = begin(tmp_path)
+    process.send_signal(how)
+    _, err = process.communicate(timeout=60)
+    if how == signal.SIGINT:
+        assert process.returncode == 130
+        assert err.splitlines()[-1].endswith("stopped; what was done is kept, and the same command goes on from there")
+        assert "Traceback" not in err
+    done = command("--profile", "smoke", "--json", "--out", tmp_path)
+    reused = int(re.search(r"(\d+) of \d+ runs were done before", done.stderr)[1])
+    assert reused >= 1
+    assert numbers(done.stdout) == board
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["M99"], "no row is called M99: the rows are M1, M2"),
+        (["--workers", "0"], "--workers must be ≥ 1"),
+        (["--profile", "huge"], "invalid choice"),
+        (["--dask", "tcp://127.0.0.1:9"], "no Dask scheduler at tcp://127.0.0.1:9"),
+    ],
+)
+def test_a_call_that_cannot_be_met_ends_in_one_line(arguments, message, tmp_path):
+    done = command(*arguments, "--out", tmp_path)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert not list(tmp_path.glob("**/*.safetensors"))
+
+
+CLUSTER = """
+import sys, threading, time
+from pathlib import Path
+from distributed import LocalCluster
+from minikd.paper.__main__ import main
+
+if __name__ == "__main__":
+    out = Path(sys.argv[1])
+    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None, silence_logs=50) as cluster:
+        def kill():
+            while not list(out.glob("paper/cpu/*.safetensors")):
+                time.sleep(0.01)
+            next(iter(cluster.workers.values())).process.process._process.kill()
+            print("killed", file=sys.stderr)
+        threading.Thread(target=kill, daemon=True).start()
+        main(["--profile", "smoke", "--json", "--dask", cluster.scheduler_address, "--out", str(out)])
+"""
+
+
+def test_a_cluster_that_loses_a_worker_gives_the_same_scoreboard(smoke, tmp_path):
+    pytest.importorskip("distributed")
+    board, _ = smoke
+    script = tmp_path / "cluster.py"
+    script.write_text(CLUSTER)
+    done = subprocess.run([sys.executable, script, tmp_path / "out"], capture_output=True, text=True, timeout=300)
+    assert "killed" in done.stderr, done.stderr
+    assert numbers(done.stdout) == board, done.stderr
