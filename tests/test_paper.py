@@ -17,7 +17,7 @@ import pytest
 from minikd.backend import CPU
 from minikd.checkpoint import CheckpointError
 from minikd.config import TrainConfig
-from minikd.paper import engine, missing
+from minikd.paper import engine, grid, missing
 from minikd.paper.__main__ import ROWS, build_parser, table
 from minikd.paper.jobs import Job, Result, Store
 from minikd.paper.jobs import missing as not_done
@@ -247,6 +247,60 @@ def test_the_sign_flip_test_is_uniform_under_no_effect_and_small_under_one():
     p = [sign_flip_p(rng.standard_normal(8)) for _ in range(400)]
     assert 0.02 < np.mean(np.array(p) <= 0.05) < 0.09
     assert sign_flip_p(rng.standard_normal(10) + 3) == 2 / 2**10
+
+
+def table_of_errors(means, seeds=8, width=30, noise=2.0):
+    rng = np.random.default_rng(0)
+    errors = np.array(means) + noise * rng.standard_normal((seeds, len(means)))
+    return {f"{width} {seed}": Result({"errors": row.tolist()}, {}) for seed, row in enumerate(errors)}
+
+
+@pytest.mark.parametrize(("dip", "verdict"), [((2.5, 3.0, 4.0), REPRODUCED), ((), NOT), ((12.0, 20.0, 40.0), NOT)])
+def test_a_best_temperature_must_beat_both_sides_significantly(dip, verdict):
+    means = [400.0 - 30 * (T in dip) for T in grid.TEMPERATURES]
+    if not dip:
+        means = [400.0 + T for T in grid.TEMPERATURES]  # the lowest T is best
+    outcome = ROWS["M5"].judge("cpu", table_of_errors(means))
+    assert outcome.verdict == verdict
+    assert outcome.numbers["errors"]["30"]
+
+
+@pytest.mark.parametrize(("slope", "verdict"), [(0.0, REPRODUCED), (1.0, NOT)])
+def test_flat_means_within_the_noise_of_one_run(slope, verdict):
+    results = table_of_errors([100 + slope * T for T in grid.TEMPERATURES], width=300)
+    results |= table_of_errors([90.0] * 10, width=800)
+    assert ROWS["M4"].judge("cpu", results).verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("taught", "verdict", "share"), [(122, REPRODUCED, 0.9), (130, DIRECTION, 0.5), (141, NOT, -0.05)]
+)
+def test_the_share_of_an_ensembles_gain_that_a_student_keeps(taught, verdict, share):
+    results = counted(member=[138, 142], **{"arithmetic-taught": [taught], "geometric-taught": [taught]})
+    results |= {f"{kind} ensemble": Result({"errors": 120}, {}) for kind in ("arithmetic", "geometric")}
+    outcome = ROWS["E8"].judge("cpu", results)
+    assert outcome.verdict == verdict
+    assert outcome.numbers["geometric, share"] == pytest.approx(share)
+
+
+def test_an_ensemble_that_gains_nothing_keeps_no_share():
+    results = counted(member=[138, 142], **{"arithmetic-taught": [130], "geometric-taught": [130]})
+    results |= {f"{kind} ensemble": Result({"errors": 150}, {}) for kind in ("arithmetic", "geometric")}
+    outcome = ROWS["E8"].judge("cpu", results)
+    assert outcome.verdict == NOT
+    assert json.loads(json.dumps(outcome.numbers, allow_nan=False))["geometric, share"] is None
+
+
+@pytest.mark.parametrize(("helps", "verdict"), [(6, REPRODUCED), (4, DIRECTION), (2, NOT)])
+def test_soft_targets_are_judged_in_every_setting_of_false_labels(helps, verdict):
+    jobs = ROWS["N1"].jobs("cpu")
+    settings = sorted({name.rpartition(" ")[0] for name in jobs} - {"clean 0.0"})
+    assert len(settings) == 6
+    results = {
+        name: Result({"errors": [200, 0, 0, 0, 0, 150 if name.rpartition(" ")[0] in settings[:helps] else 250]}, {})
+        for name in jobs
+    }
+    assert ROWS["N1"].judge("cpu", results).verdict == verdict
 
 
 def biased(test, s):

@@ -14,12 +14,13 @@ from tqdm import tqdm
 
 from minikd.backend import DeviceError, get_device
 from minikd.checkpoint import CheckpointError
-from minikd.paper import engine, missing, students
+from minikd.paper import engine, ensembles, false_labels, grid, missing, students
 from minikd.paper.jobs import Job, Store
 from minikd.paper.jobs import missing as not_done
 from minikd.paper.scoreboard import PROFILES, Row
 
-ROWS: dict[str, Row] = {row.id: row for section in (students, missing) for row in section.ROWS}
+SECTIONS: tuple[Any, ...] = (students, grid, missing, ensembles, false_labels)
+ROWS: dict[str, Row] = {row.id: row for section in SECTIONS for row in section.ROWS}
 
 EXAMPLES = """\
 examples:
@@ -141,10 +142,11 @@ class Progress:
     def __init__(self, rows: dict[str, dict[str, Job]], store: Store, quiet: bool) -> None:
         self.left = {row: not_done(jobs.values(), store) for row, jobs in rows.items()}
         todo = {key: job for jobs in self.left.values() for key, job in jobs.items()}
-        asked = {job.key for jobs in rows.values() for job in jobs.values()}
+        asked = not_done(job for jobs in rows.values() for job in jobs.values())
+        reused = sum(job in store for job in asked.values())
         self.runs, self.quiet = len(todo), quiet
-        if not quiet and (reused := len(asked - set(todo))):
-            print(f"{reused} of {len(asked)} runs were done before, and are used again", file=sys.stderr)
+        if reused and not quiet:
+            print(f"{reused} of {reused + len(todo)} runs were done before, and are used again", file=sys.stderr)
         self.bar = tqdm(
             total=round(sum(job.work for job in todo.values()), 3),
             disable=True if quiet else None,

@@ -7,7 +7,7 @@ again. A job's result depends on nothing else: not on the rows asked for, the nu
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -59,8 +59,8 @@ class Store:
         """Where the result of a job is, or will be."""
         return self.folder / f"{job.key}.safetensors"
 
-    def __contains__(self, job: Job) -> bool:
-        return self.path(job).exists()
+    def __contains__(self, job: object) -> bool:
+        return isinstance(job, Job) and self.path(job).exists()
 
     def put(self, job: Job, result: Result) -> None:
         """Keep a result."""
@@ -72,8 +72,8 @@ class Store:
         return Result(record, arrays)
 
 
-def missing(jobs: Iterable[Job], store: Store) -> dict[str, Job]:
-    """By key, the jobs that are yet to be done for these to be, each after those it needs."""
+def missing(jobs: Iterable[Job], store: Container[Job] = ()) -> dict[str, Job]:
+    """By key, the jobs that are yet to be done for these to be, each after those it needs; without a store, all."""
     found: dict[str, Job] = {}
 
     def visit(job: Job) -> None:

@@ -13,6 +13,7 @@ from itertools import product
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from minikd.paper.jobs import Job, Result
 
@@ -58,7 +59,7 @@ def mean_sd(values: Sequence[float], digits: int = 1) -> str:
     return f"{np.mean(values):.{digits}f} ± {np.std(values, ddof=1):.{digits}f}"
 
 
-def sign_flip_p(differences: Sequence[float]) -> float:
+def sign_flip_p(differences: ArrayLike) -> float:
     """Two-sided p that paired differences have no direction: the share of all sign patterns with a mean as far from 0.
 
     Exact for up to 16 pairs, the most that are taken. With n pairs it is never below 2^(1 − n).
@@ -67,8 +68,8 @@ def sign_flip_p(differences: Sequence[float]) -> float:
     (0.25, 1.0)
     """
     d = np.asarray(differences, np.float64)
-    if not 1 <= len(d) <= 16:
-        raise ValueError(f"sign_flip_p takes 1 to 16 differences, got {len(d)}")
+    if d.ndim != 1 or not 1 <= len(d) <= 16:
+        raise ValueError(f"sign_flip_p takes 1 to 16 differences, got shape {d.shape}")
     sums = np.abs(np.array(list(product((1.0, -1.0), repeat=len(d)))) @ d)  # (2ⁿ,)
     return float(np.mean(sums >= abs(d.sum()) * (1 - 1e-12)))
 

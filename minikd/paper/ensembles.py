@@ -1,0 +1,63 @@
+"""E8: an ensemble, its two means as teachers, and how much of its gain one student keeps (Hinton et al. 2015, §2, §4).
+
+The members are students alone, which differ in their seed; the student is one more of their size, taught by all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from minikd.paper.jobs import Job, Result
+from minikd.paper.scoreboard import DIRECTION, NOT, REPRODUCED, Outcome, Row, mean_sd
+from minikd.paper.students import PLANS, errors, student
+from minikd.paper.tasks import mean, training
+
+KINDS = ("arithmetic", "geometric")
+T = 4.0
+MEMBERS = {"smoke": (3, 30, 2), "cpu": (10, 300, 20), "full": (10, 800, 60)}  # how many, units, epochs
+STUDENTS = {"smoke": 2, "cpu": 5, "full": 10}
+
+
+def _jobs(profile: str) -> dict[str, Job]:
+    count, width, epochs = MEMBERS[profile]
+    data = PLANS[profile].data
+    shape: dict[str, Any] = {"hidden": (width, width), "epochs": epochs}
+    members = {
+        f"member {seed}": training(
+            f"member {seed} of the ensemble", student(profile, seed=seed, **shape), data, keep=("train", "test")
+        )
+        for seed in range(count)
+    }
+    named = dict(members)
+    for kind in KINDS:
+        named[f"{kind} ensemble"] = by = mean(f"the ensemble's {kind} mean", kind, T, members, data)
+        for i in range(STUDENTS[profile]):
+            pupil = student(profile, seed=100 + i, alpha=0.9, T=T, learning_rate=0.1, **shape)
+            named[f"{kind}-taught {i}"] = training(f"student of the {kind} mean, {i}", pupil, data, teacher=by)
+    return named
+
+
+def _judge(profile: str, results: Mapping[str, Result]) -> Outcome:
+    members = errors(results, "member")
+    single = float(np.mean(members))
+    numbers: dict[str, Any] = {"members": members}
+    words, kept = [f"members {mean_sd(members)}"], []
+    for kind in KINDS:
+        ensemble = results[f"{kind} ensemble"].record["errors"]
+        students = errors(results, f"{kind}-taught")
+        gain = single - ensemble
+        share = (single - float(np.mean(students))) / gain if gain > 0 else float("nan")
+        kept.append(share)
+        words.append(f"{kind} mean {ensemble}, its student {mean_sd(students)}: keeps {share:.0%} of the gain")
+        numbers |= {kind: ensemble, f"{kind}, student": students, f"{kind}, share": None if gain <= 0 else share}
+    verdict = REPRODUCED if min(kept) > 0.8 else DIRECTION if min(kept) > 0 else NOT
+    return Outcome("; ".join(words), verdict, "the paper's student kept more than 80 %, in speech (S4)", numbers)
+
+
+ROWS = (
+    Row("E8", "ten networks, both means, a student of each: errors and the share of the gain that it keeps",
+        "more than 80 % (on speech)", _jobs, _judge),
+)  # fmt: skip
