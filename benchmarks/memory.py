@@ -15,7 +15,7 @@ from benchmarks.contestants import images, random_targets
 from benchmarks.timing import Bench
 from minikd.backend import get_device
 from minikd.config import TrainConfig
-from minikd.train import train
+from minikd.train import Network, train
 
 LABELS, UNIT = ("run", "MiB after each epoch"), ""
 STATUS = Path("/proc/self/status")
@@ -47,7 +47,7 @@ def watch(run: str, bench: Bench) -> list[float]:
     dataset, seen = images(bench), []
     config = TrainConfig((100, 100), epochs=EPOCHS, learning_rate=0.01, **RUNS[run])
 
-    def look(history: list[dict[str, Any]]) -> None:
+    def look(network: Network) -> None:
         if bench.place == "gpu":
             seen.append(round(bench.device.xp.get_default_memory_pool().total_bytes() / 2**20, 1))
             return

@@ -317,8 +317,8 @@ def run(
                 identity = [config.record(), asked["train"]["sha256"], asked["evaluation"]["sha256"], device.name]
                 path, go_on = out / "teachers" / f"{runs.key(identity)}.safetensors", True
 
-            def epoch_done(history: list[dict[str, Any]], seed: int = seed, name: str = name) -> None:
-                metrics.set(seed, name, history)
+            def epoch_done(network: Network, seed: int = seed, name: str = name) -> None:
+                metrics.set(seed, name, network.history)
 
             network, found = runs.obtain(
                 path,
@@ -332,7 +332,7 @@ def run(
                 quiet=quiet,
                 on_epoch=epoch_done,
             )
-            epoch_done(network.history)
+            epoch_done(network)
             networks[seed, name] = network
             if name == TEACHER:
                 if not own.exists():

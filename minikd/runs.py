@@ -85,7 +85,7 @@ def obtain(
     resume: bool = False,
     title: str = "",
     quiet: bool = False,
-    on_epoch: Callable[[list[dict[str, Any]]], None] | None = None,
+    on_epoch: Callable[[Network], None] | None = None,
 ) -> tuple[Network, bool]:
     """The trained network at the path, or one trained now and saved there; and whether it was there already.
 

@@ -157,7 +157,7 @@ def train(
     checkpoint_path: Path | None = None,
     resume: bool = False,
     on_step: Callable[[int, int], None] | None = None,
-    on_epoch: Callable[[list[dict[str, Any]]], None] | None = None,
+    on_epoch: Callable[[Network], None] | None = None,
 ) -> Network:
     """Train a network, or a population of them, from its initial weights to the end of its schedule.
 
@@ -170,7 +170,8 @@ def train(
         device: where to train.
         checkpoint_path: a file that is replaced after each epoch; with resume=True training goes on from it if it is
             there, and ends with the same bits as if it had never stopped (on the CPU).
-        on_step: called with (steps done, steps in all); on_epoch: with the history so far.
+        on_step: called with (steps done, steps in all). on_epoch: with the network as it is, its history so far among
+            it; its weights go on changing, so copy what you keep.
     Returns: the network, with a history of one record an epoch: epoch (from 1), cost (the mean training cost in nats),
         learning_rate (the last step's), seconds (wall time) and, with evaluation, errors. In a population, numbers
         that differ between students are lists.
@@ -209,7 +210,7 @@ def train(
                 checkpoint_path, arrays, {**identity, "history": history, "streams": _streams(config, len(history))}
             )
         if on_epoch is not None:
-            on_epoch(history)
+            on_epoch(Network(sizes, device.get(state.p), history))
     return Network(sizes, device.get(state.p), history)
 
 

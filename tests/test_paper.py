@@ -17,14 +17,14 @@ import pytest
 from minikd.backend import CPU
 from minikd.checkpoint import CheckpointError
 from minikd.config import TrainConfig
-from minikd.paper import engine, grid, missing
+from minikd.paper import engine, few, grid, missing
 from minikd.paper.__main__ import ROWS, build_parser, table
 from minikd.paper.jobs import Job, Result, Store
 from minikd.paper.jobs import missing as not_done
 from minikd.paper.scoreboard import DIRECTION, NOT, REPRODUCED, near, sign_flip_p
 from minikd.paper.tasks import TASKS, Data, mean, mean_task, train_task, training
 from minikd.softmax import softmax
-from minikd.train import train
+from minikd.train import Network, count_errors, logits, train
 
 SMALL = Data(first=200)
 TINY = TrainConfig(hidden=(8,), epochs=1, batch_size=20, learning_rate=0.1)
@@ -189,6 +189,25 @@ def test_a_task_trains_what_train_trains():
     assert record["errors"] == np.count_nonzero(z.argmax(axis=-1) != test.labels)
 
 
+def test_early_stopping_takes_the_first_best_epoch_on_images_that_were_not_learnt_from():
+    data, config = Data(first=1000, share=0.05), replace(TINY, epochs=60, learning_rate=0.3)
+    full, chosen, transfer, test = data.load()
+    job = training("stopped", config, data, keep=("test",), stop_early=True, count_train=True)
+    record, arrays = train_task(job.settings, {}, CPU)
+    others = np.setdiff1d(np.arange(1000), chosen)
+    held = full.take(np.random.default_rng(0).permutation(others))
+    seen = []
+    train(config, transfer, on_epoch=lambda n: seen.append((count_errors(n, held), n.flat.copy(), n.sizes)))
+    best = min(range(60), key=lambda epoch: seen[epoch][0])
+    assert record["epoch"] == best + 1 < 60
+    network = Network(seen[best][2], seen[best][1])
+    assert np.array_equal(arrays["test"], logits(network, test))
+    assert record["train_errors"] == count_errors(network, transfer)
+    everything = training("all", config, Data(first=1000), stop_early=True)
+    with pytest.raises(ValueError, match="take a smaller share"):
+        train_task(everything.settings, {}, CPU)
+
+
 @pytest.mark.parametrize("kind", ["arithmetic", "geometric"])
 def test_the_mean_of_an_ensemble_is_that_of_its_distributions(kind):
     rng = np.random.default_rng(0)
@@ -289,6 +308,36 @@ def test_an_ensemble_that_gains_nothing_keeps_no_share():
     outcome = ROWS["E8"].judge("cpu", results)
     assert outcome.verdict == NOT
     assert json.loads(json.dumps(outcome.numbers, allow_nan=False))["geometric, share"] is None
+
+
+def learnt(results):
+    """kind → (train, test) accuracy in per cent, as results of 1,000 examples."""
+    return {
+        f"{kind} {share} 0": Result(
+            {"examples": 1000, "tested": 1000, "train_errors": 10 * (100 - train), "errors": 10 * (100 - test)}, {}
+        )
+        for (kind, share), (train, test) in results.items()
+    }
+
+
+def test_few_examples_are_judged_by_what_soft_targets_save_of_what_hard_ones_lose():
+    results = learnt(
+        {
+            (few.HARD, 1.0): (100, 98),
+            (few.STOPPED, 0.03): (99, 90),
+            (few.HARD, 0.03): (100, 89),
+            (few.SOFT, 0.03): (99, 97.5),
+        }
+    )
+    soft = ROWS["R3"].judge("cpu", results)
+    assert (soft.verdict, soft.ours) == (REPRODUCED, "train 99 %, test 97.5 %")
+    assert "of the 8.00 points that hard targets lose, soft ones save 94%" in soft.why
+    assert ROWS["R2"].judge("cpu", results).verdict == REPRODUCED
+    results |= learnt({(few.HARD, 0.03): (100, 91), (few.SOFT, 0.03): (99, 92)})
+    assert ROWS["R3"].judge("cpu", results).verdict == DIRECTION
+    assert ROWS["R2"].judge("cpu", results).verdict == DIRECTION
+    results |= learnt({(few.SOFT, 0.03): (99, 89)})
+    assert ROWS["R3"].judge("cpu", results).verdict == NOT
 
 
 @pytest.mark.parametrize(("helps", "verdict"), [(6, REPRODUCED), (4, DIRECTION), (2, NOT)])

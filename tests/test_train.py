@@ -124,6 +124,14 @@ def test_a_checkpoint_from_another_start_is_refused(digits, tmp_path):
         train(TINY, digits, checkpoint_path=path, resume=True)
 
 
+def test_each_epochs_network_is_handed_out_with_its_history(digits):
+    seen = []
+    last = train(TINY, digits, on_epoch=lambda network: seen.append((network.flat.copy(), len(network.history))))
+    assert [epochs for _, epochs in seen] == [1, 2, 3]
+    assert np.array_equal(seen[-1][0], last.flat)
+    assert not np.array_equal(seen[0][0], last.flat)
+
+
 # ---- soft targets ----------------------------------------------------------------------------------------------------
 
 
@@ -257,7 +265,7 @@ class Stopped(Exception):
 def test_a_stopped_run_goes_on_to_the_same_bits(digits, tmp_path, config):
     path = tmp_path / "run.safetensors"
 
-    def stop(history):
+    def stop(network):
         raise Stopped
 
     for _ in range(2):

@@ -1,8 +1,13 @@
 """The paper's experiments: python -m minikd.paper runs them and prints a scoreboard.
 
-jobs.py       a piece of work that depends on nothing but its settings and other pieces; where results are kept
-engine.py     jobs through processes or a cluster, in an order that their needs allow
-tasks.py      what a job can be: train a network, average an ensemble
-scoreboard.py a row of the scoreboard: claim, the paper's figure, its jobs, and how they are judged
-students.py, missing.py, …    the rows, a module a section of the paper
+jobs.py          a piece of work that depends on nothing but its settings and other pieces; where results are kept
+engine.py        jobs through processes or a cluster, in an order that their needs allow
+tasks.py         what a job can be: train a network, average an ensemble
+scoreboard.py    a row of the scoreboard: claim, the paper's figure, its jobs, and how they are judged
+students.py      M1 to M3: teacher, student alone, student distilled
+grid.py          M4, M5: widths and temperatures
+missing.py       M6 to M9: digits that the student never saw
+ensembles.py     E8: ten networks and one student
+few.py           R1 to R3: a share of the training set
+false_labels.py  N1: labels that are wrong
 """

@@ -17,7 +17,7 @@ from minikd.config import TrainConfig
 from minikd.data import Dataset, held_out_split, load_mnist
 from minikd.paper.jobs import Job, Result
 from minikd.targets import SoftTargets, arithmetic_mean, geometric_mean
-from minikd.train import logits, train
+from minikd.train import Network, count_errors, logits, train
 
 Output = tuple[dict[str, Any], dict[str, np.ndarray]]
 
@@ -69,8 +69,11 @@ class Data:
 def train_task(settings: dict[str, Any], inputs: dict[str, Result], device: Device) -> Output:
     """Train a network, or a population; `teacher`, if needed, gives its soft targets.
 
-    Record: errors, one a student, on the test images; cost, of the last epoch. Arrays, as `keep` lists them: the logits
-    of all training images, `train`, and of the test images, `test`, (..., N, K).
+    Record: errors, one a student, on the `tested` test images; cost, of the last epoch; examples, of the transfer set.
+    With `count_train` also train_errors, on the transfer set. With `stop_early` everything is of the first epoch with
+    the fewest errors on 10,000 training images outside the transfer set, and epoch says which that was.
+    Arrays, as `keep` lists them: the logits of all training images, `train`, and of the test images, `test`,
+    (..., N, K).
     """
     full, chosen, transfer, test = Data(**_tuples(settings["data"])).load()
     config = TrainConfig(**_tuples(settings["config"]))
@@ -78,11 +81,34 @@ def train_task(settings: dict[str, Any], inputs: dict[str, Result], device: Devi
     if "teacher" in inputs:
         teacher = inputs["teacher"]
         targets = SoftTargets(teacher.arrays["train"][chosen], transfer.fingerprint, "", teacher.record.get("T"))
-    network = train(config, transfer, soft_targets=targets, device=device)
+    best = _Best(full, chosen, config.seed, device) if settings.get("stop_early") else None
+    network = train(config, transfer, soft_targets=targets, device=device, on_epoch=best)
+    record = {"cost": network.history[-1]["cost"], "examples": len(transfer), "tested": len(test)}
+    if best is not None:
+        network, record["epoch"] = best.network, best.epoch
     z = device.get(logits(network, test, device))
+    record["errors"] = errors(z, test.labels)
+    if settings.get("count_train"):
+        record["train_errors"] = count_errors(network, transfer, device)
     arrays = {"train": lambda: device.get(logits(network, full, device)), "test": lambda: z}
-    record = {"errors": errors(z, test.labels), "cost": network.history[-1]["cost"], "examples": len(transfer)}
     return record, {name: arrays[name]() for name in settings["keep"]}
+
+
+class _Best:
+    """Early stopping: called after each epoch, keeps the first network with the fewest errors on held-out images."""
+
+    def __init__(self, full: Dataset, chosen: np.ndarray, seed: Any, device: Device) -> None:
+        others = np.setdiff1d(np.arange(len(full)), chosen)
+        if not len(others):
+            raise ValueError("early stopping needs training images outside the transfer set: take a smaller share")
+        self.held = full.take(np.random.default_rng(seed).permutation(others)[:10_000])
+        self.device, self.fewest = device, len(self.held) + 1
+
+    def __call__(self, network: Network) -> None:
+        count = count_errors(network, self.held, self.device)
+        if count < self.fewest:
+            self.fewest, self.epoch = count, network.history[-1]["epoch"]
+            self.network = replace(network, flat=network.flat.copy())
 
 
 def mean_task(settings: dict[str, Any], inputs: dict[str, Result], device: Device) -> Output:
@@ -117,10 +143,17 @@ def _tuples(settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def training(
-    title: str, config: TrainConfig, data: Data, *, teacher: Job | None = None, keep: tuple[str, ...] = ()
+    title: str,
+    config: TrainConfig,
+    data: Data,
+    *,
+    teacher: Job | None = None,
+    keep: tuple[str, ...] = (),
+    **options: bool,
 ) -> Job:
-    """The job that trains such a network on such data."""
-    settings = {"config": config.record(), "data": _plain(data), "keep": list(keep)}
+    """The job that trains such a network on such data; options, count_train and stop_early, as `train_task` says."""
+    settings: dict[str, Any] = {"config": config.record(), "data": _plain(data), "keep": list(keep)}
+    settings |= {name: True for name, wanted in options.items() if wanted}
     return Job("train", settings, {} if teacher is None else {"teacher": teacher}, title, _work(config, data))
 
 
