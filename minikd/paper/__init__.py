@@ -8,6 +8,7 @@ students.py      M1 to M3: teacher, student alone, student distilled
 grid.py          M4, M5: widths and temperatures
 missing.py       M6 to M9: digits that the student never saw
 ensembles.py     E8: ten networks and one student
+gradients.py     E6, E9: sizes of gradients, their spread, and the rates that they tolerate
 few.py           R1 to R3: a share of the training set
 false_labels.py  N1: labels that are wrong
 """

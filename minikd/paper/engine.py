@@ -12,8 +12,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, ProcessPoolExecutor, wait
 from contextlib import contextmanager
 from time import process_time
 from typing import Any
@@ -30,10 +29,13 @@ class JobError(RuntimeError):
 
 
 def perform(task: str, settings: dict[str, Any], inputs: dict[str, Result], device: str) -> Result:
-    """Do one job, wherever this runs."""
+    """Do one job, wherever this runs; from then on this process has one thread of BLAS.
+
+    The limit is never lifted: it holds for the whole process, in which a thread beside this one may be computing.
+    """
     began = process_time()
-    with threadpool_limits(1):
-        record, arrays = TASKS[task](settings, inputs, get_device(device))
+    threadpool_limits(1)
+    record, arrays = TASKS[task](settings, inputs, get_device(device))
     return Result({**record, "seconds": round(process_time() - began, 2)}, arrays)
 
 
@@ -50,7 +52,7 @@ def run(
 
     Args: workers, how many there are just now; two jobs for each are with the executor at any time, so that none is
         idle. device, "cpu" or "gpu", where the workers compute; on_done is called as each result is kept.
-    Raises: JobError, when the jobs that run beside a failed one have ended and are kept.
+    Raises: JobError, when the jobs that run beside a failed one have ended and are kept, or where workers are lost.
     """
     waiting = missing(jobs, store)
     urgency = _urgency(waiting)
@@ -59,22 +61,25 @@ def run(
     while running or (waiting and failed is None):
         ready = [job for job in waiting.values() if all(need in store for need in job.needs.values())]
         ready.sort(key=lambda job: -urgency[job.key])
-        room = 0 if failed else 2 * max(1, workers()) - len(running)
-        for job in ready[: max(0, room)]:
-            inputs = {name: store.get(need) for name, need in job.needs.items()}
-            running[executor.submit(perform, job.task, job.settings, inputs, device)] = job
-            del waiting[job.key]
-        done, _ = wait(running, return_when=FIRST_COMPLETED)
-        for future in done:
-            job = running.pop(future)
-            try:
-                store.put(job, future.result())
-            except BrokenProcessPool:
-                failed = failed or JobError(f"{job.title}: a worker was killed, by lack of memory perhaps: use fewer")
-            except Exception as error:
-                failed = failed or JobError(f"{job.title}: {error}")
-            else:
-                on_done(job)
+        room = 0 if failed else max(0, 2 * max(1, workers()) - len(running))
+        try:
+            for job in ready[:room]:
+                inputs = {name: store.get(need) for name, need in job.needs.items()}
+                running[executor.submit(perform, job.task, job.settings, inputs, device)] = job
+                del waiting[job.key]
+            done, _ = wait(running, return_when=FIRST_COMPLETED)
+            for future in done:
+                job = running.pop(future)
+                try:
+                    store.put(job, future.result())
+                except BrokenExecutor:
+                    raise
+                except Exception as error:
+                    failed = failed or JobError(f"{job.title}: {error}")
+                else:
+                    on_done(job)
+        except BrokenExecutor:
+            raise JobError("a worker was killed, for want of memory perhaps: try fewer with --workers") from None
     if failed is not None:
         raise failed
 

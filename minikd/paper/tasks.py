@@ -13,11 +13,16 @@ from typing import Any
 import numpy as np
 
 from minikd.backend import Device
-from minikd.config import TrainConfig
+from minikd.batches import scaled
+from minikd.config import TrainConfig, stream
 from minikd.data import Dataset, held_out_split, load_mnist
+from minikd.losses import hard_cross_entropy, soft_cross_entropy
+from minikd.mlp import Layers, initialise, mlp_forward
 from minikd.paper.jobs import Job, Result
 from minikd.targets import SoftTargets, arithmetic_mean, geometric_mean
-from minikd.train import Network, count_errors, logits, train
+from minikd.train import Network, TrainingDiverged, count_errors, logits, train
+
+GRADIENT_TEMPERATURES = (1.0, 2.0, 4.0, 8.0, 20.0, 40.0, 100.0)
 
 Output = tuple[dict[str, Any], dict[str, np.ndarray]]
 
@@ -71,7 +76,8 @@ def train_task(settings: dict[str, Any], inputs: dict[str, Result], device: Devi
 
     Record: errors, one a student, on the `tested` test images; cost, of the last epoch; examples, of the transfer set.
     With `count_train` also train_errors, on the transfer set. With `stop_early` everything is of the first epoch with
-    the fewest errors on 10,000 training images outside the transfer set, and epoch says which that was.
+    the fewest errors on 10,000 training images outside the transfer set, and epoch says which that was. With
+    `may_diverge` a run that diverges gives errors None, and nothing else.
     Arrays, as `keep` lists them: the logits of all training images, `train`, and of the test images, `test`,
     (..., N, K).
     """
@@ -82,7 +88,12 @@ def train_task(settings: dict[str, Any], inputs: dict[str, Result], device: Devi
         teacher = inputs["teacher"]
         targets = SoftTargets(teacher.arrays["train"][chosen], transfer.fingerprint, "", teacher.record.get("T"))
     best = _Best(full, chosen, config.seed, device) if settings.get("stop_early") else None
-    network = train(config, transfer, soft_targets=targets, device=device, on_epoch=best)
+    try:
+        network = train(config, transfer, soft_targets=targets, device=device, on_epoch=best)
+    except TrainingDiverged:
+        if not settings.get("may_diverge"):
+            raise
+        return {"errors": None}, {}
     record = {"cost": network.history[-1]["cost"], "examples": len(transfer), "tested": len(test)}
     if best is not None:
         network, record["epoch"] = best.network, best.epoch
@@ -123,9 +134,60 @@ def mean_task(settings: dict[str, Any], inputs: dict[str, Result], device: Devic
     return record | ({"T": T} if settings["kind"] == "arithmetic" else {}), arrays
 
 
+def gradients_task(settings: dict[str, Any], inputs: dict[str, Result], device: Device) -> Output:
+    """Train a student on soft targets, and look at the gradients of the costs on the first 10,000 images on the way.
+
+    Record: moments, a list by epoch (0, the fresh network; 1; the last) of what `_gradients` says of the hard cost, and
+    of the soft costs at `GRADIENT_TEMPERATURES`, without T².
+    """
+    full, chosen, transfer, _ = Data(**_tuples(settings["data"])).load()
+    config = TrainConfig(**_tuples(settings["config"]))
+    V = inputs["teacher"].arrays["train"][chosen]
+    looked = transfer.take(np.arange(min(len(transfer), 10_000)))
+    x, y, v = scaled(np, looked.images.reshape(len(looked), -1), config.dtype), looked.labels, V[: len(looked)]
+    moments = []
+
+    def look(network: Network) -> None:
+        epoch = network.history[-1]["epoch"] if network.history else 0
+        if epoch not in (0, 1, config.epochs):
+            return
+        layers = network.layers()
+        z, _ = mlp_forward(x, layers)
+        of = {"hard": _gradients(x, layers, len(x) * hard_cross_entropy(z, y=y.astype(np.int64))[1])}
+        soft = [_gradients(x, layers, len(x) * soft_cross_entropy(z, v=v, T=T)[1]) for T in GRADIENT_TEMPERATURES]
+        moments.append({"epoch": epoch, **of, "soft": soft})
+
+    sizes = (x.shape[1], *config.hidden, full.classes)
+    look(Network(sizes, initialise(sizes, stream(config.seeds[0], "initialisation"), config.dtype)))
+    targets = SoftTargets(V, transfer.fingerprint, "", inputs["teacher"].record.get("T"))
+    train(config, transfer, soft_targets=targets, device=device, on_epoch=look)
+    return {"moments": moments}, {}
+
+
+def _gradients(x: np.ndarray, layers: Layers, dz: np.ndarray) -> dict[str, float]:
+    """What the gradients of N cases are like, one by one.
+
+    Args: x (N, D); layers [(W, b), …]; dz (N, K), each case's own gradient, not divided by N.
+    Returns: size, the mean L2 norm of a row of dz; noise, the variance between cases of the gradient of all parameters
+        over the square of its mean: E‖g − ḡ‖² / ‖ḡ‖². A case's gradient of W is an outer product, so its norm is a
+        product of norms.
+    """
+    inputs = [x]
+    for W, b in layers[:-1]:
+        inputs.append(np.maximum(inputs[-1] @ W + b, 0.0))
+    d, squares, mean_square = dz, np.zeros(len(x)), 0.0
+    for (W, _), a in zip(reversed(layers), reversed(inputs), strict=True):
+        squares += (np.sum(a**2, axis=-1) + 1) * np.sum(d**2, axis=-1)  # of W's gradient, and of b's
+        mean_square += float(np.sum((a.mT @ d / len(x)) ** 2) + np.sum(np.mean(d, axis=0) ** 2))
+        d = np.where(a > 0, d @ W.mT, 0.0)
+    size = float(np.mean(np.linalg.norm(dz, axis=-1)))
+    return {"size": size, "noise": float(np.mean(squares)) / mean_square - 1}
+
+
 TASKS: dict[str, Callable[[dict[str, Any], dict[str, Result], Device], Output]] = {
     "train": train_task,
     "mean": mean_task,
+    "gradients": gradients_task,
 }
 
 
@@ -151,10 +213,16 @@ def training(
     keep: tuple[str, ...] = (),
     **options: bool,
 ) -> Job:
-    """The job that trains such a network on such data; options, count_train and stop_early, as `train_task` says."""
+    """The job that trains such a network on such data; options: count_train, stop_early, may_diverge (`train_task`)."""
     settings: dict[str, Any] = {"config": config.record(), "data": _plain(data), "keep": list(keep)}
     settings |= {name: True for name, wanted in options.items() if wanted}
     return Job("train", settings, {} if teacher is None else {"teacher": teacher}, title, _work(config, data))
+
+
+def gradients(title: str, config: TrainConfig, data: Data, teacher: Job) -> Job:
+    """The job that looks at the gradients of such a student."""
+    settings = {"config": config.record(), "data": _plain(data)}
+    return Job("gradients", settings, {"teacher": teacher}, title, _work(config, data) + 10)
 
 
 def mean(title: str, kind: str, T: float, members: dict[str, Job], data: Data) -> Job:
