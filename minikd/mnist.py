@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import io
 import json
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from minikd import __version__, runs
 from minikd.backend import Device, DeviceError, get_device
+from minikd.cli import Parser, replace_what_consoles_lack
 from minikd.config import TrainConfig
 from minikd.data import Dataset, held_out_split, load_idx_folder, load_mnist
 from minikd.report import ALONE, DISTILLED, TEACHER, draw, summarise, table
@@ -98,17 +97,6 @@ temperatures costs only the students. A run that was stopped goes on with the sa
 # ---- the command line ------------------------------------------------------------------------------------------------
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        fail(f"{message} (--help explains every option)")
-
-
-def fail(message: str, code: int = 2) -> NoReturn:
-    """End the program with one line on the standard error."""
-    print(f"minikd.mnist: {message}", file=sys.stderr)
-    sys.exit(code)
-
-
 def numbers(kind: Callable[[str], Any], count: int | None = None) -> Callable[[str], tuple[Any, ...]]:
     """A parser of numbers joined by commas, `count` of them if given: "30,30" → (30, 30)."""
 
@@ -129,15 +117,9 @@ def norm(text: str) -> float | str:
     return text if text == "none" else float(text)
 
 
-def build_parser() -> argparse.ArgumentParser:
+def build_parser() -> Parser:
     """The options; each default is a preset's, and the help says which."""
-    parser = _Parser(
-        prog="python -m minikd.mnist",
-        description=ABOUT,
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = Parser("mnist", ABOUT, EXAMPLES)
 
     def add(group: Any, flag: str, help: str, **options: Any) -> None:
         name = flag.lstrip("-").replace("-", "_")
@@ -250,10 +232,9 @@ def configurations(chosen: Preset, dtype: str) -> dict[str, TrainConfig]:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Parse, check everything that can be checked, then train, report, and say where the run folder is."""
-    for console in (sys.stdout, sys.stderr):  # one that lacks ≥ or ± shows a ? there, and nothing breaks
-        if isinstance(console, io.TextIOWrapper):
-            console.reconfigure(errors="replace")
-    args = build_parser().parse_args(argv)
+    replace_what_consoles_lack()
+    parser = build_parser()
+    args = parser.parse_args(argv)
     try:
         device = get_device("gpu" if args.gpu else "cpu", tf32=args.tf32)
         chosen = settings(args)
@@ -279,15 +260,15 @@ def main(argv: Sequence[str] | None = None) -> None:
         folder = runs.open_run(args.out, name, args.resume)
         results = run(asked, configs, train_set, test_set, device, args.out, folder, args.resume, args.quiet)
     except (DeviceError, ValueError) as error:  # bad data and bad checkpoints are ValueErrors
-        fail(str(error))
+        parser.fail(str(error))
     except OSError as error:
-        fail(f"{error.filename}: {error.strerror}; make room or mend its permissions, and go on with --resume")
+        parser.fail(f"{error.filename}: {error.strerror}; make room or mend its permissions, and go on with --resume")
     except MemoryError as error:
-        fail(f"the networks do not fit into memory ({error}): use smaller layers or batches")
+        parser.fail(f"the networks do not fit into memory ({error}): use smaller layers or batches")
     except TrainingDiverged as error:
-        fail(str(error), code=1)
+        parser.fail(str(error), code=1)
     except KeyboardInterrupt:
-        fail("stopped; the same command with --resume goes on from here", code=130)
+        parser.fail("stopped; the same command with --resume goes on from here", code=130)
     print(json.dumps(results, indent=1) if args.json else table(results))
 
 

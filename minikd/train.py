@@ -204,13 +204,16 @@ def train(
             record["errors"] = _count_errors(state.layers, held, device, config.dtype)
         record["seconds"] = round(perf_counter() - began, 3)
         history.append(record)
+        if checkpoint_path is None and on_epoch is None:
+            continue
+        flat = device.get(state.p)
         if checkpoint_path is not None:
-            arrays = {"p": device.get(state.p), "v": device.get(state.v)}
+            arrays = {"p": flat, "v": device.get(state.v)}
             checkpoint.save(
                 checkpoint_path, arrays, {**identity, "history": history, "streams": _streams(config, len(history))}
             )
         if on_epoch is not None:
-            on_epoch(Network(sizes, device.get(state.p), history))
+            on_epoch(Network(sizes, flat, history))
     return Network(sizes, device.get(state.p), history)
 
 

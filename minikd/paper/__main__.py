@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import argparse
-import io
 import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from tqdm import tqdm
 
 from minikd.backend import DeviceError, get_device
 from minikd.checkpoint import CheckpointError
+from minikd.cli import Parser, replace_what_consoles_lack
 from minikd.paper import engine, ensembles, false_labels, few, gradients, grid, missing, students
 from minikd.paper.jobs import Job, Store
 from minikd.paper.jobs import missing as not_done
@@ -34,26 +33,9 @@ goes on with the same command. Results are the same bits however many workers th
 """
 
 
-def fail(message: str, code: int = 2) -> NoReturn:
-    """End the program with one line on the standard error."""
-    print(f"minikd.paper: {' '.join(message.splitlines())}", file=sys.stderr)
-    sys.exit(code)
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        fail(f"{message} (--help explains every option)")
-
-
-def build_parser() -> argparse.ArgumentParser:
+def build_parser() -> Parser:
     """The options."""
-    parser = _Parser(
-        prog="python -m minikd.paper",
-        description=__doc__,
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = Parser("paper", __doc__ or "", EXAMPLES)
     about = "the rows to run [all]: " + ", ".join(ROWS)
     parser.add_argument("rows", nargs="*", metavar="ROW", help=about)
     parser.add_argument("--profile", choices=PROFILES, default="cpu", help="how long, how many seeds [cpu]")
@@ -68,19 +50,20 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Parse, check, do what is missing, judge, print."""
-    for console in (sys.stdout, sys.stderr):  # one that lacks ± shows a ? there, and nothing breaks
-        if isinstance(console, io.TextIOWrapper):
-            console.reconfigure(errors="replace")
-    args = build_parser().parse_args(argv)
+    replace_what_consoles_lack()
+    parser = build_parser()
+    args = parser.parse_args(argv)
     unknown = [name for name in args.rows if name not in ROWS]
     if unknown:
-        fail(f"no row is called {unknown[0]}: the rows are {', '.join(ROWS)}")
+        parser.fail(f"no row is called {unknown[0]}: the rows are {', '.join(ROWS)}")
     if args.workers is not None and (args.workers < 1 or args.dask):
-        fail(f"--workers must be ≥ 1, and is not for --dask, got {args.workers}")
+        parser.fail(f"--workers must be ≥ 1, and is not for --dask, got {args.workers}")
     rows = [row for name, row in ROWS.items() if not args.rows or name in args.rows]
     try:
-        device = get_device("gpu" if args.gpu and not args.dask else "cpu").name
-        store = Store(args.out / "paper" / ("gpu" if args.gpu else "cpu"))
+        device = "gpu" if args.gpu else "cpu"
+        if not args.dask:
+            get_device(device)  # refuses, where there is none, before anything is started
+        store = Store(args.out / "paper" / device)
         workers = args.workers or (1 if args.gpu else 2)
         with engine.dask(args.dask) if args.dask else engine.processes(workers) as (executor, count):
             jobs = {row.id: row.jobs(args.profile) for row in rows}
@@ -90,18 +73,18 @@ def main(argv: Sequence[str] | None = None) -> None:
                     store,
                     executor,
                     workers=count,
-                    device="gpu" if args.gpu else device,
+                    device=device,
                     on_done=progress.done,
                 )
         board = [judge(row, args.profile, jobs[row.id], store) for row in rows]
     except (DeviceError, ValueError, CheckpointError) as error:
-        fail(str(error))
+        parser.fail(str(error))
     except engine.JobError as error:
-        fail(f"{error}; what was done is kept, and the same command goes on from there", code=1)
+        parser.fail(f"{error}; what was done is kept, and the same command goes on from there", code=1)
     except OSError as error:
-        fail(f"{error.filename}: {error.strerror}")
+        parser.fail(f"{error.filename}: {error.strerror}")
     except KeyboardInterrupt:
-        fail("stopped; what was done is kept, and the same command goes on from there", code=130)
+        parser.fail("stopped; what was done is kept, and the same command goes on from there", code=130)
     print(json.dumps(board, indent=1) if args.json else table(board))
 
 

@@ -30,10 +30,11 @@ HARD, STOPPED, SOFT = "hard", "hard, stopped early", "soft"
 
 def run(profile: str, kind: str, share: float, seed: int) -> Job:
     """A student of a share of the training set: `kind` HARD, STOPPED or SOFT."""
-    data = replace(PLANS[profile].data, share=share if not PLANS[profile].data.first else max(share, 0.1), seed=seed)
-    config = student(profile, epochs=EPOCHS[profile][share], seed=seed, batch_size=32 if share < 0.1 else 128)
-    if PLANS[profile].data.first:
-        config = replace(config, batch_size=32)
+    data, batch_size = PLANS[profile].data, 32 if share < 0.1 else 128
+    if data.first:
+        share, batch_size = max(share, 0.1), 32
+    data = replace(data, share=share, seed=seed)
+    config = student(profile, epochs=EPOCHS[profile][share], seed=seed, batch_size=batch_size)
     title = f"student of {share:.0%}, {kind}, seed {seed}"
     if kind == SOFT:
         config = replace(config, alpha=1.0, T=T, learning_rate=0.1)

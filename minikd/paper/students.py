@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -90,7 +90,7 @@ def errors(results: Mapping[str, Result], kind: str) -> list[int]:
     return [result.record["errors"] for name, result in results.items() if name.startswith(f"{kind} ")]
 
 
-def _judge_count(kind: str, figure: int) -> Any:
+def _judge_count(kind: str, figure: int) -> Callable[[str, Mapping[str, Result]], Outcome]:
     def judge(profile: str, results: Mapping[str, Result]) -> Outcome:
         counts = errors(results, kind)
         right = near(float(np.mean(counts)), figure)
@@ -103,15 +103,10 @@ def _judge_count(kind: str, figure: int) -> Any:
 def _judge_distilled(profile: str, results: Mapping[str, Result]) -> Outcome:
     before, after = errors(results, "alone"), errors(results, "distilled")
     saved = [a - b for a, b in zip(before, after, strict=True)]
-    numbers = {"alone": before, "distilled": after, "p": sign_flip_p(saved)}
-    return Outcome(mean_sd(after), *_verdict(after, saved), numbers)
-
-
-def _verdict(after: Sequence[int], saved: Sequence[int]) -> tuple[str, str]:
-    words = f"{mean_sd(saved)} errors fewer than alone, pair by pair"
-    if near(float(np.mean(after)), 74) and min(saved) > 0:
-        return REPRODUCED, words
-    return (DIRECTION if min(saved) > 0 else NOT), f"{words}; the paper's saved 72"
+    words = f"{mean_sd(saved)} errors fewer than alone, pair by pair; the paper's saved 72"
+    helps = min(saved) > 0
+    verdict = REPRODUCED if helps and near(float(np.mean(after)), 74) else DIRECTION if helps else NOT
+    return Outcome(mean_sd(after), verdict, words, {"alone": before, "distilled": after, "p": sign_flip_p(saved)})
 
 
 ROWS = (

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from functools import cache
 from itertools import pairwise
 from typing import Any
 
@@ -16,8 +17,9 @@ from minikd.backend import Device
 from minikd.batches import scaled
 from minikd.config import TrainConfig, stream
 from minikd.data import Dataset, held_out_split, load_mnist
+from minikd.layers import Cache, affine_backward, relu_backward
 from minikd.losses import hard_cross_entropy, soft_cross_entropy
-from minikd.mlp import Layers, initialise, mlp_forward
+from minikd.mlp import initialise, mlp_forward
 from minikd.paper.jobs import Job, Result
 from minikd.targets import SoftTargets, arithmetic_mean, geometric_mean
 from minikd.train import Network, TrainingDiverged, count_errors, logits, train
@@ -49,7 +51,7 @@ class Data:
 
     def load(self) -> tuple[Dataset, np.ndarray, Dataset, Dataset]:
         """The training images with their true labels, the index of the transfer set among them, it, the test images."""
-        full, test = load_mnist()
+        full, test = _mnist()
         if self.held_out:
             full, test = held_out_split(full, self.held_out)
         if self.first:
@@ -68,6 +70,12 @@ class Data:
         return full, chosen, transfer, test
 
 
+@cache
+def _mnist() -> tuple[Dataset, Dataset]:
+    """MNIST, unpacked once a process: a worker does many jobs."""
+    return load_mnist()
+
+
 # ---- tasks -----------------------------------------------------------------------------------------------------------
 
 
@@ -83,10 +91,7 @@ def train_task(settings: dict[str, Any], inputs: dict[str, Result], device: Devi
     """
     full, chosen, transfer, test = Data(**_tuples(settings["data"])).load()
     config = TrainConfig(**_tuples(settings["config"]))
-    targets = None
-    if "teacher" in inputs:
-        teacher = inputs["teacher"]
-        targets = SoftTargets(teacher.arrays["train"][chosen], transfer.fingerprint, "", teacher.record.get("T"))
+    targets = _soft_targets(inputs["teacher"], chosen, transfer) if "teacher" in inputs else None
     best = _Best(full, chosen, config.seed, device) if settings.get("stop_early") else None
     try:
         network = train(config, transfer, soft_targets=targets, device=device, on_epoch=best)
@@ -103,6 +108,11 @@ def train_task(settings: dict[str, Any], inputs: dict[str, Result], device: Devi
         record["train_errors"] = count_errors(network, transfer, device)
     arrays = {"train": lambda: device.get(logits(network, full, device)), "test": lambda: z}
     return record, {name: arrays[name]() for name in settings["keep"]}
+
+
+def _soft_targets(teacher: Result, chosen: np.ndarray, transfer: Dataset) -> SoftTargets:
+    """A teacher's answers to the transfer set, which has the training images `chosen`."""
+    return SoftTargets(teacher.arrays["train"][chosen], transfer.fingerprint, "", teacher.record.get("T"))
 
 
 class _Best:
@@ -142,46 +152,46 @@ def gradients_task(settings: dict[str, Any], inputs: dict[str, Result], device: 
     """
     full, chosen, transfer, _ = Data(**_tuples(settings["data"])).load()
     config = TrainConfig(**_tuples(settings["config"]))
-    V = inputs["teacher"].arrays["train"][chosen]
-    looked = transfer.take(np.arange(min(len(transfer), 10_000)))
-    x, y, v = scaled(np, looked.images.reshape(len(looked), -1), config.dtype), looked.labels, V[: len(looked)]
+    targets = _soft_targets(inputs["teacher"], chosen, transfer)
+    looked = slice(0, 10_000)
+    x = scaled(np, transfer.images[looked].reshape(-1, transfer.images[0].size), config.dtype)
+    y, v = transfer.labels[looked].astype(np.int64), targets.logits[looked]
     moments = []
 
     def look(network: Network) -> None:
         epoch = network.history[-1]["epoch"] if network.history else 0
         if epoch not in (0, 1, config.epochs):
             return
-        layers = network.layers()
-        z, _ = mlp_forward(x, layers)
-        of = {"hard": _gradients(x, layers, len(x) * hard_cross_entropy(z, y=y.astype(np.int64))[1])}
-        soft = [_gradients(x, layers, len(x) * soft_cross_entropy(z, v=v, T=T)[1]) for T in GRADIENT_TEMPERATURES]
-        moments.append({"epoch": epoch, **of, "soft": soft})
+        z, caches = mlp_forward(x, network.layers())
+        hard = _gradients(caches, len(x) * hard_cross_entropy(z, y=y)[1])
+        soft = [_gradients(caches, len(x) * soft_cross_entropy(z, v=v, T=T)[1]) for T in GRADIENT_TEMPERATURES]
+        moments.append({"epoch": epoch, "hard": hard, "soft": soft})
 
     sizes = (x.shape[1], *config.hidden, full.classes)
     look(Network(sizes, initialise(sizes, stream(config.seeds[0], "initialisation"), config.dtype)))
-    targets = SoftTargets(V, transfer.fingerprint, "", inputs["teacher"].record.get("T"))
     train(config, transfer, soft_targets=targets, device=device, on_epoch=look)
     return {"moments": moments}, {}
 
 
-def _gradients(x: np.ndarray, layers: Layers, dz: np.ndarray) -> dict[str, float]:
+def _gradients(caches: Cache, dz: np.ndarray) -> dict[str, float]:
     """What the gradients of N cases are like, one by one.
 
-    Args: x (N, D); layers [(W, b), …]; dz (N, K), each case's own gradient, not divided by N.
+    Args: caches, of `mlp_forward`; dz (N, K), each case's own gradient, not divided by N.
     Returns: size, the mean L2 norm of a row of dz; noise, the variance between cases of the gradient of all parameters
         over the square of its mean: E‖g − ḡ‖² / ‖ḡ‖². A case's gradient of W is an outer product, so its norm is a
         product of norms.
     """
-    inputs = [x]
-    for W, b in layers[:-1]:
-        inputs.append(np.maximum(inputs[-1] @ W + b, 0.0))
-    d, squares, mean_square = dz, np.zeros(len(x)), 0.0
-    for (W, _), a in zip(reversed(layers), reversed(inputs), strict=True):
-        squares += (np.sum(a**2, axis=-1) + 1) * np.sum(d**2, axis=-1)  # of W's gradient, and of b's
-        mean_square += float(np.sum((a.mT @ d / len(x)) ** 2) + np.sum(np.mean(d, axis=0) ** 2))
-        d = np.where(a > 0, d @ W.mT, 0.0)
+    N = len(dz)
+    d: Any = dz
+    squares, square_of_sum = np.zeros(N), 0.0
+    for relu_cache, _, (x, W) in reversed(caches):
+        squares += (np.sum(x**2, axis=-1) + 1) * np.sum(d**2, axis=-1)  # of W's gradient, and of b's
+        d, dW, db = affine_backward(d, (x, W), input_gradient=relu_cache is not None)
+        square_of_sum += float(np.sum(dW**2) + np.sum(db**2))
+        if relu_cache is not None:
+            d = relu_backward(d, relu_cache)
     size = float(np.mean(np.linalg.norm(dz, axis=-1)))
-    return {"size": size, "noise": float(np.mean(squares)) / mean_square - 1}
+    return {"size": size, "noise": float(np.mean(squares)) * N**2 / square_of_sum - 1}
 
 
 TASKS: dict[str, Callable[[dict[str, Any], dict[str, Result], Device], Output]] = {
