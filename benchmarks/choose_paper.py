@@ -1,0 +1,106 @@
+"""How the teacher and the distilled student of the paper's rows were chosen: on held-out images, never on the test set.
+
+    python -m benchmarks.choose_paper
+
+trains every candidate below on the first 50,000 training images and counts its errors on the last 10,000 of them. Each
+candidate is the base with one thing changed. Students are taught by the base teacher, two seeds each. What is done is
+kept below `runs`, so that a call that was stopped goes on; at the end the table is printed and
+`benchmarks/results/choose_paper.json` written. About 100 minutes on two cores.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.timing import machine
+from minikd.backend import CPU
+from minikd.config import TrainConfig
+from minikd.paper import engine
+from minikd.paper.jobs import Job, Store
+from minikd.paper.tasks import Data, training
+
+RESULT = Path(__file__).parent / "results" / "choose_paper.json"
+DATA = Data(held_out=10_000)
+SEEDS = (0, 1)
+TEACHER = TrainConfig(
+    hidden=(1200, 1200),
+    epochs=40,
+    batch_size=256,
+    learning_rate=0.3,
+    clip_norm=1.0,
+    drop_hidden=0.3,
+    max_norm=15**0.5,
+    jitter=2,
+)
+TEACHERS: list[dict[str, Any]] = [
+    {},
+    {"epochs": 80},
+    {"epochs": 80, "drop_hidden": 0.4},
+    {"drop_input": 0.2, "drop_hidden": 0.5},
+    {"drop_hidden": 0.0},
+    {"max_norm": None},
+    {"max_norm": 2.0},
+    {"jitter": 0},
+    {"learning_rate": 0.15},
+]
+STUDENT = TrainConfig(hidden=(800, 800), epochs=40, learning_rate=0.1, clip_norm=1.0, alpha=0.9, T=20.0)
+STUDENTS: list[dict[str, Any]] = [
+    {},
+    {"alpha": 0.0, "T": 1.0},
+    {"alpha": 0.5},
+    {"alpha": 0.99},
+    {"alpha": 1.0},
+    {"learning_rate": 0.2},
+    {"momentum": 0.95},
+    {"epochs": 100},
+    {"T": 4.0},
+]
+
+
+def jobs() -> dict[str, list[tuple[dict[str, Any], list[Job]]]]:
+    """The runs: of each network, of each candidate, of each seed."""
+
+    def teacher(changes: dict[str, Any]) -> Job:
+        return training(f"teacher {changes}", replace(TEACHER, **changes), DATA, keep=("train", "test"))
+
+    def student(changes: dict[str, Any], seed: int) -> Job:
+        config = replace(STUDENT, seed=seed, **changes)
+        by = teacher({}) if config.alpha else None
+        return training(f"student {changes}, seed {seed}", config, DATA, teacher=by, keep=())
+
+    return {
+        "teacher": [(changes, [teacher(changes)]) for changes in TEACHERS],
+        "student": [(changes, [student(changes, seed) for seed in SEEDS]) for changes in STUDENTS],
+    }
+
+
+def main() -> None:
+    """Run what is missing, print the table, write the JSON."""
+    store, networks = Store(Path("runs") / "paper" / "cpu"), jobs()
+    every = [job for candidates in networks.values() for _, seeds in candidates for job in seeds]
+    with engine.processes(2) as (executor, workers):
+        engine.run(every, store, executor, workers=workers, on_done=lambda job: print(job.title, flush=True))
+    rows = []
+    for network, candidates in networks.items():
+        for changes, seeds in candidates:
+            results = [store.get(job).record for job in seeds]
+            errors = [result["errors"] for result in results]
+            seconds = float(np.mean([result["seconds"] for result in results]))
+            rows.append({"network": network, "changes": changes, "errors": errors, "seconds": round(seconds)})
+            print(f"{network:8} {changes or 'base'}  errors {errors}  {seconds:.0f} s each")
+    record = {
+        "command": "python -m benchmarks.choose_paper",
+        "machine": machine(CPU),
+        "base": {"teacher": TEACHER.record(), "student": STUDENT.record()},
+        "rows": rows,
+    }
+    RESULT.write_text(json.dumps(record, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
