@@ -3,6 +3,7 @@
 jobs.py          a piece of work that depends on nothing but its settings and other pieces; where results are kept
 engine.py        jobs through processes or a cluster, in an order that their needs allow
 tasks.py         what a job can be: train a network, average an ensemble
+pairs.py         … and of pairs of digits: train a generalist, a specialist, count their combined answers
 scoreboard.py    a row of the scoreboard: claim, the paper's figure, its jobs, and how they are judged
 students.py      M1 to M3: teacher, student alone, student distilled
 grid.py          M4, M5: widths and temperatures
@@ -11,4 +12,5 @@ ensembles.py     E8: ten networks and one student
 gradients.py     E6, E9: sizes of gradients, their spread, and the rates that they tolerate
 few.py           R1 to R3: a share of the training set
 false_labels.py  N1: labels that are wrong
+specialists.py   P5, P6: a generalist and specialists on pairs of digits
 """

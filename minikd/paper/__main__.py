@@ -13,12 +13,12 @@ from tqdm import tqdm
 from minikd.backend import DeviceError, get_device
 from minikd.checkpoint import CheckpointError
 from minikd.cli import Parser, replace_what_consoles_lack
-from minikd.paper import engine, ensembles, false_labels, few, gradients, grid, missing, students
+from minikd.paper import engine, ensembles, false_labels, few, gradients, grid, missing, specialists, students
 from minikd.paper.jobs import Job, Store
 from minikd.paper.jobs import missing as not_done
 from minikd.paper.scoreboard import PROFILES, Row
 
-SECTIONS: tuple[Any, ...] = (students, grid, missing, gradients, ensembles, few, false_labels)
+SECTIONS: tuple[Any, ...] = (students, grid, missing, gradients, ensembles, few, false_labels, specialists)
 ROWS: dict[str, Row] = {row.id: row for section in SECTIONS for row in section.ROWS}
 
 EXAMPLES = """\

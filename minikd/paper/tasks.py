@@ -21,6 +21,7 @@ from minikd.layers import Cache, affine_backward, relu_backward
 from minikd.losses import hard_cross_entropy, soft_cross_entropy
 from minikd.mlp import initialise, mlp_forward
 from minikd.paper.jobs import Job, Result
+from minikd.paper.pairs import answers_task, generalist_task, specialist_task
 from minikd.targets import SoftTargets, arithmetic_mean, geometric_mean
 from minikd.train import Network, TrainingDiverged, count_errors, logits, train
 
@@ -198,6 +199,9 @@ TASKS: dict[str, Callable[[dict[str, Any], dict[str, Result], Device], Output]] 
     "train": train_task,
     "mean": mean_task,
     "gradients": gradients_task,
+    "generalist": generalist_task,
+    "specialist": specialist_task,
+    "answers": answers_task,
 }
 
 

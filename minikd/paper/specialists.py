@@ -1,0 +1,93 @@
+"""P5, P6: a generalist and specialists on pairs of digits, 100 classes (Hinton et al. 2015, section 5).
+
+The rows rest on P1 to P4: class sets without labels, specialists from the generalist's weights with half their
+examples special, the dustbin's correction, and one answer from all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from minikd.config import TrainConfig
+from minikd.paper.jobs import Job, Result
+from minikd.paper.scoreboard import DIRECTION, NOT, REPRODUCED, Outcome, Row, mean_sd
+
+
+class Plan(NamedTuple):
+    """What a profile makes of the section."""
+
+    pairs: tuple[int, int, int]  # to train on, to test with, the seed of their draw
+    width: int
+    epochs: tuple[int, int]  # of the generalist, of a specialist
+    specialists: tuple[int, int]  # how many, classes each
+    seeds: int
+
+
+PLANS = {
+    "smoke": Plan((2000, 500, 0), width=30, epochs=(4, 2), specialists=(3, 8), seeds=1),
+    "cpu": Plan((60_000, 10_000, 0), width=300, epochs=(15, 10), specialists=(20, 10), seeds=3),
+    "full": Plan((60_000, 50_000, 0), width=800, epochs=(60, 30), specialists=(40, 10), seeds=5),
+}
+
+
+def _jobs(profile: str) -> dict[str, Job]:
+    plan = PLANS[profile]
+    settings: dict[str, Any] = {"pairs": list(plan.pairs)}
+    count, size = plan.specialists
+    named = {}
+    for seed in range(plan.seeds):
+        config = TrainConfig(hidden=(plan.width,) * 2, epochs=plan.epochs[0], clip_norm=1.0, seed=seed).record()
+        wanted = {**settings, "config": config, "specialists": count, "size": size}
+        work = 1e-9 * plan.pairs[0] * plan.width * plan.epochs[0] * 150
+        generalist = Job("generalist", wanted, {}, f"generalist, seed {seed}", work)
+        own = {**config, "epochs": plan.epochs[1], "learning_rate": 0.02}
+        needs = {"generalist": generalist}
+        for m in range(count):
+            title = f"specialist {m} of generalist {seed}"
+            needs[f"specialist {m}"] = Job(
+                "specialist", {**settings, "config": own, "index": m}, {"generalist": generalist}, title, work / 8
+            )
+        named[f"answers {seed}"] = Job("answers", settings, needs, f"the answers of generalist {seed} and specialists")
+    return named
+
+
+def _judge_accuracy(profile: str, results: Mapping[str, Result]) -> Outcome:
+    records = [result.record for result in results.values()]
+    before, after = ([100 - 100 * r[when] / r["tested"] for r in records] for when in ("before", "after"))
+    general, special = ([100 * r["conditional"][i] / r["conditional"][0] for r in records] for i in (1, 2))
+    ours = (
+        f"conditional {mean_sd(general, 2)} → {mean_sd(special, 2)} %, overall {mean_sd(before, 2)} → "
+        f"{mean_sd(after, 2)} %"
+    )
+    better = [b < a for b, a in zip(before + general, after + special, strict=True)]
+    verdict = REPRODUCED if all(better) else DIRECTION if np.mean(after) > np.mean(before) else NOT
+    words = "with every seed both rise" if all(better) else f"{sum(better)} of {len(better)} comparisons rise"
+    return Outcome(ours, verdict, words, {"records": records})
+
+
+def _judge_cover(profile: str, results: Mapping[str, Result]) -> Outcome:
+    total: dict[int, np.ndarray] = {}
+    for result in results.values():
+        for c, counts in result.record["covered"].items():
+            total[int(c)] = total.get(int(c), np.zeros(3)) + counts
+    gains = {}  # relative, of the accuracy, in per cent
+    for c, (cases, before, after) in sorted(total.items()):
+        gains[c] = 100 * (before - after) / max(cases - before, 1)
+    ours = ", ".join(f"{c}: {gain:+.2f} % ({total[c][0]:.0f} cases)" for c, gain in gains.items())
+    counts = list(gains)
+    cases = [total[c][0] for c in counts]
+    slope = float(np.polyfit(counts, list(gains.values()), 1, w=np.sqrt(cases))[0]) if len(counts) > 1 else 0.0
+    verdict = DIRECTION if slope > 0 else NOT
+    table = {str(c): total[c].astype(int).tolist() for c in counts}
+    return Outcome(ours, verdict, f"slope {slope:+.2f} points a specialist, weighted by cases", {"covered": table})
+
+
+ROWS = (
+    Row("P5", "pairs of digits: accuracy among a specialist's classes, and overall, generalist → with specialists",
+        "43.1 → 45.9 %, 25.0 → 26.1 % (on JFT)", _jobs, _judge_accuracy),
+    Row("P6", "the same: relative gain in accuracy by the number of specialists for the class",
+        "+3.4 % with one, +7.4 % two, … +14.1 % ten (on JFT)", _jobs, _judge_cover),
+)  # fmt: skip

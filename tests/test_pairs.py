@@ -1,0 +1,119 @@
+"""Pairs of digits: what they are, which classes go together, specialists from the generalist's weights, the counts."""
+
+import numpy as np
+import pytest
+
+from minikd.backend import CPU
+from minikd.config import TrainConfig
+from minikd.data import load_mnist
+from minikd.paper.__main__ import ROWS
+from minikd.paper.jobs import Result
+from minikd.paper.pairs import answers_task, confusable, generalist_task, load_pairs, specialist_task
+from minikd.paper.scoreboard import DIRECTION, NOT, REPRODUCED
+
+PAIRS = [600, 200, 0]
+
+
+def settings(**more):
+    return {"pairs": PAIRS, "config": TrainConfig(hidden=(20,), epochs=1, batch_size=32, clip_norm=1.0).record(), **more}
+
+
+@pytest.fixture(scope="module")
+def generalist():
+    return Result(*generalist_task(settings(specialists=2, size=10), {}, CPU))
+
+
+def specialist(generalist, index=0, **config):
+    wanted = settings(index=index)
+    wanted["config"].update(config)
+    return Result(*specialist_task(wanted, {"generalist": generalist}, CPU))
+
+
+def test_a_pair_is_two_images_of_one_set_side_by_side_and_its_class_is_both_digits():
+    pairs, test_pairs = load_pairs(*PAIRS)
+    assert (pairs.images.shape, pairs.classes, len(test_pairs)) == ((600, 28, 56), 100, 200)
+    for source, made in zip(load_mnist(), (pairs, test_pairs), strict=True):
+        label_of = {image.tobytes(): label for image, label in zip(source.images, source.labels, strict=True)}
+        for image, label in zip(made.images[:50], made.labels[:50], strict=True):
+            assert divmod(int(label), 10) == (label_of[image[:, :28].tobytes()], label_of[image[:, 28:].tobytes()])
+
+
+def test_pairs_come_from_their_seed_alone():
+    load_pairs.cache_clear()
+    again = load_pairs.__wrapped__(*PAIRS)[0]
+    assert again.fingerprint == load_pairs(*PAIRS)[0].fingerprint
+    assert again.fingerprint != load_pairs(600, 200, 1)[0].fingerprint
+
+
+def test_classes_that_are_taken_for_each_other_get_one_specialist():
+    rng = np.random.default_rng(0)
+    K, N = 12, 3000
+    y = rng.integers(0, K, N)
+    group = np.arange(K) % 3  # classes of one remainder share their probability
+    p = np.where(group[y][:, None] == group, 0.2 + 0.05 * rng.random((N, K)), 0.01)
+    sets = confusable(p / p.sum(axis=1, keepdims=True), clusters=12, size=4, seed=0)  # every class starts a centre
+    assert {tuple(classes % 3) for classes in sets} == {(0,) * 4, (1,) * 4, (2,) * 4}
+
+
+def test_a_specialist_that_has_not_learned_yet_ranks_its_classes_as_the_generalist_does(generalist):
+    classes = generalist.arrays["classes"][0]
+    z = specialist(generalist, learning_rate=1e-12).arrays["test"]
+    v = generalist.arrays["test"]
+    np.testing.assert_allclose(z[:, :-1], v[:, classes], atol=1e-4)
+
+
+def test_half_of_a_specialists_examples_are_of_its_classes(generalist):
+    pairs, _ = load_pairs(*PAIRS)
+    count = int(np.isin(pairs.labels, generalist.arrays["classes"][1]).sum())
+    record = specialist(generalist, index=1).record
+    assert record == {"share": count / 600, "examples": 2 * count}
+
+
+def test_the_answers_are_counted_as_defined(generalist):
+    """Two specialists, one that knows the labels of its classes: it mends all errors the generalist lets it see."""
+    _, test = load_pairs(*PAIRS)
+    sets = generalist.arrays["classes"]
+    v = np.random.default_rng(0).standard_normal((200, 100)) + 2 * np.eye(100)[test.labels]  # often right
+
+    def knows(classes):
+        z = np.full((200, 11), -20.0)
+        z[:, -1] = 0.0
+        for column, k in enumerate(classes):
+            z[test.labels == k, column] = 20.0
+        return z
+
+    inputs = {f"specialist {m}": Result({}, {"test": knows(sets[m])}) for m in range(2)}
+    inputs["generalist"] = Result({}, {"test": v, "classes": sets})
+    record, _ = answers_task({"pairs": PAIRS}, inputs, CPU)
+    coverage = np.array([np.sum(sets == k) for k in test.labels])
+    wrong = np.argmax(v, axis=1) != test.labels
+    assert (record["before"], record["tested"]) == (wrong.sum(), 200)
+    assert {int(c): n[:2] for c, n in record["covered"].items()} == {
+        c: [(coverage == c).sum(), wrong[coverage == c].sum()] for c in set(coverage.tolist())
+    }
+    assert sum(n[2] for n in record["covered"].values()) == record["after"] < record["before"]
+    cases = sum(np.isin(test.labels, classes).sum() for classes in sets)
+    restricted = [classes[np.argmax(v[:, classes], axis=1)] == test.labels for classes in sets]
+    assert record["conditional"] == [cases, sum(r.sum() for r in restricted), cases]
+
+
+def records(*counts):
+    fields = [dict(zip(("before", "after", "conditional", "covered"), c, strict=True), tested=1000) for c in counts]
+    return {f"answers {seed}": Result(record, {}) for seed, record in enumerate(fields)}
+
+
+@pytest.mark.parametrize(
+    ("after", "special", "verdict"), [(80, 460, REPRODUCED), (80, 440, DIRECTION), (110, 460, NOT), (100, 450, NOT)]
+)
+def test_specialists_must_help_among_their_classes_and_overall(after, special, verdict):
+    results = records((100, after, [500, 450, special], {}))
+    assert ROWS["P5"].judge("cpu", results).verdict == verdict
+
+
+def test_the_gain_by_coverage_is_of_the_accuracy_over_all_seeds():
+    covered = {"0": [100, 10, 10], "1": [100, 20, 16], "2": [50, 10, 6]}
+    outcome = ROWS["P6"].judge("cpu", records((0, 0, [1, 1, 1], covered), (0, 0, [1, 1, 1], covered)))
+    assert outcome.ours == "0: +0.00 % (200 cases), 1: +5.00 % (200 cases), 2: +10.00 % (100 cases)"
+    assert (outcome.verdict, outcome.numbers["covered"]["2"]) == (DIRECTION, [100, 20, 12])
+    level = {"0": [100, 10, 10], "1": [100, 20, 20]}
+    assert ROWS["P6"].judge("cpu", records((0, 0, [1, 1, 1], level))).verdict == NOT
