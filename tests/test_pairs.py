@@ -15,12 +15,16 @@ PAIRS = [600, 200, 0]
 
 
 def settings(**more):
-    return {"pairs": PAIRS, "config": TrainConfig(hidden=(20,), epochs=1, batch_size=32, clip_norm=1.0).record(), **more}
+    return {
+        "pairs": PAIRS,
+        "config": TrainConfig(hidden=(20,), epochs=1, batch_size=32, clip_norm=1.0).record(),
+        **more,
+    }
 
 
 @pytest.fixture(scope="module")
 def generalist():
-    return Result(*generalist_task(settings(specialists=2, size=10), {}, CPU))
+    return Result(*generalist_task(settings(specialists=2, size=10, T=4.0), {}, CPU))
 
 
 def specialist(generalist, index=0, **config):

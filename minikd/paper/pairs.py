@@ -44,7 +44,10 @@ def confusable(p: np.ndarray, clusters: int, size: int, seed: int) -> np.ndarray
     random order, and each moves the centre nearest to it a part of the way; then a specialist gets the `size` classes
     nearest to its centre, so that a class may have several specialists or none. No labels are needed.
 
-    Args: p (N, K), the generalist's probabilities; seed, of the first centres, drawn from the columns, and the order.
+    The generalist is nearly certain of what it was trained on: at T = 1 the columns are all but orthogonal, and every
+    set fills up with the same rare classes. A higher T brings out how the wrong answers rank.
+
+    Args: p (N, K), the generalist's softened probabilities; seed, of the first centres, drawn from the columns, and the order.
     Returns: (clusters, size) int, each row in rising order.
     """
     columns = np.cov(p.astype(np.float64), rowvar=False)  # (K, K)
@@ -69,7 +72,7 @@ def generalist_task(settings: dict[str, Any], inputs: dict[str, Result], device:
     config = TrainConfig(**{**settings["config"], "hidden": tuple(settings["config"]["hidden"])})
     network = train(config, train_set, device=device)
     z = device.get(logits(network, test, device))
-    p = softmax(device.get(logits(network, train_set, device)))
+    p = softmax(device.get(logits(network, train_set, device)), settings["T"])
     classes = confusable(p, settings["specialists"], settings["size"], config.seeds[0])
     record = {"errors": int(np.count_nonzero(np.argmax(z, axis=-1) != test.labels)), "tested": len(test)}
     return record, {"flat": network.flat, "test": z, "classes": classes}

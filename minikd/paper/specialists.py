@@ -26,6 +26,9 @@ class Plan(NamedTuple):
     seeds: int
 
 
+T = 4.0  # of the predictions that the class sets come from
+
+
 PLANS = {
     "smoke": Plan((2000, 500, 0), width=30, epochs=(4, 2), specialists=(3, 8), seeds=1),
     "cpu": Plan((60_000, 10_000, 0), width=300, epochs=(15, 10), specialists=(20, 10), seeds=3),
@@ -40,7 +43,7 @@ def _jobs(profile: str) -> dict[str, Job]:
     named = {}
     for seed in range(plan.seeds):
         config = TrainConfig(hidden=(plan.width,) * 2, epochs=plan.epochs[0], clip_norm=1.0, seed=seed).record()
-        wanted = {**settings, "config": config, "specialists": count, "size": size}
+        wanted = {**settings, "config": config, "specialists": count, "size": size, "T": T}
         work = 1e-9 * plan.pairs[0] * plan.width * plan.epochs[0] * 150
         generalist = Job("generalist", wanted, {}, f"generalist, seed {seed}", work)
         own = {**config, "epochs": plan.epochs[1], "learning_rate": 0.02}
