@@ -47,7 +47,8 @@ def confusable(p: np.ndarray, clusters: int, size: int, seed: int) -> np.ndarray
     The generalist is nearly certain of what it was trained on: at T = 1 the columns are all but orthogonal, and every
     set fills up with the same rare classes. A higher T brings out how the wrong answers rank.
 
-    Args: p (N, K), the generalist's softened probabilities; seed, of the first centres, drawn from the columns, and the order.
+    Args: p (N, K), the generalist's softened probabilities; seed, of the first centres, which are columns drawn at
+        random, and of the order.
     Returns: (clusters, size) int, each row in rising order.
     """
     columns = np.cov(p.astype(np.float64), rowvar=False)  # (K, K)
