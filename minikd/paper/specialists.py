@@ -26,8 +26,8 @@ class Plan(NamedTuple):
     seeds: int
 
 
-# Of the predictions that the class sets come from, as in E8. T = 1 was given up after a look at test errors: 8 % of them
-# lay between two classes of one set, 14 % with random sets, 49 to 81 % with T from 2 to 20.
+# Of the predictions that the class sets come from, as in E8. T = 1 was given up after a look at test errors: 8 % of
+# them lay between two classes of one set, 14 % with random sets, 49 to 81 % with T from 2 to 20.
 T = 4.0
 
 
