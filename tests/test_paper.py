@@ -534,7 +534,9 @@ def begin(out, *more):
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
 def test_a_call_that_was_stopped_goes_on_where_it_was(smoke, tmp_path, how):
     board, _ = smoke
+    heard = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job inherits deafness
     process = begin(tmp_path)
+    signal.signal(signal.SIGINT, heard)
     process.send_signal(how)
     _, err = process.communicate(timeout=60)
     if how == signal.SIGINT:
