@@ -159,7 +159,9 @@ def combine(
     )
 
 
-def answer(generalist: np.ndarray, specialists: Sequence[Specialist], *, reverse: bool = False) -> np.ndarray:
+def answer(
+    generalist: np.ndarray, specialists: Sequence[Specialist], *, reverse: bool = False, tolerance: float = 1e-9
+) -> np.ndarray:
     """The combined answer to each case, from the specialists for the class that the generalist likes best.
 
     The paper's inference with n = 1 (P4): other specialists are not asked, and where there is none the generalist's
@@ -175,7 +177,7 @@ def answer(generalist: np.ndarray, specialists: Sequence[Specialist], *, reverse
         cases = best == k
         active = [Specialist(classes, own[cases]) for classes, own in specialists if k in classes]
         if active:
-            z[cases] = combine(generalist[cases], active, reverse=reverse)
+            z[cases] = combine(generalist[cases], active, reverse=reverse, tolerance=tolerance)
     return z
 
 
