@@ -145,16 +145,22 @@ def combine(
     generalist, specialists = _checked(generalist, specialists)
     if not 0 < tolerance < math.inf or passes < 1:
         raise ValueError(f"tolerance must be > 0 and finite, passes at least 1, got {tolerance} and {passes}")
-    z = generalist
+    N, z = len(generalist), generalist
+    found, left = np.empty_like(z), np.arange(N)  # answers, and the cases that are yet to have one: they are the rows
     for _ in range(passes + 1):
         log_q, log_p = _log_probabilities(z, generalist, specialists)
         _, dz = _reverse_cost(log_q, log_p) if reverse else _cost(log_q, log_p)
-        norm = np.linalg.norm(dz, axis=-1)  # (N,)
-        if norm.max() <= tolerance:
-            return log_q
+        norm = np.linalg.norm(dz, axis=-1)  # (rows,)
+        on = norm > tolerance
+        found[left[~on]] = log_q[~on]
+        if not on.any():
+            return found
         z = geometric_mean(log_p) if reverse else arithmetic_mean(log_p, T=1.0)
+        if not on.all():  # a few cases take many times the passes of the others
+            left, z, generalist = left[on], z[on], generalist[on]
+            specialists = [Specialist(classes, own[on]) for classes, own in specialists]
     raise ArithmeticError(
-        f"after {passes} passes the gradient of {np.count_nonzero(norm > tolerance)} of {len(norm)} cases is above "
+        f"after {passes} passes the gradient of {np.count_nonzero(on)} of {N} cases is above "
         f"{tolerance}, at worst {norm.max():.3g}: allow more passes or a larger tolerance"
     )
 

@@ -1001,8 +1001,8 @@ the two means mixed up
 + arithmetic_mean(log_p, T=1.0) if reverse else geometric_mean(log_p)
 
 stopped when the first case has arrived
-- if norm.max() <= tolerance:
-+ if norm.min() <= tolerance:
+- if not on.any():
++ if not on.all():
 
 all specialists asked, whatever the generalist says
 - for classes, own in specialists if k in classes]
