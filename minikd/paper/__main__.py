@@ -11,7 +11,6 @@ from typing import Any
 from tqdm import tqdm
 
 from minikd.backend import DeviceError, get_device
-from minikd.checkpoint import CheckpointError
 from minikd.cli import Parser, replace_what_consoles_lack
 from minikd.paper import engine, ensembles, false_labels, few, gradients, grid, missing, specialists, students
 from minikd.paper.jobs import Job, Store
@@ -77,7 +76,7 @@ def main(argv: Sequence[str] | None = None) -> None:
                     on_done=progress.done,
                 )
         board = [judge(row, args.profile, jobs[row.id], store) for row in rows]
-    except (DeviceError, ValueError, CheckpointError) as error:
+    except (DeviceError, ValueError) as error:  # bad checkpoints are ValueErrors
         parser.fail(str(error))
     except engine.JobError as error:
         parser.fail(f"{error}; what was done is kept, and the same command goes on from there", code=1)

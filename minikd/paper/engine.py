@@ -20,8 +20,10 @@ from typing import Any
 from threadpoolctl import threadpool_limits
 
 from minikd.backend import get_device
+from minikd.paper import pairs, tasks
 from minikd.paper.jobs import Job, Result, Store, missing
-from minikd.paper.tasks import TASKS
+
+TASKS = {**tasks.TASKS, **pairs.TASKS}
 
 
 class JobError(RuntimeError):

@@ -25,7 +25,7 @@ REVISION = 1
 class Job:
     """A piece of work.
 
-    task: a name in `minikd.paper.tasks.TASKS`. settings: plain JSON. needs: the jobs whose results the task reads, by
+    task: a name in `minikd.paper.engine.TASKS`. settings: plain JSON. needs: the jobs whose results the task reads, by
     the names it knows them by. title: for people. work: its length beside that of other jobs, for the time left.
     """
 

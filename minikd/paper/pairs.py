@@ -6,6 +6,7 @@ mixes up, and a dustbin for the rest (Hinton et al. 2015, section 5).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -13,19 +14,18 @@ import numpy as np
 
 from minikd.backend import Device
 from minikd.config import TrainConfig
-from minikd.data import Dataset, load_mnist
+from minikd.data import Dataset
 from minikd.paper.jobs import Result
+from minikd.paper.tasks import Output, errors, mnist, tuples
 from minikd.softmax import softmax
 from minikd.specialists import Specialist, answer, dustbin_correction
 from minikd.train import Network, logits, train
-
-Output = tuple[dict[str, Any], dict[str, np.ndarray]]
 
 
 @cache
 def load_pairs(train_count: int, test_count: int, seed: int) -> tuple[Dataset, Dataset]:
     """Pairs of MNIST's training images, and of its test images: (N, 28, 56), class 10 · left + right."""
-    train_set, test = load_mnist()
+    train_set, test = mnist()
     rng = np.random.default_rng(seed)
     return _pair(train_set, train_count, rng), _pair(test, test_count, rng)
 
@@ -70,12 +70,12 @@ def generalist_task(settings: dict[str, Any], inputs: dict[str, Result], device:
     Record: errors, tested. Arrays: flat, the weights; test, the logits (N, K); classes, (specialists, size).
     """
     train_set, test = load_pairs(*settings["pairs"])
-    config = TrainConfig(**{**settings["config"], "hidden": tuple(settings["config"]["hidden"])})
+    config = TrainConfig(**tuples(settings["config"]))
     network = train(config, train_set, device=device)
     z = device.get(logits(network, test, device))
     p = softmax(device.get(logits(network, train_set, device)), settings["T"])
     classes = confusable(p, settings["specialists"], settings["size"], config.seeds[0])
-    record = {"errors": int(np.count_nonzero(np.argmax(z, axis=-1) != test.labels)), "tested": len(test)}
+    record = {"errors": errors(z, test.labels), "tested": len(test)}
     return record, {"flat": network.flat, "test": z, "classes": classes}
 
 
@@ -85,7 +85,7 @@ def specialist_task(settings: dict[str, Any], inputs: dict[str, Result], device:
     Record: share, of its classes among the examples; examples. Arrays: test, its corrected logits (N, size + 1).
     """
     train_set, test = load_pairs(*settings["pairs"])
-    config = TrainConfig(**{**settings["config"], "hidden": tuple(settings["config"]["hidden"])})
+    config = TrainConfig(**tuples(settings["config"]))
     arrays = inputs["generalist"].arrays
     classes = arrays["classes"][settings["index"]]
     special = np.flatnonzero(np.isin(train_set.labels, classes))
@@ -139,3 +139,10 @@ def answers_task(settings: dict[str, Any], inputs: dict[str, Result], device: De
     }
     record = {"before": int(before.sum()), "after": int(after.sum()), "tested": len(test)}
     return record | {"conditional": conditional.tolist(), "covered": covered}, {}
+
+
+TASKS: dict[str, Callable[[dict[str, Any], dict[str, Result], Device], Output]] = {
+    "generalist": generalist_task,
+    "specialist": specialist_task,
+    "answers": answers_task,
+}

@@ -21,7 +21,6 @@ from minikd.layers import Cache, affine_backward, relu_backward
 from minikd.losses import hard_cross_entropy, soft_cross_entropy
 from minikd.mlp import initialise, mlp_forward
 from minikd.paper.jobs import Job, Result
-from minikd.paper.pairs import answers_task, generalist_task, specialist_task
 from minikd.targets import SoftTargets, arithmetic_mean, geometric_mean
 from minikd.train import Network, TrainingDiverged, count_errors, logits, train
 
@@ -52,7 +51,7 @@ class Data:
 
     def load(self) -> tuple[Dataset, np.ndarray, Dataset, Dataset]:
         """The training images with their true labels, the index of the transfer set among them, it, the test images."""
-        full, test = _mnist()
+        full, test = mnist()
         if self.held_out:
             full, test = held_out_split(full, self.held_out)
         if self.first:
@@ -72,7 +71,7 @@ class Data:
 
 
 @cache
-def _mnist() -> tuple[Dataset, Dataset]:
+def mnist() -> tuple[Dataset, Dataset]:
     """MNIST, unpacked once a process: a worker does many jobs."""
     return load_mnist()
 
@@ -90,8 +89,8 @@ def train_task(settings: dict[str, Any], inputs: dict[str, Result], device: Devi
     Arrays, as `keep` lists them: the logits of all training images, `train`, and of the test images, `test`,
     (..., N, K).
     """
-    full, chosen, transfer, test = Data(**_tuples(settings["data"])).load()
-    config = TrainConfig(**_tuples(settings["config"]))
+    full, chosen, transfer, test = Data(**tuples(settings["data"])).load()
+    config = TrainConfig(**tuples(settings["config"]))
     targets = _soft_targets(inputs["teacher"], chosen, transfer) if "teacher" in inputs else None
     best = _Best(full, chosen, config.seed, device) if settings.get("stop_early") else None
     try:
@@ -135,7 +134,7 @@ class _Best:
 
 def mean_task(settings: dict[str, Any], inputs: dict[str, Result], device: Device) -> Output:
     """An ensemble's answers as one teacher's: `kind` "arithmetic", which holds at T alone, or "geometric"."""
-    _, _, _, test = Data(**_tuples(settings["data"])).load()
+    _, _, _, test = Data(**tuples(settings["data"])).load()
     T = settings["T"]
     arrays = {}
     for name in ("train", "test"):
@@ -151,8 +150,8 @@ def gradients_task(settings: dict[str, Any], inputs: dict[str, Result], device: 
     Record: moments, a list by epoch (0, the fresh network; 1; the last) of what `_gradients` says of the hard cost, and
     of the soft costs at `GRADIENT_TEMPERATURES`, without T².
     """
-    full, chosen, transfer, _ = Data(**_tuples(settings["data"])).load()
-    config = TrainConfig(**_tuples(settings["config"]))
+    full, chosen, transfer, _ = Data(**tuples(settings["data"])).load()
+    config = TrainConfig(**tuples(settings["config"]))
     targets = _soft_targets(inputs["teacher"], chosen, transfer)
     looked = slice(0, 10_000)
     x = scaled(np, transfer.images[looked].reshape(-1, transfer.images[0].size), config.dtype)
@@ -199,9 +198,6 @@ TASKS: dict[str, Callable[[dict[str, Any], dict[str, Result], Device], Output]] 
     "train": train_task,
     "mean": mean_task,
     "gradients": gradients_task,
-    "generalist": generalist_task,
-    "specialist": specialist_task,
-    "answers": answers_task,
 }
 
 
@@ -210,7 +206,7 @@ def errors(z: np.ndarray, labels: np.ndarray) -> Any:
     return np.count_nonzero(np.argmax(z, axis=-1) != labels, axis=-1).tolist()
 
 
-def _tuples(settings: dict[str, Any]) -> dict[str, Any]:
+def tuples(settings: dict[str, Any]) -> dict[str, Any]:
     """JSON's lists as the tuples they were."""
     return {name: tuple(value) if isinstance(value, list) else value for name, value in settings.items()}
 
