@@ -7,8 +7,9 @@ import sys
 from collections.abc import Sequence
 
 from benchmarks import report
-from benchmarks.timing import Bench, machine
+from benchmarks.timing import Bench
 from minikd.backend import DeviceError, get_device
+from minikd.machine import machine
 from minikd.runs import write_json
 
 ABOUT = "minikd against PyTorch, scikit-learn and the bare matrix products, taking turns: medians and their spread."

@@ -17,9 +17,9 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.timing import machine
 from minikd.backend import CPU
 from minikd.config import TrainConfig
+from minikd.machine import machine
 from minikd.paper import engine
 from minikd.paper.jobs import Job, Store
 from minikd.paper.tasks import Data, training

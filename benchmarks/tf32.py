@@ -17,10 +17,10 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.timing import machine
 from minikd.backend import CPU, Device
 from minikd.config import TrainConfig
 from minikd.data import load_mnist
+from minikd.machine import machine
 from minikd.runs import write_json
 from minikd.train import count_errors, train
 

@@ -8,17 +8,12 @@ GPU, where a step is over before its work is done, a block of steps is timed fro
 from __future__ import annotations
 
 import math
-import os
-import platform
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from time import perf_counter, sleep
 from typing import Any
 
 import numpy as np
-from threadpoolctl import threadpool_info
 
 from minikd.backend import CPU, Device, to_host
 
@@ -136,35 +131,3 @@ def agree(steps: Mapping[str, Step], tolerance: float) -> None:
 
 
 # ---- the machine -----------------------------------------------------------------------------------------------------
-
-
-def machine(device: Device) -> dict[str, Any]:
-    """What a reader must know to place the numbers: processor, versions, and the threads that are in effect."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    about = {"device": _processor(), "architecture": platform.machine(), "cores": cores}
-    if device.name == "gpu":
-        runtime = device.xp.cuda.runtime
-        about["device"] = runtime.getDeviceProperties(runtime.getDevice())["name"].decode()
-        about["cuda"] = runtime.runtimeGetVersion()
-    about["python"] = platform.python_version()
-    for package in ("minikd", "numpy", "torch", "scikit-learn", "cupy-cuda12x", "cupy-cuda13x"):
-        try:
-            about[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return {**about, "threads": _threads()}
-
-
-def _processor() -> str:
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown")
-
-
-def _threads() -> dict[str, Any]:
-    """The size of each pool of threads in this process: NumPy's and SciPy's OpenBLAS, PyTorch's OpenMP and MKL."""
-    pools = {}
-    for pool in threadpool_info():
-        folder = Path(pool["filepath"]).parent
-        pools[f"{folder.parent.name if folder.name == 'lib' else folder.name}: {pool['internal_api']}"] = pool
-    return {name: pool["num_threads"] for name, pool in sorted(pools.items())}

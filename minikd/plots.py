@@ -19,7 +19,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, StrMethodFormatter
 from numpy.typing import ArrayLike, NDArray
-from PIL import Image  # matplotlib needs it too
+from PIL import Image, PngImagePlugin  # matplotlib needs it too
 
 from minikd.checkpoint import write_atomically
 from minikd.softmax import softmax
@@ -215,9 +215,10 @@ def gradient_ratio(yours: NDArray[Any], truth: NDArray[Any], name: str = "gradie
 
 
 @rc_context(STYLE)
-def save(figure: Figure, path: str | os.PathLike[str]) -> None:
+def save(figure: Figure, path: str | os.PathLike[str], source: str | None = None) -> None:
     """Write `figure` as a PNG of 150 dots an inch: the whole file or nothing, and the same bytes each time.
 
+    Args: source, a name for the numbers it shows, kept in the file as its text "Source".
     Raises: ValueError for a path that does not end in .png.
     """
     if not os.fspath(path).endswith(".png"):
@@ -225,7 +226,10 @@ def save(figure: Figure, path: str | os.PathLike[str]) -> None:
     drawn, packed = io.BytesIO(), io.BytesIO()
     figure.savefig(drawn, format="png", dpi=DPI, metadata={"Software": None})  # no version, no date
     colours = Image.open(drawn).convert("RGB").quantize(256, dither=Image.Dither.NONE)  # a third of the size
-    colours.save(packed, format="png", dpi=(DPI, DPI), optimize=True)
+    about = PngImagePlugin.PngInfo()
+    if source is not None:
+        about.add_text("Source", source)
+    colours.save(packed, format="png", dpi=(DPI, DPI), optimize=True, pnginfo=about)
     write_atomically(path, packed.getvalue())
 
 

@@ -20,7 +20,7 @@ from minikd.checkpoint import CheckpointError
 from minikd.config import TrainConfig
 from minikd.losses import distillation_loss
 from minikd.mlp import initialise, mlp_backward, mlp_forward, unflatten
-from minikd.paper import engine, few, gradients, grid, missing
+from minikd.paper import engine, few, figures, gradients, grid, missing, page
 from minikd.paper.__main__ import ROWS, build_parser, table
 from minikd.paper.jobs import Job, Result, Store
 from minikd.paper.jobs import missing as not_done
@@ -35,6 +35,7 @@ from minikd.paper.tasks import (
     train_task,
     training,
 )
+from minikd.plots import save
 from minikd.softmax import softmax
 from minikd.train import Network, count_errors, logits, train
 
@@ -496,6 +497,37 @@ def test_every_row_runs_and_smoke_claims_nothing(smoke):
         assert line["verdict"] == "claims nothing"
         assert build_parser().parse_args(line["command"].split()[3:]).rows == [line["row"]]
     assert "claims nothing" in table(board)
+
+
+def test_a_written_scoreboard_has_what_made_it_and_every_figure_can_be_drawn_from_it(smoke, tmp_path):
+    board, out = smoke
+    path = tmp_path / "smoke.json"
+    done = command("--profile", "smoke", "--json", "--out", out, "--write", path)
+    assert done.returncode == 0, done.stderr
+    record = json.loads(path.read_text(encoding="utf-8"))
+    assert record["rows"] == json.loads(done.stdout)
+    assert record["machine"]["numpy"] == np.__version__
+    keys = [run["key"] for run in record["runs"]]
+    assert len(set(keys)) == len(keys) == len(list((out / "paper" / "cpu").iterdir()))
+    assert all(set(run["needs"]) <= set(keys) for run in record["runs"])
+    runs = {run["title"]: run for run in record["runs"]}
+    assert runs["student distilled, seed 1"]["config"]["seed"] == 1
+    assert runs["student distilled, seed 1"]["seconds"] > 0
+    for name, (draw, ids) in figures.FIGURES.items():
+        save(draw(page.numbers(name, record)), tmp_path / f"{name}.png")
+        for id in ids:
+            assert f"**{id}, claims nothing**" in page.section(name, record, "smoke")
+    assert {id for _, ids in figures.FIGURES.values() for id in ids} == set(ROWS)
+    assert page.scoreboard(record).count("claims nothing") == len(ROWS)
+
+
+@pytest.mark.parametrize(
+    "arguments", [["M1", "--write", "a.json"], ["--write", "a.txt"], ["--write", "nowhere/a.json"]]
+)
+def test_a_scoreboard_that_could_not_be_kept_is_refused_before_any_work(arguments, tmp_path):
+    done = command(*arguments, "--out", "out", cwd=tmp_path)
+    assert (done.returncode, list(tmp_path.iterdir())) == (2, [])
+    assert "--write needs all rows, and a .json file in a folder that is there" in done.stderr
 
 
 def test_one_worker_gives_the_scoreboard_of_two(smoke, tmp_path):

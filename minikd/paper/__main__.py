@@ -11,7 +11,9 @@ from typing import Any
 from tqdm import tqdm
 
 from minikd.backend import DeviceError, get_device
+from minikd.checkpoint import write_atomically
 from minikd.cli import Parser, replace_what_consoles_lack
+from minikd.machine import machine
 from minikd.paper import engine, ensembles, false_labels, few, gradients, grid, missing, specialists, students
 from minikd.paper.jobs import Job, Store
 from minikd.paper.jobs import missing as not_done
@@ -43,6 +45,8 @@ def build_parser() -> Parser:
     parser.add_argument("--gpu", action="store_true", help="train on the GPU with CuPy")
     parser.add_argument("--out", type=Path, default=Path("runs"), metavar="DIR", help="where results are kept [runs]")
     parser.add_argument("--json", action="store_true", help="print the scoreboard as JSON, with all numbers")
+    about = "keep the whole scoreboard there, with settings, machine and times"
+    parser.add_argument("--write", type=Path, metavar="FILE.json", help=about)
     parser.add_argument("--quiet", action="store_true", help="no progress")
     return parser
 
@@ -57,6 +61,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         parser.fail(f"no row is called {unknown[0]}: the rows are {', '.join(ROWS)}")
     if args.workers is not None and (args.workers < 1 or args.dask):
         parser.fail(f"--workers must be ≥ 1, and is not for --dask, got {args.workers}")
+    if args.write and (args.rows or args.write.suffix != ".json" or not args.write.parent.is_dir()):
+        parser.fail(f"--write needs all rows, and a .json file in a folder that is there, got {args.write}")
     rows = [row for name, row in ROWS.items() if not args.rows or name in args.rows]
     try:
         device = "gpu" if args.gpu else "cpu"
@@ -76,6 +82,14 @@ def main(argv: Sequence[str] | None = None) -> None:
                     on_done=progress.done,
                 )
         board = [judge(row, args.profile, jobs[row.id], store) for row in rows]
+        if args.write:
+            about = f"python -m minikd.paper --profile {args.profile}" + (" --gpu" if args.gpu else "")
+            record = {"command": about, "profile": args.profile, "machine": machine(get_device(device))}
+            runs = [
+                run_record(job, store)
+                for job in not_done(job for named in jobs.values() for job in named.values()).values()
+            ]
+            write(args.write, record | {"rows": board, "runs": runs})
     except (DeviceError, ValueError) as error:  # bad checkpoints are ValueErrors
         parser.fail(str(error))
     except engine.JobError as error:
@@ -101,6 +115,23 @@ def judge(row: Row, profile: str, jobs: dict[str, Job], store: Store) -> dict[st
         "command": f"python -m minikd.paper {row.id}" + ("" if profile == "cpu" else f" --profile {profile}"),
         "seconds": round(sum(result.record["seconds"] for result in results.values()), 1),
     }
+
+
+def run_record(job: Job, store: Store) -> dict[str, Any]:
+    """A run in plain JSON: what was asked of it, and how long it took one core, in seconds."""
+    needs = [need.key for need in job.needs.values()]
+    seconds = store.get(job).record["seconds"]
+    return {"key": job.key, "title": job.title, "seconds": seconds, "needs": needs, "task": job.task, **job.settings}
+
+
+def write(path: Path, record: dict[str, Any]) -> None:
+    """Write plain JSON, an item of a list a line, so that a change is seen where it is."""
+    lines = []
+    for name, value in record.items():
+        items = ",\n  ".join(json.dumps(item, ensure_ascii=False) for item in value) if isinstance(value, list) else ""
+        text = f"[\n  {items}\n ]" if items else json.dumps(value, ensure_ascii=False)
+        lines.append(f" {json.dumps(name)}: {text}")
+    write_atomically(path, ("{\n" + ",\n".join(lines) + "\n}\n").encode())
 
 
 def table(board: Sequence[dict[str, Any]]) -> str:

@@ -32,7 +32,7 @@ class Case(NamedTuple):
     epochs: Mapping[str, int]
 
 
-WITHOUT_3 = Case(tuple(k for k in range(10) if k != 3), (3,), {"smoke": 2, "cpu": 20, "full": 60})
+WITHOUT_3 = Case(tuple(k for k in range(10) if k != 3), (3,), {"smoke": 2, "cpu": 60, "full": 200})
 ONLY_7_8 = Case((7, 8), (7, 8), {"smoke": 2, "cpu": 40, "full": 200})
 
 

@@ -55,7 +55,7 @@ def mean_sd(values: Sequence[float], digits: int = 1) -> str:
     ('119.0 ± 1.4', '118')
     """
     if len(values) == 1:
-        return f"{values[0]:g}"
+        return f"{round(values[0], digits):g}"
     return f"{np.mean(values):.{digits}f} ± {np.std(values, ddof=1):.{digits}f}"
 
 

@@ -1,0 +1,246 @@
+"""The figures of the scoreboard, drawn from its numbers alone. What is black is the paper's; colours are ours.
+
+Every function takes the rows' numbers, by their ids, as `minikd.paper --write` keeps them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, MaxNLocator, StrMethodFormatter
+
+from minikd.paper.missing import SHIFTS
+from minikd.paper.tasks import GRADIENT_TEMPERATURES
+from minikd.plots import OKABE_ITO, STYLE
+
+Numbers = Mapping[str, Any]
+PAPER: Any = {"color": "black", "marker": "*", "markersize": 13, "linestyle": "none", "label": "the paper's"}
+MARKERS = "osD^vP"
+
+
+def students(rows: Numbers) -> Figure:
+    """M1 to M3: test errors, a dot a seed."""
+    return _dots(
+        ("teacher", rows["M1"]["errors"], 67),
+        ("student alone", rows["M2"]["errors"], 146),
+        ("student distilled, T = 20", rows["M3"]["distilled"], 74),
+    )
+
+
+def ensembles(rows: Numbers) -> Figure:
+    """E8: test errors of the members, of both means, and of the students of each."""
+    found = rows["E8"]
+    lines: list[tuple[str, Sequence[int], int | None]] = [("members", found["members"], None)]
+    for kind in ("arithmetic", "geometric"):
+        lines.append((f"{kind} mean", [found[kind]], None))
+        lines.append((f"{kind} mean's students", found[f"{kind}, student"], None))
+    return _dots(*lines)
+
+
+def _dots(*lines: tuple[str, Sequence[int], int | None]) -> Figure:
+    """A line for each (name, errors, the paper's errors): a dot a network, a bar at the mean, a star for the paper's."""
+    figure, (panel,) = _panels(1, width=8, height=0.9 + 0.55 * len(lines))
+    for i, (_, values, paper) in enumerate(lines):
+        colour = OKABE_ITO[i]
+        panel.plot(values, np.full(len(values), i), "o", color=colour, alpha=0.7)
+        panel.plot([np.mean(values)] * 2, [i - 0.28, i + 0.28], color=colour, linewidth=3)
+        if paper is not None:
+            panel.plot(paper, i, **PAPER)
+    panel.set_yticks(range(len(lines)), [name for name, _, _ in lines])
+    panel.set(xlabel="test errors of 10,000; a dot a network, the bar is their mean", ylim=(len(lines) - 0.5, -0.5))
+    panel.grid(axis="x", linewidth=0.5)
+    if any(paper is not None for _, _, paper in lines):
+        figure.legend(*_once(panel), loc="outside upper right", frameon=False, fontsize=10)
+    return figure
+
+
+def _grid(rows: Numbers) -> tuple[list[float], dict[int, np.ndarray]]:
+    """The temperatures; width → errors (seeds, temperatures), narrow ones first."""
+    errors = rows["M5"]["errors"] | rows["M4"]["errors"]
+    return rows["M4"]["T"], {int(width): np.array(errors[width]) for width in sorted(errors, key=int)}
+
+
+def grid_map(rows: Numbers) -> Figure:
+    """M4, M5: mean test errors of each width and T; the colour is how many per cent above the width's best."""
+    T, errors = _grid(rows)
+    means = np.array([of.mean(axis=0) for of in errors.values()])  # (widths, temperatures)
+    above = 100 * (means / means.min(axis=1, keepdims=True) - 1)
+    figure, (panel,) = _panels(1, width=10, height=1.6 + 0.65 * len(means))
+    image = panel.imshow(above, cmap="cividis_r", aspect="auto")
+    dark = above > 0.5 * above.max()
+    for (i, j), mean in np.ndenumerate(means):
+        panel.text(j, i, f"{mean:.0f}", ha="center", va="center", color="white" if dark[i, j] else "black")
+    panel.set_xticks(range(len(T)), [f"{t:g}" for t in T])
+    panel.set_yticks(range(len(means)), [str(width) for width in errors])
+    panel.set(xlabel="temperature T", ylabel="units a hidden layer")
+    panel.set_title("Mean test errors", loc="left")
+    figure.colorbar(image, ax=panel, label="above the width's best, %")
+    return figure
+
+
+def grid_curves(rows: Numbers) -> Figure:
+    """M4, M5: the same as curves, ± the standard deviation over seeds; grey is where the paper looks."""
+    T, errors = _grid(rows)
+    figure, panels = _panels(len(errors), width=3.6 * len(errors), height=4)
+    for panel, (i, (width, of)) in zip(panels, enumerate(errors.items()), strict=True):
+        low, high, words = (2.5, 4, "significantly better") if i == 0 else (8, 40, "fairly similar")
+        panel.axvspan(low, high, color="black", alpha=0.1, label=f"the paper's: {words}", linewidth=0)
+        _curve(panel, T, of, i)
+        panel.set(xscale="log", xlabel="temperature T")
+        panel.set_xticks([1, 2, 4, 8, 20, 40], ["1", "2", "4", "8", "20", "40"])
+        panel.minorticks_off()
+        panel.yaxis.set_major_locator(MaxNLocator(5, integer=True))
+        panel.set_title(f"{width} units, {len(of)} seeds", loc="left")
+        panel.legend(frameon=False, fontsize=9, loc="upper right")
+        panel.margins(y=0.25)
+    panels[0].set_ylabel("test errors of 10,000")
+    return figure
+
+
+def shifts(rows: Numbers) -> Figure:
+    """M6 to M9: errors against the shift of the biases, with none, with the honest one and with the oracle's."""
+    figure, panels = _panels(2, width=11, height=4.5)
+    about = (
+        ("M7", "no 3s: test errors", "bias of 3 raised by, nats", 1.0, ((0, 206), (3.5, 109))),
+        ("M9", "only 7s and 8s: test errors, %", "biases of 7 and 8 raised by, nats", 100.0, ((0, 47.3), (-7.6, 13.2))),
+    )
+    for panel, (row, ylabel, xlabel, per, paper) in zip(panels, about, strict=True):
+        found = rows[row]
+        unit = 1.0 if per == 1.0 else per / found["cases"][1]
+        panel.plot(
+            SHIFTS, unit * np.array(found["curve"]), color=OKABE_ITO[0], linewidth=2, label="mean of the students"
+        )
+        for way, marker, colour in (("none", "o", 0), ("honest", "D", 1), ("oracle", "s", 2)):
+            at = float(np.mean(found["shift"][way])), unit * float(np.mean(found["errors"][way]))
+            words = {"none": "no shift", "honest": "honest: sees no label", "oracle": "oracle: chosen on the test set"}
+            panel.plot(*at, marker, color=OKABE_ITO[colour], markersize=9, label=words[way])
+        panel.plot(*zip(*paper, strict=True), **PAPER)
+        panel.set(xlabel=xlabel, ylabel=ylabel, yscale="log")
+        lower, upper = panel.get_ylim()
+        ticks = [t for t in (10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000) if lower <= t <= upper]
+        panel.set_yticks(ticks, [f"{t:,}" for t in ticks])
+        panel.minorticks_off()
+        panel.grid(axis="y", linewidth=0.5)
+        panel.legend(frameon=False, fontsize=10)
+    return figure
+
+
+def few(rows: Numbers) -> Figure:
+    """R1 to R3: accuracy on the test set, and on what was learnt from, against the share of the training set."""
+    figure, panels = _panels(2, width=11, height=4.2)
+    for panel, of, title in zip(panels, ("test", "train"), ("test set", "the training cases themselves"), strict=True):
+        for i, (kind, by_share) in enumerate(rows["R3"]["curve"].items()):
+            shares = sorted(by_share, key=float)
+            accuracy = np.array([by_share[share][of] for share in shares]).T  # (seeds, shares)
+            _curve(panel, [100 * float(share) for share in shares], accuracy, i, kind)
+        panel.set(xscale="log", xlabel="share of the training set, %", ylabel="right, %")
+        panel.set_xticks([1, 3, 10, 30, 100], ["1", "3", "10", "30", "100"])
+        panel.minorticks_off()
+        panel.set_title(f"Accuracy, {title}", loc="left")
+        panel.grid(axis="y", linewidth=0.5)
+    panels[0].legend(frameon=False, fontsize=10)
+    return figure
+
+
+def false_labels(rows: Numbers) -> Figure:
+    """N1: test errors against the weight of the soft targets, a curve for each share of false labels."""
+    found = rows["N1"]
+    figure, panels = _panels(2, width=11, height=4.2, sharey=True)
+    titles = {"clean": "Teacher of clean labels", "same": "Teacher of the same false labels"}
+    for panel, (kind, by_share) in zip(panels, found["errors"].items(), strict=True):
+        for i, share in enumerate(["0.0", "0.1", "0.2", "0.4"]):
+            if share in by_share:
+                _curve(panel, found["alpha"], np.array(by_share[share]), i, f"{100 * float(share):.0f} % false")
+        panel.set(xlabel="weight of the soft targets, α", yscale="log")
+        panel.set_title(titles[kind], loc="left")
+        panel.grid(axis="y", linewidth=0.5)
+        panel.legend(frameon=False, fontsize=10)
+    lower, upper = panels[0].get_ylim()
+    ticks = [t for t in (100, 200, 300, 500, 1000, 2000, 3000) if lower <= t <= upper]
+    panels[0].set_yticks(ticks, [f"{t:,}" for t in ticks])
+    for panel in panels:
+        panel.minorticks_off()
+    panels[0].set_ylabel("test errors of 10,000")
+    return figure
+
+
+def gradients(rows: Numbers) -> Figure:
+    """E6, E9: the size of soft gradients, with T², and their variance between cases, as shares of the hard ones'."""
+    figure, panels = _panels(2, width=11, height=4.2)
+    about = (("mean size of T² × soft gradient ÷ hard", "size", 2), ("variance between cases, soft ÷ hard", "noise", 0))
+    for panel, (ylabel, of, power) in zip(panels, about, strict=True):
+        for i, moment in enumerate(rows["E6"]["moments"]):
+            soft = np.array([one[of] for one in moment["soft"]])
+            ratio = np.array(GRADIENT_TEMPERATURES) ** power * soft / moment["hard"][of]
+            look: Any = {"color": OKABE_ITO[i], "marker": MARKERS[i], "linewidth": 2}
+            epoch = moment["epoch"]
+            panel.plot(GRADIENT_TEMPERATURES, ratio, label=f"after epoch {epoch}" if epoch else "fresh network", **look)
+        panel.axhline(1, color="black", linestyle="--", linewidth=1, label="as the hard one")
+        panel.set(xscale="log", yscale="log", xlabel="temperature T", ylabel=ylabel)
+        panel.set_xticks(GRADIENT_TEMPERATURES, [f"{t:g}" for t in GRADIENT_TEMPERATURES])
+        panel.minorticks_off()
+        panel.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        panel.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        panel.grid(axis="y", linewidth=0.5)
+    panels[0].legend(frameon=False, fontsize=10)
+    return figure
+
+
+def specialists(rows: Numbers) -> Figure:
+    """P6: the relative gain in accuracy against the number of specialists for the case's class."""
+    covered = rows["P6"]["covered"]
+    counts = sorted(covered, key=int)
+    figure, (panel,) = _panels(1, width=8, height=4.2)
+    for c in counts:
+        cases, before, after = covered[c]
+        gain = 100 * (before - after) / max(cases - before, 1)
+        panel.plot(int(c), gain, "o", color=OKABE_ITO[0], markersize=8, label="ours, with the number of cases")
+        panel.annotate(
+            f"{cases:,}", (int(c), gain), xytext=(0, 9), textcoords="offset points", ha="center", fontsize=10
+        )
+    panel.plot([1, 2], [3.4, 7.4], **{**PAPER, "label": "the paper's, on JFT"})
+    panel.axhline(0, color="black", linewidth=0.5)
+    panel.set(xlabel="specialists for the case's class", ylabel="relative gain in accuracy, %")
+    panel.xaxis.set_major_locator(MaxNLocator(integer=True))
+    panel.margins(y=0.2)
+    panel.legend(*_once(panel), frameon=False, fontsize=10)
+    return figure
+
+
+FIGURES: dict[str, tuple[Callable[[Numbers], Figure], tuple[str, ...]]] = {
+    "students": (students, ("M1", "M2", "M3")),
+    "map": (grid_map, ("M4", "M5")),
+    "curves": (grid_curves, ("M4", "M5")),
+    "shifts": (shifts, ("M6", "M7", "M8", "M9")),
+    "gradients": (gradients, ("E6", "E9")),
+    "ensembles": (ensembles, ("E8",)),
+    "few": (few, ("R1", "R2", "R3")),
+    "labels": (false_labels, ("N1",)),
+    "specialists": (specialists, ("P5", "P6")),
+}
+"""By name: what draws it, and the rows whose numbers it may read."""
+
+
+def _panels(count: int, width: float, height: float, sharey: bool = False) -> tuple[Figure, Sequence[Axes]]:
+    with rc_context(STYLE):
+        figure = Figure(figsize=(width, height), layout="constrained")
+        return figure, figure.subplots(1, count, squeeze=False, sharey=sharey)[0].tolist()
+
+
+def _once(panel: Axes) -> tuple[list[Any], list[str]]:
+    """Handles and names for a legend, each name once, however many were drawn under it."""
+    handles, names = panel.get_legend_handles_labels()
+    once = dict(zip(names, handles, strict=True))
+    return list(once.values()), list(once)
+
+
+def _curve(panel: Axes, x: Sequence[float], values: np.ndarray, i: int, label: str | None = None) -> None:
+    """The mean of values (seeds, len(x)) against x, ± their standard deviation; i, the number of its looks."""
+    sd = values.std(axis=0, ddof=1) if len(values) > 1 else None
+    look: Any = {"color": OKABE_ITO[i], "marker": MARKERS[i], "linewidth": 2, "capsize": 3}
+    panel.errorbar(x, values.mean(axis=0), yerr=sd, label=label, **look)

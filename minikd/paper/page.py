@@ -1,0 +1,118 @@
+"""The page of the paper's numbers: python -m minikd.paper.page fills PAPER.md, and draws its figures.
+
+What stands between the marks in PAPER.md, and every figure, is made from the committed results alone. The page is of a
+clone of the repository; an installed package has the results without it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from minikd import runs
+from minikd.paper.figures import FIGURES
+from minikd.plots import save
+
+ROOT = Path(__file__).parents[2]
+PAGE, PLOTS = ROOT / "PAPER.md", ROOT / "plots"
+RESULTS = Path(__file__).parent / "results"
+CHOICE = ROOT / "benchmarks" / "results" / "choose_paper.json"
+MARK = re.compile(r"(<!-- table: ([\w ]+) -->\n).*?(<!-- /table: \2 -->)", re.DOTALL)
+
+
+def load(profile: str) -> dict[str, Any]:
+    """The committed results of a profile."""
+    record: dict[str, Any] = json.loads((RESULTS / f"{profile}.json").read_text(encoding="utf-8"))
+    return record
+
+
+def scoreboard(record: dict[str, Any]) -> str:
+    """Claim, the paper's figure, ours, verdict: a row each; and below how they were made."""
+    head = ("row", "claim", "the paper", "ours", "verdict")
+    rows = ([line[name] for name in ("row", "claim", "paper", "ours", "verdict")] for line in record["rows"])
+    about = {name: value for name, value in record["machine"].items() if name not in ("device", "cores", "threads")}
+    versions = ", ".join(f"{name} {value}" for name, value in about.items())
+    minutes = sum(run["seconds"] for run in record["runs"]) / 60
+    made = (
+        f"`{record['command']}`: {len(record['runs'])} runs, {minutes:.0f} minutes of one core together; "
+        f"{record['machine']['device']}, {record['machine']['cores']} cores; {versions}."
+    )
+    return "\n".join([*markdown(head, rows), "", made])
+
+
+def section(name: str, record: dict[str, Any], profile: str) -> str:
+    """A figure, and of each of its rows the verdict with its reason, and the command that makes it alone."""
+    _, ids = FIGURES[name]
+    lines = [f"![{', '.join(ids)}]({picture(profile, name)})", ""]
+    for row in record["rows"]:
+        if row["row"] in ids:
+            minutes = f"{row['seconds'] / 60:.0f} minutes of one core" if row["seconds"] >= 60 else "under a minute"
+            lines.append(f"- **{row['row']}, {row['verdict']}**: {row['why']}. `{row['command']}`, {minutes}.")
+    return "\n".join(lines)
+
+
+def choice(record: dict[str, Any]) -> str:
+    """What was tried on held-out images, and what came of it."""
+    rows = []
+    for row in record["rows"]:
+        changed = ", ".join(f"{name} {value}" for name, value in row["changes"].items())
+        rows.append([row["network"], changed or "as it is", ", ".join(map(str, row["errors"])), f"{row['seconds']} s"])
+    return "\n".join(
+        [*markdown(("network", "changed", "errors, a seed each", "time"), rows), "", f"`{record['command']}`"]
+    )
+
+
+def markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """The lines of a table."""
+    return [f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *rows)]
+
+
+def picture(profile: str, name: str) -> str:
+    """Where a figure is, from the page."""
+    return f"{PLOTS.name}/{profile}-{name}.png"
+
+
+def numbers(name: str, record: dict[str, Any]) -> dict[str, Any]:
+    """The numbers of a figure's rows, by id."""
+    return {row["row"]: row["numbers"] for row in record["rows"] if row["row"] in FIGURES[name][1]}
+
+
+def content(mark: str) -> str:
+    """What belongs between the marks of that name: "choice", or a profile and "scoreboard" or a figure."""
+    if mark == "choice":
+        return choice(json.loads(CHOICE.read_text(encoding="utf-8")))
+    profile, name = mark.split()
+    return scoreboard(load(profile)) if name == "scoreboard" else section(name, load(profile), profile)
+
+
+def fill(text: str) -> str:
+    """The text with everything between its marks made anew."""
+    return MARK.sub(lambda found: f"{found[1]}{content(found[2])}\n{found[3]}", text)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Fill PAPER.md and draw the figures; with --check only say whether it is what the results say."""
+    parser = argparse.ArgumentParser(prog="python -m minikd.paper.page", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--check", action="store_true", help="change nothing; exit with 1 if PAPER.md would change")
+    check = parser.parse_args(argv).check
+    if not PAGE.exists():
+        sys.exit("PAPER.md is not there: the page is made in a clone of the repository")
+    text = PAGE.read_text(encoding="utf-8")
+    filled = fill(text)
+    if check:
+        sys.exit(0 if filled == text else "PAPER.md is not what the results say: run python -m minikd.paper.page")
+    PAGE.write_text(filled, encoding="utf-8")
+    PLOTS.mkdir(exist_ok=True)
+    for profile, name in (mark.split() for _, mark, _ in MARK.findall(text) if " " in mark):
+        if name in FIGURES:
+            shown = numbers(name, load(profile))
+            save(FIGURES[name][0](shown), ROOT / picture(profile, name), source=runs.key(shown))
+
+
+if __name__ == "__main__":
+    main()
