@@ -500,7 +500,7 @@ def test_every_row_runs_and_smoke_claims_nothing(smoke):
 
 
 def test_a_written_scoreboard_has_what_made_it_and_every_figure_can_be_drawn_from_it(smoke, tmp_path):
-    board, out = smoke
+    _, out = smoke
     path = tmp_path / "smoke.json"
     done = command("--profile", "smoke", "--json", "--out", out, "--write", path)
     assert done.returncode == 0, done.stderr

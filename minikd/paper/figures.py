@@ -43,7 +43,7 @@ def ensembles(rows: Numbers) -> Figure:
 
 
 def _dots(*lines: tuple[str, Sequence[int], int | None]) -> Figure:
-    """A line for each (name, errors, the paper's errors): a dot a network, a bar at the mean, a star for the paper's."""
+    """A line for each (name, errors, the paper's errors): a dot a network, a bar at the mean, a star the paper's."""
     figure, (panel,) = _panels(1, width=8, height=0.9 + 0.55 * len(lines))
     for i, (_, values, paper) in enumerate(lines):
         colour = OKABE_ITO[i]
