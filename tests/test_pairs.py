@@ -8,8 +8,9 @@ from minikd.config import TrainConfig
 from minikd.data import load_mnist
 from minikd.paper.__main__ import ROWS
 from minikd.paper.jobs import Result
-from minikd.paper.pairs import answers_task, confusable, generalist_task, load_pairs, specialist_task
+from minikd.paper.pairs import answers_task, closed_forms_task, confusable, generalist_task, load_pairs, specialist_task
 from minikd.paper.scoreboard import DIRECTION, NOT, REPRODUCED
+from minikd.softmax import softmax
 
 PAIRS = [600, 200, 0]
 
@@ -99,6 +100,25 @@ def test_the_answers_are_counted_as_defined(generalist):
     cases = sum(np.isin(test.labels, classes).sum() for classes in sets)
     restricted = [classes[np.argmax(v[:, classes], axis=1)] == test.labels for classes in sets]
     assert record["conditional"] == [cases, sum(r.sum() for r in restricted), cases]
+
+
+def test_descent_is_held_against_the_means_of_all_models():
+    rng = np.random.default_rng(0)
+    inputs = {str(m): Result({}, {"test": 2 * rng.standard_normal((40, 6))}) for m in range(3)}
+    record, _ = closed_forms_task({"steps": [1, 300]}, inputs, CPU)
+    p = np.stack([softmax(one.arrays["test"]) for one in inputs.values()])
+    means = {"arithmetic": p.mean(axis=0), "geometric": np.prod(p, axis=0) ** (1 / 3)}
+    uniform = np.full((40, 6), 1 / 6)
+    first = softmax(4 / 3 * (p.sum(axis=0) - 3 * uniform))  # one step from the uniform answer, by hand
+    assert record["arithmetic"][0] == pytest.approx(np.abs(first - means["arithmetic"]).max(), rel=1e-9)
+    for kind, (far, near) in {kind: record[kind] for kind in means}.items():
+        assert near < 1e-3 < far, kind
+
+
+@pytest.mark.parametrize(("near", "verdict"), [(0.005, REPRODUCED), (0.02, NOT)])
+def test_closed_forms_are_reached_or_not(near, verdict):
+    results = {"closed forms": Result({"arithmetic": [0.1, 0.001], "geometric": [0.1, near]}, {})}
+    assert ROWS["P4"].judge("cpu", results).verdict == verdict
 
 
 def records(*counts):

@@ -107,8 +107,11 @@ def processes(count: int) -> Iterator[tuple[Executor, Callable[[], int]]]:
     try:
         yield executor, lambda: count
     except BaseException:
-        for child in multiprocessing.active_children():
+        children = multiprocessing.active_children()
+        for child in children:
             child.terminate()
+        for child in children:  # told to shut down before it misses them, the executor may wait for its own full pipe
+            child.join()
         executor.shutdown(wait=True, cancel_futures=True)
         raise
     executor.shutdown()

@@ -221,7 +221,7 @@ FIGURES: dict[str, tuple[Callable[[Numbers], Figure], tuple[str, ...]]] = {
     "ensembles": (ensembles, ("E8",)),
     "few": (few, ("R1", "R2", "R3")),
     "labels": (false_labels, ("N1",)),
-    "specialists": (specialists, ("P5", "P6")),
+    "specialists": (specialists, ("P4", "P5", "P6")),
 }
 """By name: what draws it, and the rows whose numbers it may read."""
 

@@ -18,7 +18,8 @@ from minikd.data import Dataset
 from minikd.paper.jobs import Result
 from minikd.paper.tasks import Output, errors, mnist, tuples
 from minikd.softmax import softmax
-from minikd.specialists import Specialist, answer, dustbin_correction
+from minikd.specialists import Specialist, answer, dustbin_correction, reverse_specialist_cost, specialist_cost
+from minikd.targets import arithmetic_mean, geometric_mean
 from minikd.train import Network, logits, train
 
 
@@ -141,8 +142,34 @@ def answers_task(settings: dict[str, Any], inputs: dict[str, Result], device: De
     return record | {"conditional": conditional.tolist(), "covered": covered}, {}
 
 
+def closed_forms_task(settings: dict[str, Any], inputs: dict[str, Result], device: Device) -> Output:
+    """Plain descent by the hand-written gradients, where all models cover all classes, beside the closed forms (P4).
+
+    The generalists answer the first 300 test pairs; the first is the generalist, the others are its
+    specialists, without a dustbin.
+    Record: for "arithmetic" and "geometric", the largest difference between the probabilities of the descent's answer
+    and of that mean, after each of `steps`.
+    """
+    v = np.stack([generalist.arrays["test"][:300].astype(np.float64) for generalist in inputs.values()])
+    specialists = [Specialist(range(v.shape[-1]), own) for own in v[1:]]
+    record = {}
+    for kind, cost, closed in (
+        ("arithmetic", specialist_cost, softmax(arithmetic_mean(v, T=1.0))),
+        ("geometric", reverse_specialist_cost, softmax(geometric_mean(v))),
+    ):
+        z, apart = np.zeros_like(v[0]), []
+        for step in range(1, max(settings["steps"]) + 1):
+            _, dz = cost(z, generalist=v[0], specialists=specialists)
+            z -= 4 / len(v) * dz
+            if step in settings["steps"]:
+                apart.append(float(np.max(np.abs(softmax(z) - closed))))
+        record[kind] = apart
+    return record, {}
+
+
 TASKS: dict[str, Callable[[dict[str, Any], dict[str, Result], Device], Output]] = {
     "generalist": generalist_task,
     "specialist": specialist_task,
     "answers": answers_task,
+    "closed forms": closed_forms_task,
 }
