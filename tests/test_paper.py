@@ -580,6 +580,30 @@ def test_a_call_that_was_stopped_goes_on_where_it_was(smoke, tmp_path, how):
     assert numbers(done.stdout) == two(board)
 
 
+STOP = """
+import sys, time
+from minikd.paper import engine
+
+if __name__ == "__main__":
+    try:
+        with engine.processes(1) as (executor, _):
+            executor.submit(len, b"").result()
+            executor.submit(bytes, 300_000_000)
+            time.sleep(float(sys.argv[1]))
+            raise KeyboardInterrupt
+    except KeyboardInterrupt:
+        print("stopped")
+"""
+
+
+@pytest.mark.parametrize("delay", [0.1, 0.2, 0.3, 0.4, 0.5])
+def test_a_call_ends_that_is_stopped_while_a_worker_sends_its_result(tmp_path, delay):
+    script = tmp_path / "stop.py"
+    script.write_text(STOP)
+    done = subprocess.run([sys.executable, script, str(delay)], capture_output=True, text=True, timeout=60)
+    assert done.stdout == "stopped\n", done.stderr
+
+
 def test_a_worker_that_is_killed_is_said_in_one_line_and_costs_only_its_own_work(smoke, tmp_path):
     psutil = pytest.importorskip("psutil")  # distributed brings it
     board, _ = smoke

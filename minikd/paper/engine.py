@@ -110,8 +110,11 @@ def processes(count: int) -> Iterator[tuple[Executor, Callable[[], int]]]:
         children = multiprocessing.active_children()
         for child in children:
             child.terminate()
-        for child in children:  # told to shut down before it misses them, the executor may wait for its own full pipe
+        for child in children:
             child.join()
+        # A worker killed while it sends a result leaves half of it, and the executor's thread waits for the rest while
+        # anyone holds the sending end, as this process does.
+        executor._result_queue._writer.close()  # type: ignore[attr-defined]
         executor.shutdown(wait=True, cancel_futures=True)
         raise
     executor.shutdown()
