@@ -28,6 +28,8 @@ from minikd.softmax import softmax
 OKABE_ITO = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
 TRUE_CLASS, LIKELIEST_WRONG, OTHER_WRONG = OKABE_ITO[0], OKABE_ITO[1], "#999999"
 
+DASHES = ("-", "--", "-.", ":")
+
 STYLE: Any = {  # for rc_context, whose type lists every setting by name
     "font.family": "DejaVu Sans",  # comes with matplotlib, so the same figure everywhere
     "font.size": 12,
@@ -212,6 +214,254 @@ def gradient_ratio(yours: NDArray[Any], truth: NDArray[Any], name: str = "gradie
     left_out = f", {kept.size - np.count_nonzero(kept)} left out" if not np.all(kept) else ""
     panel.set_title(f"{name}: {np.count_nonzero(right)} of {kept.size} elements right{left_out}", loc="left")
     return figure
+
+
+# ---- for the notebooks -----------------------------------------------------------------------------------------------
+
+
+@rc_context(STYLE)
+def digits(images: NDArray[np.uint8], captions: Sequence[str] = (), columns: int = 10, title: str = "") -> Figure:
+    """Draw images in a grid, each with its caption below.
+
+    Args: images (n, rows, cols) uint8, 0 for background; captions, n of them or none; columns, of the grid.
+    Returns: a Figure; its first n axes are the images in order.
+    Raises: ValueError for images of another shape or dtype, or captions that are not n.
+
+    >>> [panel.get_title() for panel in digits(np.zeros((2, 28, 28), np.uint8), ["a 3", "a 5"]).axes]
+    ['a 3', 'a 5']
+    """
+    images = np.asarray(images)
+    if images.dtype != np.uint8 or images.ndim != 3 or len(images) == 0:
+        raise ValueError(
+            f"images must be uint8 of shape (n, rows, cols) with n > 0, got {images.dtype} {images.shape}: "
+            "pass the raw images"
+        )
+    if captions and len(captions) != len(images):
+        raise ValueError(f"captions must be one an image, {len(images)}, or none, got {len(captions)}")
+    columns = min(columns, len(images))
+    rows = -(-len(images) // columns)
+    figure = Figure(figsize=(max(columns, 4), 0.4 * bool(title) + rows * (1 + 0.3 * bool(captions))))
+    figure.set_layout_engine("constrained")
+    for i, image in enumerate(images):
+        panel = figure.add_subplot(rows, columns, i + 1)
+        panel.imshow(image, cmap="gray_r", vmin=0, vmax=255)
+        panel.set_axis_off()
+        if captions:
+            panel.set_title(captions[i], y=-0.3, fontsize=10)
+    if title:
+        figure.suptitle(title, x=0.01, horizontalalignment="left")
+    return figure
+
+
+@rc_context(STYLE)
+def distributions(
+    rows: Mapping[str, NDArray[Any]],
+    true_class: int | None = None,
+    image: NDArray[np.uint8] | None = None,
+    log: bool = False,
+    title: str = "",
+    ylabel: str = "probability",
+) -> Figure:
+    """Draw distributions over the same classes side by side, on one axis of probability.
+
+    The true class and the likeliest wrong one have the colours that they have in `dark_knowledge`.
+
+    Args: rows, a name -> probabilities (K,); image, drawn to the left; log, whether the axis is logarithmic.
+    Returns: a Figure; its axes are the image, if there is one, and the charts in the order of `rows`.
+    Raises: ValueError for no rows, or distributions of several lengths.
+
+    >>> figure = distributions({"T = 1": np.array([0.9, 0.1]), "T = 8": np.array([0.6, 0.4])}, true_class=0)
+    >>> [[round(float(bar.get_height()), 2) for bar in panel.patches] for panel in figure.axes]
+    [[0.9, 0.1], [0.6, 0.4]]
+    """
+    shapes = {np.shape(q) for q in rows.values()}
+    if len(shapes) != 1 or len(next(iter(shapes))) != 1:
+        raise ValueError(f"rows must be distributions over the same K classes, each (K,), got shapes {sorted(shapes)}")
+    charts = list(rows)
+    ratios = [0.5] * (image is not None) + [1.0] * len(charts)
+    figure = Figure(figsize=(min(3 + 3 * len(charts), 13), 3 + 0.3 * bool(title)), layout="constrained")
+    panels = figure.subplots(1, len(ratios), squeeze=False, width_ratios=ratios)[0].tolist()
+    if image is not None:
+        panels[0].imshow(image, cmap="gray_r", vmin=0, vmax=255)
+        panels[0].set_axis_off()
+    lowest = min(float(np.min(q[q > 0])) for q in map(np.asarray, rows.values()))
+    for panel, name in zip(panels[-len(charts) :], charts, strict=True):
+        q = np.asarray(rows[name], float)
+        colours = [OTHER_WRONG] * len(q)
+        if true_class is not None:
+            likeliest = next(int(k) for k in np.argsort(-q, kind="stable") if k != true_class)
+            colours[true_class], colours[likeliest] = TRUE_CLASS, LIKELIEST_WRONG
+        panel.bar(np.arange(len(q)), q, color=colours)
+        panel.set_xticks(range(0, len(q), -(-len(q) // 10)))
+        panel.set(xlabel="class", yscale="log" if log else "linear")
+        panel.set_ylim((lowest / 3, 2) if log else (0, 1.05 * max(float(np.max(one)) for one in rows.values())))
+        if log:
+            panel.yaxis.set_major_locator(LogLocator(numticks=6))
+            panel.yaxis.set_minor_locator(NullLocator())
+        panel.set_title(name, loc="left")
+    panels[-len(charts)].set_ylabel(ylabel + ", log scale" * log)
+    if title:
+        figure.suptitle(title, x=0.01, horizontalalignment="left")
+    return figure
+
+
+@rc_context(STYLE)
+def curves(
+    x: ArrayLike,
+    series: Mapping[str, Any],
+    xlabel: str,
+    ylabel: str,
+    title: str = "",
+    logx: bool = False,
+    logy: bool = False,
+    marks: Mapping[str, float] | None = None,
+    horizontals: Mapping[str, float] | None = None,
+) -> Figure:
+    """Draw a line for each name, told apart by colour and by dashes, with marked places on both axes.
+
+    Args: x (n,); series, a name -> y (n,), or a pair (mean, sd), drawn with a band; marks, a name -> x of a vertical
+        line; horizontals, a name -> y of a horizontal one.
+    Returns: a Figure with one panel; its first lines are the series in order.
+    Raises: ValueError for no series, or one that has not n values.
+
+    >>> figure = curves([1, 2], {"a": [3, 4], "b": ([5, 6], [1, 1])}, xlabel="T", ylabel="errors", marks={"here": 1.5})
+    >>> [line.get_ydata().tolist() for line in figure.axes[0].lines[:2]]
+    [[3.0, 4.0], [5.0, 6.0]]
+    """
+    x = np.asarray(x, float)
+    if not series:
+        raise ValueError("series must name at least one line, got none: pass {name: y}")
+    figure = Figure(figsize=(10, 4.6), layout="constrained")
+    panel = figure.add_subplot()
+    for i, (name, y) in enumerate(series.items()):
+        mean, sd = y if isinstance(y, tuple) else (y, None)
+        mean = np.asarray(mean, float)
+        if mean.shape != x.shape or (sd is not None and np.shape(sd) != x.shape):
+            raise ValueError(f"each series must have the {x.shape} values of x, got {mean.shape} for {name!r}")
+        panel.plot(x, mean, DASHES[i % len(DASHES)], color=OKABE_ITO[i % len(OKABE_ITO)], linewidth=2.2, label=name)
+        if sd is not None:
+            sd = np.asarray(sd, float)
+            panel.fill_between(x, mean - sd, mean + sd, color=OKABE_ITO[i % len(OKABE_ITO)], alpha=0.2, linewidth=0)
+    panel.set(xlabel=xlabel, ylabel=ylabel, xscale="log" if logx else "linear", yscale="log" if logy else "linear")
+    if logx and 3 < x.max() / x.min() <= 1e3:
+        panel.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        panel.xaxis.set_minor_locator(NullLocator())
+        panel.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    for name, at in (marks or {}).items():
+        panel.axvline(at, color="black", linewidth=1, linestyle=":")
+        panel.annotate(
+            name, (at, 1), xycoords=("data", "axes fraction"), xytext=(0, 3), textcoords="offset points", ha="center",
+            fontsize=10,
+        )  # fmt: skip
+    for name, at in (horizontals or {}).items():
+        panel.axhline(at, color="black", linewidth=1, linestyle="--")
+        panel.annotate(
+            name, (0, at), xycoords=("axes fraction", "data"), xytext=(5, 3), textcoords="offset points", fontsize=10
+        )
+    if len(series) > 1:
+        panel.legend(frameon=False, fontsize=10)
+    panel.set_title(title, loc="left", pad=20 if marks else None)
+    return figure
+
+
+@rc_context(STYLE)
+def bars(
+    values: Mapping[str, float],
+    ylabel: str,
+    spread: Mapping[str, float] | None = None,
+    reference: Mapping[str, float] | None = None,
+    title: str = "",
+) -> Figure:
+    """Draw a bar a name with its value above it, ± its spread, and a dash at a reference, such as the paper's figure.
+
+    Args: values, a name -> a number; spread and reference, of some of these names.
+    Returns: a Figure with one panel.
+    Raises: ValueError for no values, or a spread or reference of a name that has none.
+
+    >>> figure = bars({"alone": 140.0, "distilled": 100.0}, "test errors", reference={"alone": 146})
+    >>> [text.get_text() for text in figure.axes[0].texts]
+    ['140', '100']
+    """
+    spread, reference = spread or {}, reference or {}
+    unknown = {*spread, *reference} - set(values)
+    if not values or unknown:
+        raise ValueError(f"spread and reference must be of names in values, {list(values)}, got {sorted(unknown)}")
+    figure = Figure(figsize=(min(2.5 + 1.6 * len(values), 12), 4.2), layout="constrained")
+    panel = figure.add_subplot()
+    for i, (name, value) in enumerate(values.items()):
+        panel.bar(i, value, color=OKABE_ITO[i % len(OKABE_ITO)], width=0.65)
+        if name in spread:
+            panel.errorbar(i, value, yerr=spread[name], color="black", capsize=5)
+        panel.text(i, value + spread.get(name, 0.0), f"{value:.4g}", ha="center", va="bottom")
+        if name in reference:
+            panel.plot([i - 0.4, i + 0.4], [reference[name]] * 2, color="black", linewidth=3, label="the paper's")
+    panel.set_xticks(range(len(values)), list(values))
+    panel.set_ylabel(ylabel)
+    panel.margins(y=0.12)
+    if reference:
+        panel.legend(*(part[:1] for part in panel.get_legend_handles_labels()), frameon=False, fontsize=10)
+    panel.set_title(title, loc="left")
+    return figure
+
+
+@rc_context(STYLE)
+def network_diagram(
+    layers: Sequence[tuple[NDArray[Any], NDArray[Any]]],
+    activations: Sequence[NDArray[Any]] = (),
+    gradients: Sequence[tuple[NDArray[Any], NDArray[Any]]] = (),
+    title: str = "",
+) -> Figure:
+    """Draw a network of a few units a layer: a unit's value in its circle, a weight on its line, its gradient below.
+
+    Weights are blue where positive and orange, dashed, where negative; lines are as thick as the weights are large.
+
+    Args: layers [(W (D, H), b (H,)), …]; activations, a vector a layer from the inputs to the logits, or none;
+        gradients [(dW, db), …] of the same shapes, or none.
+    Raises: ValueError for a layer of more than eight units, or shapes that do not fit.
+
+    >>> W, b = np.array([[0.5, -0.25]]), np.zeros(2)
+    >>> figure = network_diagram([(W, b)], activations=[np.array([2.0]), np.array([1.0, -0.5])])
+    >>> [text.get_text() for text in figure.axes[0].texts]
+    ['0.50', '-0.25', '2.00', '1.00', '-0.50', 'x', 'z']
+    """
+    sizes = [np.shape(layers[0][0])[0], *[np.shape(W)[1] for W, _ in layers]]
+    shapes = [np.shape(value) for value in activations]
+    if max(sizes) > 8 or (shapes and shapes != [(n,) for n in sizes]):
+        raise ValueError(f"a diagram is of at most 8 units a layer, with a value each, got {sizes} and values {shapes}")
+    if gradients and [np.shape(dW) for dW, _ in gradients] != [np.shape(W) for W, _ in layers]:
+        raise ValueError("gradients must be one (dW, db) a layer, of the shapes of (W, b)")
+    figure = Figure(figsize=(10, 1.2 + 1.15 * max(sizes)), layout="constrained")
+    panel = figure.add_subplot()
+    panel.set_axis_off()
+    place = [[(3.2 * i, (n - 1) / 2 - j) for j in range(n)] for i, n in enumerate(sizes)]
+    largest = max(float(np.max(np.abs(W))) for W, _ in layers) or 1.0
+    for i, (W, _) in enumerate(layers):
+        for (d, h), w in np.ndenumerate(W):
+            (x0, y0), (x1, y1) = place[i][d], place[i + 1][h]
+            colour, style = (OKABE_ITO[0], "-") if w >= 0 else (OKABE_ITO[1], "--")
+            panel.plot([x0, x1], [y0, y1], style, color=colour, linewidth=0.5 + 3 * abs(w) / largest, zorder=1)
+            at = (
+                0.2 + 0.14 * h if sizes[i + 1] > 1 else 0.4
+            )  # staggered, so that crossing lines keep their numbers apart
+            words = f"{w:.2f}" + (f"\n{gradients[i][0][d, h]:+.2f}" if gradients else "")
+            panel.text(
+                x0 + at * (x1 - x0), y0 + at * (y1 - y0), words, ha="center", va="center", fontsize=8, zorder=2,
+                bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5, "alpha": 0.85},
+            )  # fmt: skip
+    for i, units in enumerate(place):
+        for j, (x, y) in enumerate(units):
+            panel.plot(x, y, "o", markersize=36, markerfacecolor="white", markeredgecolor="black", zorder=3)
+            if activations:
+                panel.text(x, y, f"{activations[i][j]:.2f}", ha="center", va="center", fontsize=10, zorder=4)
+    names = ["x", *[f"h{i}" if len(sizes) > 3 else "h" for i in range(1, len(sizes) - 1)], "z"]
+    for i, name in enumerate(names):
+        panel.text(3.2 * i, max(sizes) / 2 + 0.25, name, ha="center", fontsize=13)
+    panel.set(xlim=(-0.6, 3.2 * (len(sizes) - 1) + 0.6), ylim=(-max(sizes) / 2 - 0.1, max(sizes) / 2 + 0.5))
+    panel.set_title(title, loc="left")
+    return figure
+
+
+# ---- files and parts ------------------------------------------------------------------------------------------------
 
 
 @rc_context(STYLE)

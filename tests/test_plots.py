@@ -7,6 +7,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from matplotlib.colors import to_hex
 from matplotlib.text import Text
 from PIL import Image
 
@@ -327,3 +328,103 @@ def test_the_ratio_plot_of_any_gradient_is_drawn_without_a_warning(yours, tmp_pa
 def test_the_ratio_plot_refuses_what_cannot_be_drawn_and_says_why(yours, truth, message):
     with pytest.raises(ValueError, match=message):
         plots.gradient_ratio(yours, truth)
+
+
+# ---- the figures of the notebooks ------------------------------------------------------------------------------------
+
+
+def test_digits_draws_each_image_with_its_caption():
+    images = np.arange(3 * 4 * 4, dtype=np.uint8).reshape(3, 4, 4)
+    panels = plots.digits(images, ["a", "b", "c"], columns=2).axes
+    assert [panel.get_title() for panel in panels] == ["a", "b", "c"]
+    for panel, image in zip(panels, images, strict=True):
+        assert np.array_equal(panel.images[0].get_array(), image)
+
+
+@pytest.mark.parametrize(
+    ("images", "captions", "message"),
+    [
+        (np.zeros((0, 4, 4), np.uint8), (), r"with n > 0, got uint8 \(0, 4, 4\)"),
+        (np.zeros((1, 4, 4)), (), "got float64"),
+        (np.zeros((2, 4, 4), np.uint8), ["one"], "one an image, 2, or none, got 1"),
+    ],
+)
+def test_digits_refuses_what_it_cannot_draw(images, captions, message):
+    with pytest.raises(ValueError, match=message):
+        plots.digits(images, captions)
+
+
+def test_distributions_share_an_axis_and_colour_what_matters():
+    q = np.array([0.1, 0.7, 0.15, 0.05])
+    figure = plots.distributions({"sharp": q, "soft": np.full(4, 0.25)}, true_class=1, image=np.zeros((4, 4), np.uint8))
+    picture, sharp, soft = figure.axes
+    assert picture.images
+    assert [bar.get_height() for bar in sharp.patches] == q.tolist()
+    colours = [to_hex(bar.get_facecolor()).upper() for bar in sharp.patches]
+    assert colours == [plots.OTHER_WRONG, plots.TRUE_CLASS, plots.LIKELIEST_WRONG, plots.OTHER_WRONG]
+    assert sharp.get_ylim() == soft.get_ylim()
+    log = plots.distributions({"one": q}, log=True, ylabel="share").axes[0]
+    assert log.get_yscale() == "log"
+    assert log.get_ylabel() == "share, log scale"
+    assert log.get_ylim()[0] < 0.05
+
+
+@pytest.mark.parametrize("rows", [{}, {"a": np.ones(3), "b": np.ones(4)}, {"a": np.ones((2, 2))}])
+def test_distributions_are_over_the_same_classes(rows):
+    with pytest.raises(ValueError, match="over the same K classes"):
+        plots.distributions(rows)
+
+
+def test_curves_draw_means_bands_and_marked_places():
+    x, mean, sd = np.array([1.0, 10.0, 100.0]), np.array([5.0, 3.0, 4.0]), np.array([1.0, 0.5, 0.25])
+    figure = plots.curves(
+        x, {"plain": 2 * mean, "with a band": (mean, sd)}, "T", "errors", title="A title", logx=True,
+        marks={"T = 8": 8.0}, horizontals={"teacher": 2.0},
+    )  # fmt: skip
+    (panel,) = figure.axes
+    assert panel.lines[0].get_ydata().tolist() == [10.0, 6.0, 8.0]
+    assert panel.lines[0].get_linestyle() != panel.lines[1].get_linestyle()
+    band = panel.collections[0].get_paths()[0].vertices
+    assert band[:, 1].min() == 2.5
+    assert band[:, 1].max() == 6.0
+    assert panel.lines[2].get_xdata() == [8.0, 8.0]
+    assert panel.lines[3].get_ydata() == [2.0, 2.0]
+    assert [text.get_text() for text in panel.texts] == ["T = 8", "teacher"]
+    assert (panel.get_xscale(), panel.get_yscale(), panel.get_title(loc="left")) == ("log", "linear", "A title")
+
+
+def test_curves_refuse_what_has_no_x():
+    with pytest.raises(ValueError, match="at least one line"):
+        plots.curves([1, 2], {}, "x", "y")
+    with pytest.raises(ValueError, match=r"the \(2,\) values of x, got \(3,\) for 'a'"):
+        plots.curves([1, 2], {"a": [1, 2, 3]}, "x", "y")
+
+
+def test_bars_show_values_spread_and_reference():
+    figure = plots.bars({"a": 3.0, "b": 5.0}, "errors", spread={"a": 1.0}, reference={"b": 4.0})
+    (panel,) = figure.axes
+    assert [bar.get_height() for bar in panel.patches] == [3.0, 5.0]
+    assert [text.get_text() for text in panel.texts] == ["3", "5"]
+    assert panel.texts[0].get_position()[1] == 4.0, "above its error bar"
+    assert any(list(line.get_ydata()) == [4.0, 4.0] for line in panel.lines)
+    with pytest.raises(ValueError, match=r"got \['c'\]"):
+        plots.bars({"a": 3.0}, "errors", spread={"c": 1.0})
+
+
+def test_a_network_is_drawn_with_its_values_weights_and_gradients():
+    layers = [(np.array([[1.5], [-0.5]]), np.zeros(1)), (np.array([[2.0]]), np.zeros(1))]
+    values = [np.array([1.0, 2.0]), np.array([0.5]), np.array([1.0])]
+    gradients = [(np.array([[0.25], [-0.75]]), np.zeros(1)), (np.array([[3.0]]), np.zeros(1))]
+    (panel,) = plots.network_diagram(layers, values, gradients).axes
+    words = [text.get_text() for text in panel.texts]
+    assert words == ["1.50\n+0.25", "-0.50\n-0.75", "2.00\n+3.00", "1.00", "2.00", "0.50", "1.00", "x", "h", "z"]
+    positive, negative = panel.lines[0], panel.lines[1]
+    assert positive.get_linestyle() == "-"
+    assert negative.get_linestyle() == "--"
+    assert positive.get_linewidth() > negative.get_linewidth()
+    with pytest.raises(ValueError, match="at most 8 units"):
+        plots.network_diagram([(np.zeros((9, 1)), np.zeros(1))])
+    with pytest.raises(ValueError, match="at most 8 units"):
+        plots.network_diagram(layers, values[:2])
+    with pytest.raises(ValueError, match="of the shapes"):
+        plots.network_diagram(layers, values, gradients[:1])
