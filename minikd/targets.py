@@ -10,11 +10,12 @@ An ensemble teaches through one array of logits, made from its members' by `geom
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib import resources
 
 import numpy as np
 
 from minikd.backend import CPU, Array, Device, get_float_xp
-from minikd.checkpoint import digest
+from minikd.checkpoint import digest, load
 from minikd.data import Dataset
 from minikd.softmax import check_temperature, log_softmax
 from minikd.train import Network, logits
@@ -57,6 +58,24 @@ def soft_targets(teacher: Network, dataset: Dataset, device: Device = CPU) -> So
         raise ValueError(f"the teacher must be one network, got a population of {teacher.flat.shape[:-1]}")
     z = device.get(logits(teacher, dataset, device))
     return SoftTargets(z, dataset.fingerprint, digest({"flat": teacher.flat}))
+
+
+def load_teacher() -> tuple[SoftTargets, SoftTargets]:
+    """The soft targets that ship inside minikd: a trained teacher's, for the two sets of `minikd.data.load_mnist`.
+
+    The teacher is the one of the paper's rows: 784-1200-1200-10, dropout, max-norm and jitter, trained on all labels of
+    the training set. `python -m minikd.paper.teacher` made the file; its record holds the configuration and the errors.
+    Returns: for the training set, (60000, 10) float32, and for the test set, (10000, 10), in nats.
+    Raises: CheckpointError where the file is damaged.
+
+    >>> train_targets, test_targets = load_teacher()
+    >>> train_targets.logits.shape, test_targets.logits.shape
+    ((60000, 10), (10000, 10))
+    """
+    with resources.as_file(resources.files("minikd") / "embedded" / "teacher" / "mnist.safetensors") as path:
+        arrays, record = load(path)
+    train, test = (SoftTargets(arrays[part], record[f"{part}_set"], digest(arrays)) for part in ("train", "test"))
+    return train, test
 
 
 # ---- ensembles -------------------------------------------------------------------------------------------------------

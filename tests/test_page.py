@@ -9,8 +9,9 @@ from PIL import Image
 from minikd import runs
 from minikd.paper import page
 from minikd.paper.__main__ import ROWS
-from minikd.paper.figures import FIGURES
+from minikd.paper.figures import FIGURES, OF_THE_TEACHER
 from minikd.paper.jobs import missing
+from minikd.targets import load_teacher
 
 TEXT = page.PAGE.read_text(encoding="utf-8")
 PICTURES = [mark.split() for _, mark, _ in page.MARK.findall(TEXT) if mark.partition(" ")[2] in FIGURES]
@@ -27,6 +28,13 @@ def test_a_figure_is_drawn_from_the_results_and_small(profile, name):
     path = page.ROOT / page.picture(profile, name)
     assert path.stat().st_size < 150_000
     assert Image.open(path).text["Source"] == runs.key(page.numbers(name, page.load(profile)))
+
+
+@pytest.mark.parametrize("name", OF_THE_TEACHER)
+def test_a_figure_of_the_readme_is_drawn_from_the_teacher_that_ships_and_small(name):
+    path = page.PLOTS / f"{name}.png"
+    assert path.stat().st_size < 150_000
+    assert Image.open(path).text["Source"] == load_teacher()[1].teacher
 
 
 @pytest.mark.parametrize("profile", PROFILES)

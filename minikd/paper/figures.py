@@ -1,6 +1,7 @@
-"""The figures of the scoreboard, drawn from its numbers alone. What is black is the paper's; colours are ours.
+"""The figures of the scoreboard, drawn from its numbers alone, and two of the teacher that ships, from its logits.
 
-Every function takes the rows' numbers, by their ids, as `minikd.paper --write` keeps them.
+Those of the scoreboard take the rows' numbers, by their ids, as `minikd.paper --write` keeps them. What is black is the
+paper's; colours are ours.
 """
 
 from __future__ import annotations
@@ -14,9 +15,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, StrMethodFormatter
 
+from minikd.data import load_mnist
+from minikd.limits import first_order_gradient, remainder_bound
 from minikd.paper.missing import SHIFTS
 from minikd.paper.tasks import GRADIENT_TEMPERATURES
-from minikd.plots import OKABE_ITO, STYLE
+from minikd.plots import OKABE_ITO, STYLE, dark_knowledge
+from minikd.softmax import softmax
+from minikd.targets import load_teacher
 
 Numbers = Mapping[str, Any]
 PAPER: Any = {"color": "black", "marker": "*", "markersize": 13, "linestyle": "none", "label": "the paper's"}
@@ -224,6 +229,60 @@ FIGURES: dict[str, tuple[Callable[[Numbers], Figure], tuple[str, ...]]] = {
     "specialists": (specialists, ("P4", "P5", "P6")),
 }
 """By name: what draws it, and the rows whose numbers it may read."""
+
+
+def teacher_answers() -> Figure:
+    """Three test digits and the answers of the teacher that ships: of a 2, a 7 and a 9 the one of median entropy."""
+    (_, test), (_, targets) = load_mnist(), load_teacher()
+    q = softmax(targets.logits)
+    entropy = -np.sum(q * np.log(q), axis=-1)
+    right = np.argmax(q, axis=-1) == test.labels
+    chosen = []
+    for k in (2, 7, 9):
+        of_class = np.flatnonzero(right & (test.labels == k))
+        chosen.append(of_class[np.argsort(entropy[of_class], kind="stable")[len(of_class) // 2]])
+    return dark_knowledge(
+        test.images[chosen], test.labels[chosen], targets.logits[chosen], T=8.0, title="What a teacher knows of a digit"
+    )
+
+
+def high_temperature() -> Figure:
+    """The soft gradient of a student that knows nothing, its limit, and the bound on their difference, against T."""
+    v = load_teacher()[1].logits.astype(np.float64)  # (N, K)
+    v = v - v.mean(axis=-1, keepdims=True)
+    z = np.zeros_like(v)
+    temperatures = np.geomspace(1, 500, 40)
+    exact, limit, apart, bound = [], [], [], []
+    for T in temperatures.tolist():
+        dz, matching = (softmax(z, T) - softmax(v, T)) / T, first_order_gradient(z, v=v, T=T)
+        exact.append(np.abs(dz).max(axis=-1).mean())
+        limit.append(np.abs(matching).max(axis=-1).mean())
+        apart.append(np.abs(dz - matching).max(axis=-1).mean())
+        bound.append(remainder_bound(z, v=v, T=T).mean())
+    figure, (panel,) = _panels(1, width=9, height=4.6)
+    lines = (
+        ("the gradient, (1/T)(q − p)", exact, "-"),
+        ("its limit, (z − v)/(K T²)", limit, "--"),
+        ("how far they are apart", apart, "-"),
+        ("the proven bound on that", bound, "--"),
+    )
+    for i, (name, sizes, style) in enumerate(lines):
+        panel.plot(temperatures, sizes, style, color=OKABE_ITO[i // 2], linewidth=2, label=name)
+    for T in (8, 20):
+        panel.axvline(T, color="black", linewidth=0.8, linestyle=":")
+        panel.text(1.05 * T, 30, f"T = {T}")
+    panel.set(xscale="log", yscale="log", xlabel="temperature T", ylabel="largest of a case's classes, mean of cases")
+    panel.set_xticks([1, 2, 4, 8, 20, 50, 100, 200, 500], ["1", "2", "4", "8", "20", "50", "100", "200", "500"])
+    panel.minorticks_off()
+    panel.legend(frameon=False, fontsize=10)
+    return figure
+
+
+OF_THE_TEACHER: dict[str, Callable[[], Figure]] = {
+    "dark-knowledge": teacher_answers,
+    "high-temperature": high_temperature,
+}
+"""By name: what draws it, for the README."""
 
 
 def _panels(count: int, width: float, height: float, sharey: bool = False) -> tuple[Figure, Sequence[Axes]]:

@@ -1,4 +1,4 @@
-"""The page of the paper's numbers: python -m minikd.paper.page fills PAPER.md, and draws its figures.
+"""The page of the paper's numbers: python -m minikd.paper.page fills PAPER.md, draws its figures and the README's.
 
 What stands between the marks in PAPER.md, and every figure, is made from the committed results alone. The page is of a
 clone of the repository; an installed package has the results without it.
@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from minikd import runs
-from minikd.paper.figures import FIGURES
+from minikd.paper.figures import FIGURES, OF_THE_TEACHER
 from minikd.plots import save
+from minikd.targets import load_teacher
 
 ROOT = Path(__file__).parents[2]
 PAGE, PLOTS = ROOT / "PAPER.md", ROOT / "plots"
@@ -112,6 +113,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         if name in FIGURES:
             shown = numbers(name, load(profile))
             save(FIGURES[name][0](shown), ROOT / picture(profile, name), source=runs.key(shown))
+    for name, draw in OF_THE_TEACHER.items():
+        save(draw(), PLOTS / f"{name}.png", source=load_teacher()[1].teacher)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,42 @@
+"""The teacher that ships inside minikd: python -m minikd.paper.teacher makes its file, from the teacher of row M1.
+
+The file holds logits, from which every temperature follows, and not weights, which would be four times as large.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from minikd import checkpoint
+from minikd.paper import engine, students
+from minikd.paper.jobs import Store
+from minikd.paper.tasks import mnist
+
+FILE = Path(__file__).resolve().parent.parent / "embedded" / "teacher" / "mnist.safetensors"
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Train the teacher if the paper's runs do not hold it yet, and write the file."""
+    parser = argparse.ArgumentParser(prog="python -m minikd.paper.teacher", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--out", type=Path, default=Path("runs"), metavar="DIR", help="where runs are kept [runs]")
+    job = students.teacher("cpu")
+    store = Store(parser.parse_args(argv).out / "paper" / "cpu")
+    with engine.processes(1) as (executor, workers):
+        engine.run([job], store, executor, workers=workers)
+    result = store.get(job)
+    train, test = mnist()
+    record = {
+        "command": "python -m minikd.paper.teacher",
+        "config": job.settings["config"],
+        "test_errors": result.record["errors"],
+        "train_set": train.fingerprint,
+        "test_set": test.fingerprint,
+    }
+    checkpoint.save(FILE, {part: result.arrays[part] for part in ("train", "test")}, record)
+    print(f"{FILE.name}: {FILE.stat().st_size / 1e6:.1f} MB, {record['test_errors']} test errors")
+
+
+if __name__ == "__main__":
+    main()
