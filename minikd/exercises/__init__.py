@@ -1,0 +1,180 @@
+"""The exercises of the notebooks: a function to complete, and in words what is wrong with it.
+
+    exercise("1.1", soften)
+
+An exercise on a gradient goes to the doctor, `minikd.check.gradient`. Any other has a solution, cases to try it on, and
+the mistakes that people make, each a function that makes just that one.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass, field
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from minikd import check
+from minikd.checkpoint import write_atomically
+
+NOT_YET = "not written yet: put your own line in place of the dots, and run the cell again"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What came of an exercise: true if it is right, and words for the reader."""
+
+    right: bool
+    words: str
+
+    def __bool__(self) -> bool:
+        return self.right
+
+    def __repr__(self) -> str:
+        return self.words
+
+
+@dataclass(frozen=True)
+class Exercise:
+    """A function to complete.
+
+    title: what it is to do, in a few words. gradient: the name by which `minikd.check.gradient` knows the problem; or
+    solution: a right function, cases: the arguments it is tried on, mistakes: words, and the function that makes just
+    that mistake, and tolerance: relative to the largest number of the right answer.
+    """
+
+    title: str
+    gradient: str | None = None
+    solution: Callable[..., Any] | None = None
+    cases: Sequence[tuple[Any, ...]] = ()
+    mistakes: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
+    tolerance: float = 1e-6
+
+    def judge(self, function: Callable[..., Any]) -> Verdict:
+        """Try the function, and say what is wrong with it. What it raises comes back as words."""
+        if self.gradient is not None:
+            return self._diagnose(function, self.gradient)
+        answers = []
+        for case in self.cases:
+            given = deepcopy(case)
+            try:
+                answers.append(function(*given))
+            except NotImplementedError:
+                return Verdict(False, NOT_YET)
+            except Exception as error:
+                return Verdict(False, f"it stopped with {type(error).__name__}: {error}; at {_shown(case)}")
+            if answers[-1] is None or answers[-1] is Ellipsis:
+                return Verdict(False, NOT_YET)
+            if not all(np.array_equal(one, other) for one, other in zip(given, case, strict=True)):
+                return Verdict(False, "it writes into its arguments: work on new arrays, the caller needs the old ones")
+        assert self.solution is not None
+        wrong = [i for i, answer in enumerate(answers) if not self._equal(answer, self.solution(*self.cases[i]))]
+        if not wrong:
+            return Verdict(True, f"right, on {len(answers)} cases")
+        for words, mistaken in self.mistakes.items():
+            if all(self._equal(answer, mistaken(*case)) for answer, case in zip(answers, self.cases, strict=True)):
+                return Verdict(False, f"wrong: {words}")
+        return Verdict(False, self._difference(answers[wrong[0]], self.cases[wrong[0]]))
+
+    def _diagnose(self, function: Callable[..., Any], problem: str) -> Verdict:
+        made: list[Any] = []
+
+        def listening(*arguments: Any, **named: Any) -> Any:
+            made.append(function(*arguments, **named))
+            return made[-1]
+
+        listening.__wrapped__ = function  # type: ignore[attr-defined]
+        try:
+            diagnosis = check.gradient(listening, problem)
+        except Exception as error:
+            if any(one is None or one is Ellipsis for one in made) or isinstance(error, NotImplementedError):
+                return Verdict(False, NOT_YET)
+            return Verdict(False, f"it stopped with {type(error).__name__}: {error}")
+        if any(one is None or one is Ellipsis for one in made):
+            return Verdict(False, NOT_YET)
+        return Verdict(bool(diagnosis), str(diagnosis))
+
+    def _equal(self, answer: Any, truth: Any) -> bool:
+        try:
+            answer, truth = np.asarray(answer, float), np.asarray(truth, float)
+        except (TypeError, ValueError):
+            return False
+        if answer.shape != truth.shape:
+            return False
+        size = float(np.max(np.abs(truth[np.isfinite(truth)]), initial=0.0))
+        with np.errstate(invalid="ignore"):
+            near = np.abs(answer - truth) <= self.tolerance * max(size, 1e-30)
+        return bool(np.all(near | (answer == truth) | (np.isnan(answer) & np.isnan(truth))))
+
+    def _difference(self, answer: Any, case: tuple[Any, ...]) -> str:
+        assert self.solution is not None
+        truth = np.asarray(self.solution(*case), float)
+        try:
+            came = np.asarray(answer, float)
+        except (TypeError, ValueError):
+            return f"wrong: the answer should be numbers of shape {truth.shape}, it is a {type(answer).__name__}"
+        if came.shape != truth.shape:
+            return f"wrong: the answer should have shape {truth.shape}, it has {came.shape}"
+        return f"wrong: at {_shown(case)} it should be {_short(truth)}, it is {_short(came)}"
+
+
+def exercise(number: str, function: Callable[..., Any]) -> Verdict:
+    """What is to be said of the reader's function for an exercise, "notebook.exercise" as in "1.2".
+
+    Raises: ValueError for an exercise that does not exist.
+    """
+    task = find(number)
+    verdict = task.judge(function)
+    if verdict:
+        _note(number)
+    return Verdict(verdict.right, f"Exercise {number}, {task.title}: {verdict.words}")
+
+
+def find(number: str) -> Exercise:
+    """The exercise of that number. Raises: ValueError."""
+    known = exercises(number.split(".")[0])
+    if number not in known:
+        raise ValueError(f"an exercise is one of {', '.join(known) or '1.1, 1.2, …'}, got {number!r}")
+    return known[number]
+
+
+def exercises(notebook: str) -> dict[str, Exercise]:
+    """The exercises of a notebook, by number; none if it has none."""
+    module = f"{__name__}.n{notebook.zfill(2)}"
+    return dict(import_module(module).EXERCISES) if notebook.isdigit() and find_spec(module) else {}
+
+
+# ---- progress --------------------------------------------------------------------------------------------------------
+
+_kept: list[Path] = []  # at most one: where the reader wants progress kept
+
+
+def keep_progress(path: str = "progress.json") -> None:
+    """From now on write down in this file which exercises were right; the next session reads it."""
+    _kept[:] = [Path(path)]
+
+
+def progress() -> list[str]:
+    """The exercises that were right so far, as the file of `keep_progress` has them."""
+    if not _kept or not _kept[0].exists():
+        return []
+    return sorted(json.loads(_kept[0].read_text(encoding="utf-8")), key=lambda number: [*map(int, number.split("."))])
+
+
+def _note(number: str) -> None:
+    if _kept:
+        write_atomically(_kept[0], (json.dumps(sorted({*progress(), number})) + "\n").encode())
+
+
+def _shown(case: tuple[Any, ...]) -> str:
+    return ", ".join(_short(argument) for argument in case)
+
+
+def _short(value: Any) -> str:
+    text = np.array2string(np.asarray(value), precision=4, separator=", ", threshold=12)
+    return " ".join(text.split())

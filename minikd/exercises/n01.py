@@ -1,0 +1,62 @@
+"""The exercises of notebook 1: the softened softmax, and the entropy of an answer."""
+
+from typing import Any
+
+import numpy as np
+
+from minikd.exercises import Exercise
+from minikd.softmax import softmax
+
+_rng = np.random.default_rng(1)
+_LOGITS = tuple((_rng.normal(0, 4, (3, K)), T) for K, T in ((4, 1.0), (10, 8.0), (3, 0.5)))
+_LARGE = (np.array([[1e4, 0.0, -1e4], [2e4, 2e4, 0.0]]), 2.0)
+_ANSWERS = ((softmax(_rng.normal(0, 3, (4, 5))),), (np.array([[0.5, 0.5, 0.0], [1.0, 0.0, 0.0]]),))
+
+
+def _naive(z: Any, T: float) -> Any:
+    with np.errstate(all="ignore"):
+        e = np.exp(z / T)
+        return e / e.sum(axis=-1, keepdims=True)
+
+
+def _surprise(q: Any, base: float = np.e) -> Any:
+    return np.array([-sum(x * np.log(x) for x in row if x > 0) / np.log(base) for row in q])
+
+
+def _infinite(q: Any) -> Any:
+    with np.errstate(all="ignore"):
+        return -np.sum(q * np.log(q), axis=-1)
+
+
+EXERCISES = {
+    "1.1": Exercise(
+        "the softened softmax",
+        solution=lambda z, T: softmax(z, T),
+        cases=(*_LOGITS, _LARGE),
+        mistakes={
+            "right where nothing overflows; subtract each case's largest logit before exp": _naive,
+            "T multiplies the logits, it should divide them": lambda z, T: softmax(z, 1 / T),
+            "T is not used": lambda z, T: softmax(z),
+            "T divides the probabilities, it should divide the logits": lambda z, T: softmax(z) / T,
+            "softmax twice: it takes logits, not probabilities": lambda z, T: softmax(softmax(z, T)),
+            "the sum is over the batch, it should be over the classes, axis -1": lambda z, T: (
+                softmax(z.mT if hasattr(z, "mT") else z.T, T).T
+            ),
+            "exp without the sum below: each case must sum to one": lambda z, T: np.exp(
+                (z - z.max(axis=-1, keepdims=True)) / T
+            ),
+        },
+    ),
+    "1.2": Exercise(
+        "the entropy of an answer",
+        solution=_surprise,
+        cases=_ANSWERS,
+        mistakes={
+            "right where no probability is zero; 0 log 0 is 0, not NaN": _infinite,
+            "in bits: log is the natural one, for nats": lambda q: _surprise(q, 2.0),
+            "the sign: log of a probability is negative": lambda q: -_surprise(q),
+            "the mean over classes, it should be their sum": lambda q: _surprise(q) / q.shape[-1],
+            "one number for the batch, it should be one a case": lambda q: np.sum(_surprise(q)),
+        },
+    ),
+}
