@@ -14,6 +14,7 @@ from minikd.backend import Device, DeviceError, get_device
 from minikd.cli import Parser, replace_what_consoles_lack
 from minikd.config import TrainConfig
 from minikd.data import Dataset, held_out_split, load_idx_folder, load_mnist
+from minikd.export import check_onnx_path, to_onnx
 from minikd.report import ALONE, DISTILLED, TEACHER, draw, summarise, table
 from minikd.targets import soft_targets
 from minikd.train import Network, TrainingDiverged
@@ -87,6 +88,7 @@ examples:
   python -m minikd.mnist --hidden 30,30 --T 3  a student of 30 units a layer: the paper found T from 2.5 to 4 best
   python -m minikd.mnist --T 20 --alpha 1      soft targets alone: the student sees no label
   python -m minikd.mnist --held-out 10000      choose settings on training images, and leave the test set alone
+  python -m minikd.mnist --export student.onnx take the student away, for any ONNX runtime
   python -m minikd.mnist --preset paper --gpu  the paper's teacher at full length
 
 A teacher that --out already holds, trained with the same settings on the same data, is used again. So trying several
@@ -174,6 +176,7 @@ def build_parser() -> Parser:
         files, "--out", "where run folders and teachers are kept [runs]", type=Path, default=Path("runs"), metavar="DIR"
     )
     add(files, "--resume", "go on with the latest run of these settings in --out", action="store_true")
+    add(files, "--export", "write the distilled student of the first seed as ONNX there", metavar="FILE.onnx")
     add(files, "--json", "print the results as JSON, not as a table", action="store_true")
     add(files, "--quiet", "no progress bars", action="store_true")
     parser.add_argument("--version", action="version", version=f"minikd {__version__}")
@@ -237,6 +240,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parser.parse_args(argv)
     try:
         device = get_device("gpu" if args.gpu else "cpu", tf32=args.tf32)
+        if args.export is not None:
+            check_onnx_path(args.export)
         chosen = settings(args)
         configs = configurations(chosen, args.dtype)
         if args.seed < 0 or args.seeds < 1:
@@ -259,6 +264,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         name = f"T{chosen.T:g}-seed{args.seed}-{runs.key(asked)}"
         folder = runs.open_run(args.out, name, args.resume)
         results = run(asked, configs, train_set, test_set, device, args.out, folder, args.resume, args.quiet)
+        if args.export is not None:
+            student = runs.load_network(runs.network_path(folder, args.seed, DISTILLED))
+            errors = f"{student.history[-1]['errors']} of {len(test_set)}"
+            to_onnx(student, args.export, {"T": chosen.T, "alpha": chosen.alpha, "errors": errors})
     except (DeviceError, ValueError) as error:  # bad data and bad checkpoints are ValueErrors
         parser.fail(str(error))
     except OSError as error:
@@ -292,7 +301,7 @@ def run(
         targets = None
         for name, config in configs.items():
             config = replace(config, seed=seed)
-            own = folder / f"seed{seed}" / f"{name.replace(' ', '-')}.safetensors"
+            own = runs.network_path(folder, seed, name)
             path, go_on = own, resume
             if name == TEACHER:  # kept for any run that wants the same, begun or finished
                 identity = [config.record(), asked["train"]["sha256"], asked["evaluation"]["sha256"], device.name]

@@ -116,6 +116,11 @@ def obtain(
     return network, False
 
 
+def network_path(folder: Path, seed: int, name: str) -> Path:
+    """Where a run folder keeps a network of a seed."""
+    return folder / f"seed{seed}" / f"{name.replace(' ', '-')}.safetensors"
+
+
 def save_network(path: Path, network: Network, config: TrainConfig) -> None:
     """Write the weights as W1 (D, H), b1 (H,), W2, … for whoever takes the network away, with its record."""
     arrays = {}
