@@ -1,5 +1,6 @@
 """The exercises of notebook 1: the softened softmax, and the entropy of an answer."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -15,11 +16,11 @@ _ANSWERS = ((softmax(_rng.normal(0, 3, (4, 5))),), (np.array([[0.5, 0.5, 0.0], [
 
 def _naive(z: Any, T: float) -> Any:
     with np.errstate(all="ignore"):
-        e = np.exp(z / T)
-        return e / e.sum(axis=-1, keepdims=True)
+        powers = np.exp(z / T)
+        return powers / powers.sum(axis=-1, keepdims=True)
 
 
-def _surprise(q: Any, base: float = np.e) -> Any:
+def _surprise(q: Any, base: float = math.e) -> Any:
     return np.array([-sum(x * np.log(x) for x in row if x > 0) / np.log(base) for row in q])
 
 
