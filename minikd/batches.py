@@ -1,7 +1,8 @@
-"""From resident bytes to batches: what the training loop reads, on whichever device it runs.
+"""From resident data to batches: what the training loop reads, on whichever device it runs.
 
-The images stay on the device as uint8; floats exist for one batch at a time. An epoch's order and its jitter are drawn
-on the host from their streams and moved across once, so every device sees the same cases in the same order.
+Images stay on the device as uint8, and their floats exist for one batch at a time. Frames stay as they are, and a
+window of them is cut for each example, as a jittered image is cut from its padded copy. An epoch's order and jitter are
+drawn on the host from their streams and moved across once, so every device sees the same cases in the same order.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from minikd import kernels
 from minikd.backend import Array, Device
 from minikd.config import STREAMS, TrainConfig, stream
 from minikd.data import Dataset, pad, window_index
+from minikd.frames import Frames
 from minikd.layers import dropout_mask, hash32
 from minikd.mlp import Dropout
 
@@ -32,11 +34,19 @@ class Batch(NamedTuple):
 
 
 class Resident:
-    """A data set on a device: X (N, D) uint8 and y (N,) int64."""
+    """A data set on a device, for answers in its own order: y (N,) int64, and its inputs."""
 
-    def __init__(self, dataset: Dataset, device: Device) -> None:
-        self.X = device.put(dataset.images.reshape(len(dataset), -1))
+    def __init__(self, dataset: Dataset | Frames, device: Device) -> None:
         self.y = device.put(dataset.labels.astype(np.int64))
+        self.xp, self.device, self.dataset = device.xp, device, dataset
+        if isinstance(dataset, Dataset):
+            self.X = device.put(dataset.images.reshape(len(dataset), -1))  # (N, D) uint8
+
+    def inputs(self, start: int, stop: int, dtype: str) -> Array:
+        """The inputs of the examples from start to stop, (stop − start, D) of the dtype."""
+        if isinstance(self.dataset, Dataset):
+            return scaled(self.xp, self.X[start:stop, :], dtype)
+        return self.device.put(self.dataset.windows(np.arange(start, stop)).astype(dtype))
 
 
 class Feed:
@@ -45,21 +55,31 @@ class Feed:
     Raises at construction: ValueError where configuration, data and soft targets do not fit together.
     """
 
-    def __init__(self, config: TrainConfig, dataset: Dataset, soft_targets: SoftTargets | None, device: Device) -> None:
+    def __init__(
+        self, config: TrainConfig, dataset: Dataset | Frames, soft_targets: SoftTargets | None, device: Device
+    ) -> None:
         _check_fit(config, dataset, soft_targets)
         self.config, self.device, self.xp = config, device, device.xp
         self.N, self.B = len(dataset), config.batch_size
         self.steps = self.N // self.B  # an epoch
         self.leading = (len(config.seed),) if isinstance(config.seed, tuple) else ()  # of a batch
-        rows, cols = dataset.images.shape[1:]
+        rows, cols = dataset.shape
         self.sizes = (rows * cols, *config.hidden)  # of the inputs of each layer
 
         self.y = device.put(dataset.labels.astype(np.int64))  # (N,)
         self.V = None if soft_targets is None else device.put(soft_targets.logits.astype(config.dtype))  # (N, K)
-        padded = pad(dataset.images, config.jitter)  # (N, D or more) uint8
-        self.stride, self.width, self.cols = padded.shape[1], cols + 2 * config.jitter, cols
-        self.X = device.put(padded.reshape(-1) if config.jitter else padded)
-        self.window = device.put(window_index(rows, cols, config.jitter)) if config.jitter else None  # (D,)
+        # Example n is rows × cols numbers of X, `width` from one row to the next, from n·stride plus a shift on: the
+        # jitter of images, the start of a window of frames.
+        self.width, self.cols = cols + 2 * config.jitter, cols
+        self.starts: np.ndarray | None = None
+        if isinstance(dataset, Frames):
+            self.X, self.stride = device.put(dataset.frames.astype(config.dtype).reshape(-1)), 0
+            self.starts = dataset.starts * cols  # (N,)
+        else:
+            padded = pad(dataset.images, config.jitter)  # (N, D or more) uint8
+            self.X, self.stride = device.put(padded.reshape(-1) if config.jitter else padded), padded.shape[1]
+        moved = config.jitter or self.starts is not None
+        self.window = device.put(window_index(rows, cols, config.jitter)) if moved else None  # (D,)
 
         self.drops = (config.drop_input, *[config.drop_hidden] * len(config.hidden))  # of the inputs of each layer
         self.counters = [  # (B, size) uint32, for each layer that has dropout
@@ -70,8 +90,12 @@ class Feed:
     def batches(self, epoch: int) -> Iterator[Batch]:
         """The batches of one epoch (from 0): each example at most once, the last N mod B of the order left out."""
         put, take, leading = self.device.put, self.xp.take, self.leading
-        order = put(self._draw("order", epoch))  # (steps, S·B), one upload
-        shifts = put(self._draw("jitter", epoch)) if self.config.jitter else None
+        drawn = self._draw("order", epoch)  # (steps, S·B)
+        order, shifts = put(drawn), None  # one upload each
+        if self.config.jitter:
+            shifts = put(self._draw("jitter", epoch))
+        elif self.starts is not None:
+            shifts = put(self.starts[drawn])
         keys = [self._keys(layer, epoch) if drop else None for layer, drop in enumerate(self.drops)]
         for i in range(self.steps):
             n, shift = order[i, ...], None if shifts is None else shifts[i, ...]
@@ -88,7 +112,7 @@ class Feed:
                 continue
             y = self._cases(take(self.y, n, axis=0))
             v = None if self.V is None else self._cases(take(self.V, n, axis=0))
-            yield Batch(self._cases(self._pixels(n, shift)), y, v, self._masks(keys, i))
+            yield Batch(self._cases(self._inputs(n, shift)), y, v, self._masks(keys, i))
 
     def _draw(self, name: str, epoch: int) -> np.ndarray:
         """An epoch's order, or its shifts as offsets into padded images: (steps, S·B) int64, drawn on the host."""
@@ -103,15 +127,15 @@ class Feed:
             drawn.append(numbers.reshape(self.steps, self.B))
         return np.ascontiguousarray(np.concatenate(drawn, axis=1), dtype=np.int64)
 
-    def _pixels(self, n: Array, shift: Array | None) -> Array:
-        """The images number n, moved: (S·B, D) float, in [0, 1]."""
+    def _inputs(self, n: Array, shift: Array | None) -> Array:
+        """The examples number n: images, moved, in [0, 1], or windows of frames; (S·B, D) float."""
         if shift is None:
-            pixels = self.xp.take(self.X, n, axis=0)  # (S·B, D) uint8
+            chosen = self.xp.take(self.X, n, axis=0)  # (S·B, D) uint8
         else:
             start = self.xp.expand_dims(n * self.stride + shift, axis=-1)  # (S·B, 1)
             index = self.xp.reshape(start + self.window, (-1,))  # (S·B·D,)
-            pixels = self.xp.reshape(self.xp.take(self.X, index, axis=0), (n.shape[0], self.sizes[0]))
-        return scaled(self.xp, pixels, self.config.dtype)
+            chosen = self.xp.reshape(self.xp.take(self.X, index, axis=0), (n.shape[0], self.sizes[0]))
+        return chosen if self.starts is not None else scaled(self.xp, chosen, self.config.dtype)
 
     def _cases(self, array: Array) -> Array:
         """(S·B, …) as (S, B, …) where students have batches of their own."""
@@ -151,10 +175,14 @@ def scaled(xp: object, pixels: Array, dtype: str) -> Array:
     return x
 
 
-def _check_fit(config: TrainConfig, dataset: Dataset, soft_targets: SoftTargets | None) -> None:
+def _check_fit(config: TrainConfig, dataset: Dataset | Frames, soft_targets: SoftTargets | None) -> None:
     if config.batch_size > len(dataset):
         raise ValueError(
             f"batch_size must be at most the number of examples, {len(dataset)}, got {config.batch_size}: lower it"
+        )
+    if config.jitter and isinstance(dataset, Frames):
+        raise ValueError(
+            f"jitter moves images, but {dataset.name} holds frames, got jitter = {config.jitter}: set jitter=0"
         )
     needs_soft = config.alpha != 0 and any(np.atleast_1d(config.alpha))
     if soft_targets is None:

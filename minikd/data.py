@@ -67,7 +67,6 @@ class Dataset:
     classes: int = CLASSES
 
     def __post_init__(self) -> None:
-        _whole(f"{self.name}: classes", self.classes, 2, 256)
         for kind, rank in _RANKS.items():
             array = getattr(self, kind)
             _check_bytes(f"{self.name}: {kind}", array, rank)
@@ -78,15 +77,17 @@ class Dataset:
             view = array.view()
             view.flags.writeable = False  # the fingerprint speaks for these bytes
             object.__setattr__(self, kind, view)
-        if len(self.images) != len(self.labels):
-            counts = f"{len(self.images)} images and {len(self.labels)} labels"
-            raise DataError(f"{self.name}: every image needs one label, got {counts}: give as many of each")
-        if problem := _label_problem(self.labels, self.classes):
-            raise DataError(f"{self.name}: {problem}: relabel or drop that example")
+        check_labels(self.name, self.labels, self.classes, len(self.images), "image")
 
     def __len__(self) -> int:
         """The number of examples, N."""
         return len(self.labels)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(rows, cols): what an example is, for a network of rows · cols inputs."""
+        rows, cols = self.images.shape[1:]
+        return rows, cols
 
     @cached_property
     def fingerprint(self) -> str:
@@ -102,20 +103,34 @@ class Dataset:
         `index`: 1-D integers in 0..N-1, repeats allowed, or N booleans. Raises `DataError` for anything else, and where
         nothing is left.
         """
-        chosen = np.asarray(index)
-        if chosen.dtype == np.bool_ and chosen.shape == self.labels.shape:
-            chosen = np.flatnonzero(chosen)
-        came = f"{chosen.dtype} of shape {chosen.shape}"
-        if chosen.ndim != 1 or chosen.dtype.kind not in "iu":
-            raise DataError(f"{self.name}: an index is 1-D integers or {len(self)} booleans, got {came}: convert it")
-        if chosen.size == 0:
-            raise DataError(f"{self.name}: the index must choose at least 1 example, got none: widen the choice")
-        if chosen.min() < 0 or chosen.max() >= len(self):
-            span = f"{chosen.min()}..{chosen.max()}"
-            raise DataError(
-                f"{self.name}: an index lies in 0..{len(self) - 1}, got {span}: count from the first example"
-            )
+        chosen = check_index(self.name, index, len(self))
         return replace(self, images=self.images[chosen], labels=self.labels[chosen])
+
+
+def check_index(name: str, index: ArrayLike, count: int) -> NDArray[np.integer]:
+    """An index of examples as 1-D integers in 0..count-1, from these or from `count` booleans; raises `DataError`."""
+    chosen = np.asarray(index)
+    if chosen.dtype == np.bool_ and chosen.shape == (count,):
+        chosen = np.flatnonzero(chosen)
+    came = f"{chosen.dtype} of shape {chosen.shape}"
+    if chosen.ndim != 1 or chosen.dtype.kind not in "iu":
+        raise DataError(f"{name}: an index is 1-D integers or {count} booleans, got {came}: convert it")
+    if chosen.size == 0:
+        raise DataError(f"{name}: the index must choose at least 1 example, got none: widen the choice")
+    if chosen.min() < 0 or chosen.max() >= count:
+        span = f"{chosen.min()}..{chosen.max()}"
+        raise DataError(f"{name}: an index lies in 0..{count - 1}, got {span}: count from the first example")
+    return chosen
+
+
+def check_labels(name: str, labels: NDArray[np.uint8], classes: int, count: int, example: str) -> None:
+    """That each of `count` examples, images say, has one label below `classes`, which is 2 to 256."""
+    whole(f"{name}: classes", classes, 2, 256)
+    if len(labels) != count:
+        counts = f"{count} {example}s and {len(labels)} labels"
+        raise DataError(f"{name}: every {example} needs one label, got {counts}: give as many of each")
+    if problem := _label_problem(labels, classes):
+        raise DataError(f"{name}: {problem}: relabel or drop that example")
 
 
 def load_mnist() -> tuple[Dataset, Dataset]:
@@ -158,7 +173,7 @@ def held_out_split(train: Dataset, count: int) -> tuple[Dataset, Dataset]:
     >>> [part.labels.tolist() for part in held_out_split(five, 2)]
     [[0, 1, 2], [3, 4]]
     """
-    count = _whole("count", count, 1, len(train) - 1)
+    count = whole("count", count, 1, len(train) - 1)
     rest = replace(train, images=train.images[:-count], labels=train.labels[:-count], name=f"{train.name}[:-{count}]")
     last = replace(train, images=train.images[-count:], labels=train.labels[-count:], name=f"{train.name}[-{count}:]")
     return rest, last
@@ -173,7 +188,7 @@ def subset(dataset: Dataset, keep_classes: Iterable[int]) -> Dataset:
     >>> subset(four, set(range(10)) - {3}).labels.tolist()
     [1, 8]
     """
-    classes = [_whole("a class to keep", one, 0, dataset.classes - 1) for one in keep_classes]
+    classes = [whole("a class to keep", one, 0, dataset.classes - 1) for one in keep_classes]
     return dataset.take(np.isin(dataset.labels, np.array(classes, dtype=np.uint8)))
 
 
@@ -187,7 +202,7 @@ def pad(images: NDArray[np.uint8], by: int) -> NDArray[np.uint8]:
     [[0, 0, 0, 0], [0, 9, 9, 0], [0, 0, 0, 0]]
     """
     _check_bytes("images", images, 3)
-    by = _whole("by", by, 0)
+    by = whole("by", by, 0)
     count, rows, cols = images.shape
     padded = np.zeros((count, rows + 2 * by, cols + 2 * by), dtype=np.uint8)
     padded[:, by : by + rows, by : by + cols] = images
@@ -209,7 +224,7 @@ def window_index(rows: int, cols: int, by: int) -> NDArray[np.int64]:
     >>> padded[0, window_index(1, 2, 1) + (down * 4 + right)].tolist()
     [0, 1]
     """
-    rows, cols, by = _whole("rows", rows, 1), _whole("cols", cols, 1), _whole("by", by, 0)
+    rows, cols, by = whole("rows", rows, 1), whole("cols", cols, 1), whole("by", by, 0)
     down = np.arange(rows, dtype=np.int64)[:, np.newaxis] * (cols + 2 * by)  # (rows, 1)
     return (down + np.arange(cols, dtype=np.int64)).reshape(-1)  # (rows·cols,)
 
@@ -331,8 +346,8 @@ def _check_bytes(what: str, array: object, rank: int) -> None:
         raise DataError(f"{what} must have {rank} axes, got shape {array.shape}: reshape it")
 
 
-def _whole(what: str, value: object, low: int, high: int | None = None) -> int:
-    """The value as a Python int, whose arithmetic cannot wrap."""
+def whole(what: str, value: object, low: int, high: int | None = None) -> int:
+    """The value as a Python int, whose arithmetic cannot wrap; raises `DataError` where it is none of low..high."""
     whole = int(value) if isinstance(value, (int, np.integer)) and not isinstance(value, bool) else None
     if whole is None or whole < low or (high is not None and whole > high):
         span = f"in {low}..{high}" if high is not None else f">= {low}"

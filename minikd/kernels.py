@@ -211,10 +211,11 @@ def _layout(a: Array) -> tuple[int, int, int]:
 # ---- a batch ---------------------------------------------------------------------------------------------------------
 
 BATCH = r"""
-// A thread a pixel: example n of X, moved by the shift, as numbers in [0, 1], with dropout. The first threads of a case
-// fetch its label and its teacher's logits.
+// A thread an input: example n of the images X, moved by the shift, as numbers in [0, 1], or of the frames F, as they
+// are; with dropout. The first threads of a case fetch its label and its teacher's logits.
 extern "C" __global__ void batch(
-    const unsigned char* __restrict__ X, const offset* __restrict__ n, const offset* __restrict__ shift,
+    const unsigned char* __restrict__ X, const real* __restrict__ F,
+    const offset* __restrict__ n, const offset* __restrict__ shift,
     offset stride, int width, int cols, int D, int rows, int B, real pixel_scale,
     const unsigned int* __restrict__ keys, int own_key, unsigned int drop, real keep_scale,
     const offset* __restrict__ y, const real* __restrict__ V, int K,
@@ -224,7 +225,7 @@ extern "C" __global__ void batch(
     if (i >= (offset)rows * D) return;
     int row = (int)(i / D), j = (int)(i % D);
     offset place = n[row] * stride + (shift ? shift[row] : 0) + (j / cols) * width + j % cols;
-    real x = (real)X[place] * pixel_scale;
+    real x = F ? F[place] : (real)X[place] * pixel_scale;
     if (keys) x *= kept((unsigned int)(row % B * D + j), keys[own_key ? row / B : 0], drop, keep_scale);
     x_out[i] = x;
     if (j == 0) y_out[row] = y[n[row]];
@@ -248,9 +249,11 @@ def batch(
     """The batch of one step, as the readable lines of `minikd.batches.Feed` make it, to the same bits.
 
     Args:
-        X: uint8, resident images, padded where they are to be moved. n: (S·B,) int64, examples. shift: (S·B,) int64,
-            where in its padded copy each image starts, or None.
-        image: the bytes of an image in X, the width of a row there, the width of an image, and its pixels, D.
+        X: uint8, resident images, padded where they are to be moved; or frames of the dtype, flat. n: (S·B,) int64,
+            examples. shift: (S·B,) int64, where in its padded copy each image starts, or where in X each window does,
+            or None.
+        image: the bytes of an image in X, 0 for frames; the width of a row there, the width of an example, and its
+            inputs, D.
         y: (N,) int64. V: (N, K) or None. leading: () or (S,), of what is returned. dropout: of the input.
     Returns: x (..., B, D) of the dtype, y (..., B), v (..., B, K) or None.
     """
@@ -260,9 +263,10 @@ def batch(
     x_out, y_out = xp.empty((*leading, B, D), real), xp.empty((*leading, B), y.dtype)
     K = 0 if V is None else V.shape[1]
     v_out = None if V is None else xp.empty((*leading, B, K), real)
+    inputs = (X, None) if X.dtype == xp.uint8 else (None, X)
     _launch(
         xp, "batch", (_blocks(rows * D),), (THREADS,), real,
-        X, n, shift, np.int64(stride), width, cols, D, rows, B, 1 / 255, *_dropout(dropout), y, V, K,
+        *inputs, n, shift, np.int64(stride), width, cols, D, rows, B, 1 / 255, *_dropout(dropout), y, V, K,
         x_out, y_out, v_out,
     )  # fmt: skip
     return x_out, y_out, v_out

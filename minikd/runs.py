@@ -27,6 +27,7 @@ from minikd import checkpoint
 from minikd.backend import CPU, Device
 from minikd.config import TrainConfig
 from minikd.data import Dataset
+from minikd.frames import Frames
 from minikd.targets import SoftTargets
 from minikd.train import Network, train
 
@@ -77,8 +78,8 @@ class Metrics:
 def obtain(
     path: Path,
     config: TrainConfig,
-    dataset: Dataset,
-    evaluation: Dataset,
+    dataset: Dataset | Frames,
+    evaluation: Dataset | Frames,
     *,
     soft_targets: SoftTargets | None = None,
     device: Device = CPU,

@@ -17,6 +17,7 @@ import numpy as np
 from minikd.backend import CPU, Array, Device, get_float_xp
 from minikd.checkpoint import digest, load
 from minikd.data import Dataset
+from minikd.frames import Frames
 from minikd.softmax import check_temperature, log_softmax
 from minikd.train import Network, logits
 
@@ -35,7 +36,7 @@ class SoftTargets:
     teacher: str
     T: float | None = None
 
-    def check(self, dataset: Dataset) -> None:
+    def check(self, dataset: Dataset | Frames) -> None:
         """Raises: ValueError unless these are finite targets of just this data set, in this order."""
         if self.dataset != dataset.fingerprint:
             raise ValueError(
@@ -49,7 +50,7 @@ class SoftTargets:
             raise ValueError("soft targets must be finite, got inf or nan: the teacher has diverged, train it again")
 
 
-def soft_targets(teacher: Network, dataset: Dataset, device: Device = CPU) -> SoftTargets:
+def soft_targets(teacher: Network, dataset: Dataset | Frames, device: Device = CPU) -> SoftTargets:
     """The teacher's logits for every example of the data set, without dropout and without jitter.
 
     Args: teacher, a single network, not a population; dataset, the transfer set, whose labels are not looked at.

@@ -19,9 +19,10 @@ import numpy as np
 
 from minikd import checkpoint, host, kernels
 from minikd.backend import CPU, Array, Device, get_xp
-from minikd.batches import Feed, Resident, scaled
+from minikd.batches import Feed, Resident
 from minikd.config import STREAMS, TrainConfig, stream
 from minikd.data import Dataset
+from minikd.frames import Frames
 from minikd.layers import Cache
 from minikd.losses import distillation_loss
 from minikd.mlp import Layers, initialise, mlp_backward, mlp_forward, unflatten
@@ -148,11 +149,11 @@ FUSED = Way(kernels.mlp_forward, kernels.distillation_loss, kernels.mlp_backward
 
 def train(
     config: TrainConfig,
-    dataset: Dataset,
+    dataset: Dataset | Frames,
     *,
     soft_targets: SoftTargets | None = None,
     start: Network | None = None,
-    evaluation: Dataset | None = None,
+    evaluation: Dataset | Frames | None = None,
     device: Device = CPU,
     checkpoint_path: Path | None = None,
     resume: bool = False,
@@ -177,8 +178,8 @@ def train(
         that differ between students are lists.
     Raises: ValueError before any work for what does not fit together; TrainingDiverged; CheckpointError.
     """
-    if evaluation is not None and evaluation.images.shape[1:] != dataset.images.shape[1:]:
-        shapes = f"{dataset.images.shape[1:]} and {evaluation.images.shape[1:]}"
+    if evaluation is not None and evaluation.shape != dataset.shape:
+        shapes = f"{dataset.shape} and {evaluation.shape}"
         raise ValueError(f"dataset and evaluation must have images of one size, got {shapes}")
     feed = Feed(config, dataset, soft_targets, device)
     sizes = (*feed.sizes, dataset.classes)
@@ -312,30 +313,28 @@ def _check_finite(C: np.ndarray, step: int, steps: int, config: TrainConfig) -> 
 # ---- evaluation ------------------------------------------------------------------------------------------------------
 
 
-def logits(network: Network, dataset: Dataset, device: Device = CPU) -> Array:
+def logits(network: Network, dataset: Dataset | Frames, device: Device = CPU) -> Array:
     """The logits of every example, (..., N, K), on the device; no dropout, no jitter, the same bits each time."""
     layers, held = network.layers(device), Resident(dataset, device)
-    parts = [z for z, _ in _answers(layers, held, device, network.flat.dtype.name)]
+    parts = [z for z, _ in _answers(layers, held, network.flat.dtype.name)]
     return device.xp.concat(parts, axis=-2)
 
 
-def count_errors(network: Network, dataset: Dataset, device: Device = CPU) -> Any:
+def count_errors(network: Network, dataset: Dataset | Frames, device: Device = CPU) -> Any:
     """How many examples the network takes for another class: an int; for a population a list, one count a student."""
     return _count_errors(network.layers(device), Resident(dataset, device), device, network.flat.dtype.name)
 
 
 def _count_errors(layers: Layers, held: Resident, device: Device, dtype: str) -> Any:
     xp, total = device.xp, 0
-    for z, y in _answers(layers, held, device, dtype):
+    for z, y in _answers(layers, held, dtype):
         total = total + xp.count_nonzero(xp.argmax(z, axis=-1) != y, axis=-1)  # (...,), on the device
     return device.get(total).tolist()
 
 
-def _answers(
-    layers: Layers, held: Resident, device: Device, dtype: str, batch: int = 1000
-) -> Iterator[tuple[Array, Array]]:
+def _answers(layers: Layers, held: Resident, dtype: str, batch: int = 1000) -> Iterator[tuple[Array, Array]]:
     """Logits and labels, 1,000 examples at a time."""
     for start in range(0, held.y.shape[0], batch):
         stop = min(start + batch, held.y.shape[0])
-        z, _ = mlp_forward(scaled(device.xp, held.X[start:stop, :], dtype), layers)
+        z, _ = mlp_forward(held.inputs(start, stop, dtype), layers)
         yield z, held.y[start:stop]

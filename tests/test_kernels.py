@@ -21,6 +21,7 @@ from test_backends_agree import RUNS, config, dataset, numpys_run, run, teachers
 from minikd import kernels, layers, losses, mlp, optim, selftest
 from minikd.backend import CPU, DeviceError, get_device, multiply
 from minikd.batches import Feed
+from minikd.frames import Frames
 from minikd.train import FUSED, READABLE, State
 
 TOLERANCE = {"float32": 1e-5, "float64": 1e-13}  # of the norm
@@ -182,6 +183,19 @@ def test_a_batch_has_the_readable_ones_bits(name, device, float_dtype):
             assert one.v is None
         else:
             np.testing.assert_array_equal(device.get(one.v), other.v, strict=True)
+
+
+def test_a_batch_of_frames_has_the_readable_ones_bits(device, float_dtype):
+    rng = np.random.default_rng(0)
+    frames = rng.standard_normal((50, 7)).astype(np.float32)
+    speech = Frames(frames, rng.permutation(46)[:40], rng.integers(0, 10, 40).astype(np.uint8), "frames", 10, 5)
+    chosen = config(dtype=float_dtype, seed=(3, 4), batch_size=9)
+    batches = zip(
+        Feed(chosen, speech, None, CPU).batches(1), Feed(chosen, speech, None, device).batches(1), strict=True
+    )
+    for expected, got in batches:
+        np.testing.assert_array_equal(device.get(got.x), expected.x, strict=True)
+        np.testing.assert_array_equal(device.get(got.y), expected.y, strict=True)
 
 
 # ---- forward and backward --------------------------------------------------------------------------------------------

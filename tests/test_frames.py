@@ -1,0 +1,121 @@
+"""Windows of frames: what `Frames` refuses, and that the training loop reads of them just what a reader would."""
+
+import numpy as np
+import pytest
+
+from minikd.backend import CPU
+from minikd.batches import Feed
+from minikd.config import TrainConfig
+from minikd.data import DataError, Dataset
+from minikd.frames import Frames
+from minikd.mlp import mlp_forward
+from minikd.targets import soft_targets
+from minikd.train import Network, count_errors, logits, train
+
+K, M, CONTEXT = 3, 4, 5
+
+
+def frames(N=60, seed=0):
+    """Windows that begin anywhere, whose class can be told from their middle frame."""
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, K, 80).astype(np.uint8)
+    values = rng.standard_normal((84, M)).astype(np.float32)
+    values[2:82, :K] += 3 * np.eye(K, dtype=np.float32)[labels]
+    starts = np.sort(rng.permutation(80)[:N])
+    return Frames(values, starts, labels[starts], "frames", K, CONTEXT)
+
+
+def test_a_window_is_its_frames_end_to_end():
+    speech = frames()
+    expected = [speech.frames[start : start + CONTEXT].ravel() for start in speech.starts[[7, 0]]]
+    np.testing.assert_array_equal(speech.windows([7, 0]), expected, strict=True)
+    assert speech.shape == (CONTEXT, M)
+
+
+def test_batches_hold_each_window_with_its_own_label_and_soft_targets():
+    speech = frames()
+    teacher = Network.from_layers(
+        [(np.random.default_rng(1).standard_normal((M * CONTEXT, K)).astype("f4"), np.zeros(K, "f4"))], []
+    )
+    targets = soft_targets(teacher, speech)
+    config = TrainConfig(hidden=(4,), batch_size=20, alpha=0.5, T=2.0, seed=3)
+    seen = []
+    for batch in Feed(config, speech, targets, CPU).batches(0):
+        for x, y, v in zip(batch.x, batch.y, batch.v, strict=True):
+            n = next(n for n in range(len(speech)) if np.array_equal(speech.windows([n])[0], x))
+            assert y == speech.labels[n]
+            np.testing.assert_allclose(v, x @ teacher.layers()[0][0], rtol=1e-4, atol=1e-5)
+            seen.append(n)
+    assert sorted(seen) == list(range(len(speech)))
+
+
+def test_training_learns_what_windows_show():
+    speech, other = frames(), frames(seed=1)
+    network = train(TrainConfig(hidden=(16,), epochs=30, batch_size=10), speech, evaluation=other)
+    assert network.history[-1]["errors"] == count_errors(network, other) < len(other) / 5
+    z, _ = mlp_forward(other.windows(np.arange(len(other))), network.layers())
+    np.testing.assert_array_equal(logits(network, other), z)
+
+
+def test_frames_train_as_images_of_the_same_numbers_would():
+    """Bytes as images, and the same numbers as frames that do not overlap: the same network, bit by bit."""
+    rng = np.random.default_rng(0)
+    images, labels = rng.integers(0, 256, (40, 3, M), np.uint8), rng.integers(0, K, 40).astype(np.uint8)
+    values = images.reshape(-1, M).astype(np.float32) * np.float32(1 / 255)
+    config = TrainConfig(hidden=(8,), epochs=2, batch_size=8, drop_input=0.2)
+    one = train(config, Dataset(images, labels, "images", K))
+    other = train(config, Frames(values, np.arange(0, 120, 3), labels, "frames", K, 3))
+    np.testing.assert_array_equal(one.flat, other.flat)
+
+
+def test_the_fingerprint_tells_windows_labels_and_context_apart():
+    speech = frames()
+    changed = [
+        Frames(speech.frames + 1, speech.starts, speech.labels, "frames", K, CONTEXT),
+        Frames(speech.frames, speech.starts[::-1], speech.labels, "frames", K, CONTEXT),
+        Frames(speech.frames, speech.starts, (speech.labels + 1) % K, "frames", K, CONTEXT),
+        Frames(speech.frames, speech.starts, speech.labels, "frames", K, CONTEXT - 1),
+    ]
+    prints = {one.fingerprint for one in (speech, *changed)}
+    assert len(prints) == 5
+    assert speech.take(np.arange(60)).fingerprint == speech.fingerprint
+
+
+def test_taking_shares_the_frames():
+    taken = frames().take(np.array([4, 0, 4]))
+    assert len(taken) == 3
+    assert np.array_equal(taken.starts, frames().starts[[4, 0, 4]])
+    speech = frames()
+    assert np.shares_memory(speech.take([1]).frames, speech.frames)
+    assert not speech.frames.flags.writeable
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"frames": np.zeros((84, M))}, "frames must be a NumPy array of float32 with 2 axes, got float64 (84, 4)"),
+        ({"frames": [[1.0]]}, "frames must be a NumPy array of float32 with 2 axes, got list"),
+        ({"frames": np.full((84, M), np.nan, np.float32)}, "frames must be finite"),
+        ({"starts": np.full(60, 80)}, "windows of 5 among 84 frames start in 0..79, got 80..80"),
+        ({"starts": np.full(60, -1)}, "start in 0..79, got -1..-1"),
+        ({"starts": np.zeros(0, np.int64), "labels": np.zeros(0, np.uint8)}, "starts must not be empty"),
+        ({"labels": np.zeros(59, np.uint8)}, "every window needs one label, got 60 windows and 59 labels"),
+        ({"labels": np.full(60, 3, np.uint8)}, "labels lie in 0..2, got 3 at position 0"),
+        ({"context": 0}, "context must be a whole number >= 1, got 0"),
+        ({"classes": 300}, "classes must be a whole number in 2..256, got 300"),
+    ],
+)
+def test_what_frames_refuse(change, words):
+    speech = frames()
+    fields = {name: getattr(speech, name) for name in ("frames", "starts", "labels", "name", "classes", "context")}
+    with pytest.raises(DataError) as raised:
+        Frames(**{**fields, **change})
+    assert words in str(raised.value)
+
+
+def test_jitter_and_another_size_are_refused():
+    with pytest.raises(ValueError, match="jitter moves images, but frames holds frames, got jitter = 2: set jitter=0"):
+        train(TrainConfig(hidden=(4,), jitter=2, batch_size=10), frames())
+    images = Dataset(np.zeros((2, 3, M), np.uint8), np.zeros(2, np.uint8), "images", K)
+    with pytest.raises(ValueError, match=r"images of one size, got \(5, 4\) and \(3, 4\)"):
+        train(TrainConfig(hidden=(4,), batch_size=10), frames(), evaluation=images)
