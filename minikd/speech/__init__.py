@@ -1,0 +1,11 @@
+"""Speech: an acoustic model, an ensemble of ten, and one student that keeps its gain (Hinton et al. 2015, section 4).
+
+recordings.py    spoken digits as WAV files: read, checked, fetched, split by rule
+utterances.py    strings of them, in noise
+features.py      log-mel frames
+hmm.py           the hidden Markov model: Viterbi's best path, all paths, the graphs of texts and of loops
+recogniser.py    alignment, recognition, word error rate
+
+The network between features and recogniser is minikd's own, trained by `minikd.train.train` on `minikd.frames.Frames`.
+The experiments are rows of the paper's scoreboard, in minikd/paper/speech.py; `python -m minikd.speech` runs them.
+"""

@@ -1,0 +1,165 @@
+"""The hidden Markov model: a path of states behind the frames, the best one, and the sum over all (derivation D11).
+
+States and the arcs between them make a `Graph`; a network says how well each state explains each frame. `viterbi` finds
+the best path, for alignment through the states of a known text and for recognition through a loop of all words;
+`forward` adds up all paths. Everything is in natural logarithms. Leading axes are utterances, which share a graph.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+WORDS = 10
+NEVER = -np.inf
+
+
+class Graph(NamedTuple):
+    """Where a path may go. S graph states, each with up to P arcs into it.
+
+    source: (S, P) int, where each arc comes from. arc: (S, P) float, its log weight, −∞ where there is none. start,
+    end: (S,), log weights of beginning and ending there. state: (S,) int, the acoustic state that explains a frame
+    there: several graph states may share one, as the two 3s of "33" do.
+    """
+
+    source: NDArray[np.int64]
+    arc: NDArray[np.float64]
+    start: NDArray[np.float64]
+    end: NDArray[np.float64]
+    state: NDArray[np.int64]
+
+
+def viterbi(
+    score: NDArray[np.floating], graph: Graph, lengths: NDArray[np.int64] | None = None
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """The best path through the graph, and its log weight (derivation D11.1).
+
+        δ_0(s) = start(s) + score_0(s),   δ_t(s) = score_t(s) + max_r [δ_{t−1}(r) + arc(r → s)]      (derivation D11.3)
+
+    The arcs that won are kept, and followed back from the best state to end in (derivation D11.4). The weight is no
+    more than that of all paths together, and not far below it (derivation D11.5). A number added to all scores of a
+    frame changes no path (derivation D11.7).
+
+    Args: score (..., F, S) float: how well each graph state explains each frame. lengths: (...,) int, the frames of
+        each utterance, 1 to F, or None for F each; what comes after is not looked at.
+    Returns: the log weight, (...,), −∞ if there is no path; the path, (..., F) int, graph states, −1 after the end.
+    """
+    F, utterances = score.shape[-2], score.shape[:-2]
+    ends = np.full(utterances, F) if lengths is None else np.asarray(lengths)
+    best = graph.start + score[..., 0, :]  # (..., S)
+    won = np.zeros((F, *best.shape), np.int16)  # which arc into each state
+    for t in range(1, F):
+        candidates = best[..., graph.source] + graph.arc  # (..., S, P)
+        won[t] = np.argmax(candidates, axis=-1)
+        step = np.max(candidates, axis=-1) + score[..., t, :]
+        best = np.where((t < ends)[..., np.newaxis], step, best)
+    final = best + graph.end
+    at = np.argmax(final, axis=-1)  # (...,)
+    path = np.full((*utterances, F), -1)
+    for t in reversed(range(F)):
+        path[..., t] = np.where(t < ends, at, -1)
+        arc = np.take_along_axis(won[t], at[..., np.newaxis], axis=-1)[..., 0]
+        at = np.where((t > 0) & (t < ends), graph.source[at, arc], at)
+    return np.max(final, axis=-1), path
+
+
+def forward(score: NDArray[np.floating], graph: Graph) -> NDArray[np.float64]:
+    """The log of the summed weight of all paths: the same recursion with a sum for the maximum (derivation D11.2).
+
+    Args: score (..., F, S). Returns: (...,).
+    """
+    total = graph.start + score[..., 0, :]
+    for t in range(1, score.shape[-2]):
+        total = _log_sum(total[..., graph.source] + graph.arc) + score[..., t, :]
+    return _log_sum(total + graph.end)
+
+
+def _log_sum(x: NDArray[np.float64]) -> NDArray[np.float64]:
+    """log Σ exp x over the last axis, −∞ where all are."""
+    largest = np.max(x, axis=-1, keepdims=True)
+    safe = np.where(np.isfinite(largest), largest, 0.0)
+    with np.errstate(divide="ignore"):
+        total: NDArray[np.float64] = np.log(np.sum(np.exp(x - safe), axis=-1, keepdims=True)) + safe
+    return total[..., 0]
+
+
+# ---- digits ----------------------------------------------------------------------------------------------------------
+
+
+class Model(NamedTuple):
+    """Ten digits of `per_digit` states, left to right, and silence, the last state.
+
+    stay: (states,) log probability of remaining in a state for another frame; the other way out has the rest.
+    """
+
+    per_digit: int
+    stay: NDArray[np.float64]
+
+    @property
+    def states(self) -> int:
+        """Acoustic states: the classes of the network."""
+        return WORDS * self.per_digit + 1
+
+    @property
+    def leave(self) -> NDArray[np.float64]:
+        """(states,) log probability of leaving."""
+        leave: NDArray[np.float64] = np.log(-np.expm1(self.stay))
+        return leave
+
+
+def fresh(per_digit: int) -> Model:
+    """A model that knows nothing yet: each state lasts two frames in the mean."""
+    return Model(per_digit, np.full(WORDS * per_digit + 1, np.log(0.5)))
+
+
+def chain(model: Model, digits: Sequence[int]) -> Graph:
+    """The graph of a known text: its digits' states in a row, with a silence that may be left out around each digit."""
+    n, silence = model.per_digit, model.states - 1
+    state = [silence]
+    for digit in digits:
+        state += [*range(digit * n, digit * n + n), silence]
+    S = len(state)
+    graph_state = np.array(state)
+    back = np.arange(3)  # from itself, from the one before, from the one before that, past a silence
+    source = np.maximum(np.arange(S)[:, np.newaxis] - back, 0)
+    arc = np.full((S, 3), NEVER)
+    arc[:, 0] = model.stay[graph_state]
+    arc[1:, 1] = model.leave[graph_state[:-1]]
+    first = np.arange(n + 2, S, n + 1)  # first states of the second and later digits: past a silence
+    arc[first, 2] = model.leave[graph_state[first - 2]]
+    start, end = np.full(S, NEVER), np.full(S, NEVER)
+    start[:2], end[-2:] = 0.0, 0.0
+    return Graph(source, arc, start, end, graph_state)
+
+
+def loop(model: Model, penalty: float) -> Graph:
+    """The graph of any string of digits: after each digit or silence any digit or silence, and a price for each digit.
+
+    penalty: added to the log weight at the beginning of each digit; the lower, the fewer digits are recognised
+    (derivation D11.10).
+    """
+    n, S = model.per_digit, model.states
+    exits = np.append(np.arange(n - 1, S - 1, n), S - 1)  # last states, and silence
+    source = np.zeros((S, 1 + len(exits)), np.int64)
+    arc = np.full(source.shape, NEVER)
+    source[:, 0], arc[:, 0] = np.arange(S), model.stay
+    source[1:, 1], arc[1:, 1] = np.arange(S - 1), model.leave[:-1]
+    first = np.arange(0, S - 1, n)
+    source[first, 1:], arc[first, 1:] = exits, model.leave[exits] + penalty
+    source[-1, 1:-1], arc[-1, 1:-1] = exits[:-1], model.leave[exits[:-1]]
+    source[-1, -1], arc[-1, -1] = 0, NEVER  # silence stays by its own arc
+    start, end = np.full(S, NEVER), np.full(S, NEVER)
+    start[first], start[-1] = penalty, 0.0
+    end[exits] = 0.0
+    return Graph(source, arc, start, end, np.arange(S))
+
+
+def words(path: NDArray[np.int64], model: Model) -> tuple[int, ...]:
+    """The digits along a path (F,) through a loop: one begins where its first state is entered."""
+    path = path[path >= 0]
+    entered = np.append(True, path[1:] != path[:-1])
+    first = (path % model.per_digit == 0) & (path < model.states - 1)
+    return tuple((path[entered & first] // model.per_digit).tolist())

@@ -1,0 +1,114 @@
+"""Utterances: strings of three to seven digits of one speaker, with pauses, in noise, all of it drawn from a seed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from minikd.speech.recordings import RATE, Recordings
+
+DIGITS = range(3, 8)
+"""How many digits a string may have."""
+PAUSE = (0.0, 0.3)
+"""Seconds of silence between digits, drawn evenly; before the first and after the last there is at least 0.1."""
+EDGE = 0.1
+SPEECH = 0.05
+"""The root mean square of an utterance's digits: utterances are equally loud."""
+BREATH = 1e-4
+"""The root mean square of the noise that a quiet room has anyway: digital silence has no logarithm."""
+TALKERS = 6
+"""Recordings that speak at once in babble, at any moment."""
+KINDS = ("white", "babble")
+
+
+@dataclass(frozen=True, eq=False)
+class Utterance:
+    """A string of digits.
+
+    digits: what is said. spans: (digits, 2) int64, the samples of each digit's recording, [from, to). clean, noisy:
+    (n,) float64 samples, without and with noise. kind, snr: of the noise, dB.
+    """
+
+    digits: tuple[int, ...]
+    spans: NDArray[np.int64]
+    clean: NDArray[np.float64]
+    noisy: NDArray[np.float64]
+    kind: str
+    snr: float
+
+
+def draw(recordings: Recordings, part: str, *, passes: int, snrs: Sequence[float], seed: int) -> list[Utterance]:
+    """Strings that use each recording of a part once a pass, with noise from training recordings.
+
+    Args: part, as `Recordings.part` names it. snrs, signal-to-noise ratios in dB, one of which is drawn for each
+        utterance, as white noise or babble is. seed: strings, pauses and noise follow from it.
+    """
+    rng = np.random.default_rng(seed)
+    numbers, others = recordings.part(part), recordings.part("train")
+    drawn = []
+    for _ in range(passes):
+        for speaker in sorted(set(recordings.speakers[numbers].tolist())):
+            own = rng.permutation(numbers[recordings.speakers[numbers] == speaker])
+            for string in _strings(own, rng):
+                clean, spans = _join([recordings.signal(n) for n in string], rng)
+                kind, snr = KINDS[rng.integers(len(KINDS))], float(rng.choice(snrs))
+                noise = rng.standard_normal(len(clean))
+                if kind == "babble":
+                    noise = _babble(recordings, np.setdiff1d(others, string), len(clean), rng)
+                digits = tuple(recordings.digits[string].tolist())
+                drawn.append(Utterance(digits, spans, clean, add_noise(clean, noise, snr), kind, snr))
+    return drawn
+
+
+def add_noise(clean: NDArray[np.float64], noise: NDArray[np.float64], snr: float) -> NDArray[np.float64]:
+    """Speech whose digits have the power SPEECH² and noise, scaled to the signal-to-noise ratio in dB; both (n,)."""
+    scale = SPEECH * 10 ** (-snr / 20) / np.sqrt(np.mean(noise**2))
+    noisy: NDArray[np.float64] = clean + scale * noise
+    return noisy
+
+
+def _strings(numbers: NDArray[np.int64], rng: np.random.Generator) -> list[NDArray[np.int64]]:
+    """Recordings cut into strings of three to seven; the last takes what is left, or is joined to the one before."""
+    cuts = np.cumsum(rng.integers(DIGITS.start, DIGITS.stop, size=len(numbers)))
+    strings = np.split(numbers, cuts[cuts < len(numbers)])
+    if len(strings) > 1 and len(strings[-1]) < DIGITS.start:
+        tail = np.concatenate(strings[-2:])  # of four to nine
+        strings[-2:] = [tail] if len(tail) < DIGITS.stop else np.array_split(tail, 2)
+    return strings
+
+
+def _join(
+    signals: Sequence[NDArray[np.float64]], rng: np.random.Generator
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """The digits one after another with pauses, at the loudness SPEECH, in a room that is never quite still; spans."""
+    pauses = rng.uniform(*PAUSE, size=len(signals) + 1)
+    pauses[[0, -1]] += EDGE
+    silent = np.round(pauses * RATE).astype(np.int64)
+    lengths = np.array([len(signal) for signal in signals])
+    begins = np.cumsum(silent[:-1]) + np.cumsum(lengths) - lengths
+    speech = BREATH * rng.standard_normal(lengths.sum() + silent.sum())
+    scale = SPEECH / np.sqrt(np.mean(np.concatenate(signals) ** 2))
+    for signal, begin in zip(signals, begins, strict=True):
+        speech[begin : begin + len(signal)] += scale * signal
+    return speech, np.column_stack([begins, begins + lengths])
+
+
+def _babble(
+    recordings: Recordings, numbers: NDArray[np.int64], length: int, rng: np.random.Generator
+) -> NDArray[np.float64]:
+    """Several voices at once, (length,): each is recordings in a random order, equally loud, without a pause."""
+    voices = np.zeros((TALKERS, length))
+    for voice in voices:
+        filled = -int(rng.integers(RATE // 4))  # voices do not begin together
+        while filled < length:
+            signal = recordings.signal(int(rng.choice(numbers)))
+            signal = signal / np.sqrt(np.mean(signal**2))
+            signal = signal[max(0, -filled) :][: length - max(0, filled)]
+            begin = max(0, filled)
+            voice[begin : begin + len(signal)] = signal
+            filled = begin + len(signal)
+    babble: NDArray[np.float64] = voices.sum(axis=0)
+    return babble
