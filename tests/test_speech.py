@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from minikd.data import DataError
 from minikd.speech import features, hmm, recogniser, recordings, utterances
-from minikd.speech.recordings import RATE, load
+from minikd.speech.recordings import RATE, Recordings, load
 
 FSDD = Path(__file__).parents[2] / "shared" / "data" / "fsdd" / "recordings.tar.xz"
 needs_fsdd = pytest.mark.skipif(
@@ -34,9 +34,10 @@ def wav(samples, *, rate=RATE, channels=1, width=2):
 
 
 def tone(digit, rng, seconds=0.3):
-    """Two tones in a row, a pair for each digit: what a digit is to a network of these tests."""
+    """Two tones in a row, a pair for each digit, which change anywhere: a digit, to a network of these tests."""
     n = int(seconds * RATE)
-    pitch = np.repeat([400 + 250 * digit, 3000 - 250 * digit], [n // 2, n - n // 2])
+    first = int(n * rng.uniform(0.2, 0.8))
+    pitch = np.repeat([400 + 250 * digit, 3100 - 250 * digit], [first, n - first])
     return np.round(8000 * np.sin(2 * np.pi * np.cumsum(pitch) / RATE) + rng.normal(0, 50, n)).astype(np.int16)
 
 
@@ -354,6 +355,33 @@ def test_alignment_follows_the_text_and_recognition_finds_it(tones):
     assert recogniser.recognise(score, speech, model, penalty=-1.0) == speech.digits
 
 
+def test_labels_settle_and_move_from_the_flat_start_towards_where_the_tones_change():
+    """A digit of these tests is two tones: of two states each is to hold one. The flat start cuts in the middle."""
+    rng = np.random.default_rng(0)
+    signals = [tone(digit, rng, rng.uniform(0.2, 0.4)) for digit in range(10) for _ in range(60)]
+    bounds = np.concatenate([[0], np.cumsum([len(signal) for signal in signals])])
+    speakers, takes = np.where(np.arange(600) % 60 == 0, "bob", "ann"), np.tile(np.arange(60), 10)
+    spoken = Recordings(np.concatenate(signals), bounds, np.repeat(np.arange(10), 60), speakers, takes, "")
+    made = drawn(spoken)
+    speech = recogniser.corpus(made, noisy=False)
+    aligner, labels, changed = recogniser.settle(speech, 2, hidden=(32,), settled=0.01)
+    assert changed[-1] < 0.01 < changed[0]
+    flat = recogniser.flat_start(speech, aligner.model)
+    right = {"flat": [], "settled": []}
+    for u in range(len(speech)):
+        utterance = slice(speech.bounds[u], speech.bounds[u + 1])
+        energy = features.log_mel(made[u].clean)
+        for digit, (first, stop) in zip(speech.digits[u], speech.spans[u], strict=True):
+            tones_at = features.hertz_to_mel([400 + 250 * digit, 3100 - 250 * digit])
+            low, high = np.round(tones_at / features.hertz_to_mel(4000) * 41).astype(int) - 1  # their filters
+            truth = 2 * digit + (energy[first:stop, high] > energy[first:stop, low])
+            right["flat"] += (flat[utterance][first:stop] == truth).tolist()
+            right["settled"] += (labels[utterance][first:stop] == truth).tolist()
+    assert np.mean(right["settled"]) > np.mean(right["flat"]) + 0.01
+    again = aligner.labels(speech)
+    assert np.mean(again != labels) < 0.01
+
+
 def test_too_few_frames_for_a_text_is_said_in_one_line(tones):
     speech, model = recogniser.corpus(drawn(tones)[:1], noisy=False), hmm.fresh(60)
     with pytest.raises(ValueError, match=r"utterance 0 has \d+ frames for \d digits of 60 states: take fewer"):
@@ -403,5 +431,7 @@ def naive_distance(said, heard):
 )
 def test_word_errors_are_the_fewest_edits(pairs):
     said, heard = ([tuple(one) for one in text] for text in zip(*pairs, strict=True))
-    errors = sum(naive_distance(a, b) for a, b in zip(said, heard, strict=True))
-    assert recogniser.word_errors(said, heard) == (errors, sum(map(len, said)))
+    errors = [naive_distance(a, b) for a, b in zip(said, heard, strict=True)]
+    found, words = recogniser.word_errors(said, heard)
+    assert found.tolist() == errors
+    assert words.tolist() == [len(one) for one in said]
