@@ -20,10 +20,10 @@ from typing import Any
 from threadpoolctl import threadpool_limits
 
 from minikd.backend import get_device
-from minikd.paper import pairs, tasks
+from minikd.paper import acoustics, pairs, tasks
 from minikd.paper.jobs import Job, Result, Store, missing
 
-TASKS = {**tasks.TASKS, **pairs.TASKS}
+TASKS = {**tasks.TASKS, **pairs.TASKS, **acoustics.TASKS}
 
 
 class JobError(RuntimeError):
