@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import io
 import sys
-from typing import NoReturn
+from collections.abc import Callable
+from typing import Any, NoReturn
 
 
 class Parser(argparse.ArgumentParser):
@@ -35,3 +36,18 @@ def replace_what_consoles_lack() -> None:
     for console in (sys.stdout, sys.stderr):
         if isinstance(console, io.TextIOWrapper):
             console.reconfigure(errors="replace")
+
+
+def numbers(kind: Callable[[str], Any], count: int | None = None) -> Callable[[str], tuple[Any, ...]]:
+    """A parser of numbers joined by commas, `count` of them if given: "30,30" → (30, 30)."""
+
+    def parse(text: str) -> tuple[Any, ...]:
+        try:
+            values = tuple(kind(part) for part in text.split(","))
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"must be numbers joined by commas, as in 30,30, got {text!r}") from None
+        if count is not None and len(values) != count:
+            raise argparse.ArgumentTypeError(f"must be {count} numbers joined by a comma, got {text!r}")
+        return values
+
+    return parse

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 from minikd import __version__, runs
 from minikd.backend import Device, DeviceError, get_device
-from minikd.cli import Parser, replace_what_consoles_lack
+from minikd.cli import Parser, numbers, replace_what_consoles_lack
 from minikd.config import TrainConfig
 from minikd.data import Dataset, held_out_split, load_idx_folder, load_mnist
 from minikd.export import check_onnx_path, to_onnx
@@ -97,21 +97,6 @@ temperatures costs only the students. A run that was stopped goes on with the sa
 
 
 # ---- the command line ------------------------------------------------------------------------------------------------
-
-
-def numbers(kind: Callable[[str], Any], count: int | None = None) -> Callable[[str], tuple[Any, ...]]:
-    """A parser of numbers joined by commas, `count` of them if given: "30,30" → (30, 30)."""
-
-    def parse(text: str) -> tuple[Any, ...]:
-        try:
-            values = tuple(kind(part) for part in text.split(","))
-        except ValueError:
-            raise argparse.ArgumentTypeError(f"must be numbers joined by commas, as in 30,30, got {text!r}") from None
-        if count is not None and len(values) != count:
-            raise argparse.ArgumentTypeError(f"must be {count} numbers joined by a comma, got {text!r}")
-        return values
-
-    return parse
 
 
 def norm(text: str) -> float | str:

@@ -2,7 +2,6 @@
 
 import io
 import shutil
-import sys
 import tarfile
 import wave
 import zipfile
@@ -195,7 +194,7 @@ def test_fetching_reads_the_cache_and_without_a_network_says_where_to_put_the_da
 
 
 def test_without_pooch_fetching_names_the_extra(monkeypatch):
-    monkeypatch.setitem(sys.modules, "pooch", None)
+    monkeypatch.setattr(recordings, "find_spec", lambda package: None)
     with pytest.raises(DataError, match=r"needs the extra `speech`: python -m pip install 'minikd\[speech\]'"):
         recordings.fetch()
 

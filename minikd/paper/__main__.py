@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,27 @@ from tqdm import tqdm
 from minikd.backend import DeviceError, get_device
 from minikd.checkpoint import write_atomically
 from minikd.cli import Parser, replace_what_consoles_lack
+from minikd.data import DataError
 from minikd.machine import machine
-from minikd.paper import engine, ensembles, false_labels, few, gradients, grid, missing, specialists, students
+from minikd.paper import (
+    acoustics,
+    engine,
+    ensembles,
+    false_labels,
+    few,
+    gradients,
+    grid,
+    missing,
+    specialists,
+    speech,
+    students,
+)
 from minikd.paper.jobs import Job, Store
 from minikd.paper.jobs import missing as not_done
 from minikd.paper.scoreboard import PROFILES, Row
+from minikd.speech.recordings import FSDD, Recordings, check_extra, check_official, fetch, load
 
-SECTIONS: tuple[Any, ...] = (students, grid, missing, gradients, ensembles, few, false_labels, specialists)
+SECTIONS: tuple[Any, ...] = (students, grid, missing, gradients, ensembles, few, false_labels, specialists, speech)
 ROWS: dict[str, Row] = {row.id: row for section in SECTIONS for row in section.ROWS}
 
 EXAMPLES = """\
@@ -28,6 +43,10 @@ examples:
   python -m minikd.paper M6 M7                two rows, and what they rest on
   python -m minikd.paper --profile smoke      every row, tiny: does it run? It claims nothing
   python -m minikd.paper --profile full --gpu more seeds, full length
+  python -m minikd.paper S3 --data DIR        a row of speech, on recordings that are there already
+
+Rows of speech (S1 to S4, R1-speech to R3-speech) need the extra `speech` and the Free Spoken Digit Dataset, which is
+fetched once. Where all rows are asked for and it cannot be had, these rows are left out, and a line says why.
 
 What was done is kept below --out, and found again by any later call that needs it: a call that was stopped, or killed,
 goes on with the same command. Results are the same bits however many workers there are.
@@ -39,16 +58,23 @@ def build_parser() -> Parser:
     parser = Parser("paper", __doc__ or "", EXAMPLES)
     about = "the rows to run [all]: " + ", ".join(ROWS)
     parser.add_argument("rows", nargs="*", metavar="ROW", help=about)
+    add_options(parser)
+    return parser
+
+
+def add_options(parser: Parser) -> None:
+    """The options of every command that runs rows."""
     parser.add_argument("--profile", choices=PROFILES, default="cpu", help="how long, how many seeds [cpu]")
     parser.add_argument("--workers", type=int, metavar="N", help="processes [2; with --gpu 1]")
     parser.add_argument("--dask", metavar="ADDRESS", help="send the work to the Dask cluster of this scheduler")
     parser.add_argument("--gpu", action="store_true", help="train on the GPU with CuPy")
     parser.add_argument("--out", type=Path, default=Path("runs"), metavar="DIR", help="where results are kept [runs]")
     parser.add_argument("--json", action="store_true", help="print the scoreboard as JSON, with all numbers")
-    about = "keep the whole scoreboard there, with settings, machine and times"
+    about = "keep the scoreboard of these rows there, with settings, machine and times"
     parser.add_argument("--write", type=Path, metavar="FILE.json", help=about)
+    about = f"a folder that holds recordings/*.wav, or the archive of {FSDD} [fetched once]"
+    parser.add_argument("--data", type=Path, metavar="DIR", help=about)
     parser.add_argument("--quiet", action="store_true", help="no progress")
-    return parser
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -59,38 +85,75 @@ def main(argv: Sequence[str] | None = None) -> None:
     unknown = [name for name in args.rows if name not in ROWS]
     if unknown:
         parser.fail(f"no row is called {unknown[0]}: the rows are {', '.join(ROWS)}")
+    rows = [row for name, row in ROWS.items() if not args.rows or name in args.rows]
+
+    def official() -> Recordings:
+        if args.data is None:
+            return fetch()
+        recordings = load(args.data)
+        check_official(recordings, args.data)
+        return recordings
+
+    asked = " ".join(["python -m minikd.paper", *args.rows])
+    run(parser, args, rows, asked, official, may_leave_out=not args.rows and args.data is None)
+
+
+def run(
+    parser: Parser,
+    args: argparse.Namespace,
+    rows: Sequence[Row],
+    asked: str,
+    recordings: Callable[[], Recordings],
+    *,
+    may_leave_out: bool = False,
+) -> None:
+    """Do what is missing of these rows, judge them, print the scoreboard, and write it; end for what goes wrong.
+
+    Args: args, of `add_options`. asked, the command without options, for what is written. recordings, gets them, if a
+        row is of speech. may_leave_out, whether such rows are left out, with a line, where they cannot be had.
+    """
     if args.workers is not None and (args.workers < 1 or args.dask):
         parser.fail(f"--workers must be ≥ 1, and is not for --dask, got {args.workers}")
-    if args.write and (args.rows or args.write.suffix != ".json" or not args.write.parent.is_dir()):
-        parser.fail(f"--write needs all rows, and a .json file in a folder that is there, got {args.write}")
-    rows = [row for name, row in ROWS.items() if not args.rows or name in args.rows]
+    if args.write and (args.write.suffix != ".json" or not args.write.parent.is_dir()):
+        parser.fail(f"--write needs a .json file in a folder that is there, got {args.write}")
     try:
         device = "gpu" if args.gpu else "cpu"
         if not args.dask:
             get_device(device)  # refuses, where there is none, before anything is started
         store = Store(args.out / "paper" / device)
+        jobs = {row.id: row.jobs(args.profile) for row in rows}
+        try:
+            provide_speech(jobs, store, recordings)
+        except DataError as error:
+            if not may_leave_out:
+                raise
+            spoken = [row for row, named in jobs.items() if _spoken(named)]
+            print(f"{', '.join(spoken)} are left out: {error}", file=sys.stderr)
+            jobs = {row: named for row, named in jobs.items() if row not in spoken}
+            rows = [row for row in rows if row.id in jobs]
         workers = args.workers or (1 if args.gpu else 2)
-        with engine.dask(args.dask) if args.dask else engine.processes(workers) as (executor, count):
-            jobs = {row.id: row.jobs(args.profile) for row in rows}
-            with Progress(jobs, store, quiet=args.quiet) as progress:
-                engine.run(
-                    [job for named in jobs.values() for job in named.values()],
-                    store,
-                    executor,
-                    workers=count,
-                    device=device,
-                    on_done=progress.done,
-                )
+        with (
+            engine.dask(args.dask) if args.dask else engine.processes(workers) as (executor, count),
+            Progress(jobs, store, quiet=args.quiet) as progress,
+        ):
+            engine.run(
+                [job for named in jobs.values() for job in named.values()],
+                store,
+                executor,
+                workers=count,
+                device=device,
+                on_done=progress.done,
+            )
         board = [judge(row, args.profile, jobs[row.id], store) for row in rows]
         if args.write:
-            about = f"python -m minikd.paper --profile {args.profile}" + (" --gpu" if args.gpu else "")
+            about = f"{asked} --profile {args.profile}" + (" --gpu" if args.gpu else "")
             record = {"command": about, "profile": args.profile, "machine": machine(get_device(device))}
             runs = [
                 run_record(job, store)
                 for job in not_done(job for named in jobs.values() for job in named.values()).values()
             ]
             write(args.write, record | {"rows": board, "runs": runs})
-    except (DeviceError, ValueError) as error:  # bad checkpoints are ValueErrors
+    except (DeviceError, ValueError) as error:  # bad data and bad checkpoints are ValueErrors
         parser.fail(str(error))
     except engine.JobError as error:
         parser.fail(f"{error}; what was done is kept, and the same command goes on from there", code=1)
@@ -99,6 +162,21 @@ def main(argv: Sequence[str] | None = None) -> None:
     except KeyboardInterrupt:
         parser.fail("stopped; what was done is kept, and the same command goes on from there", code=130)
     print(json.dumps(board, indent=1) if args.json else table(board))
+
+
+def provide_speech(jobs: dict[str, dict[str, Job]], store: Store, recordings: Callable[[], Recordings]) -> None:
+    """Keep the recordings in the store, if a job that is yet to be done reads them.
+
+    Raises: DataError where the extra `speech` is missing, or they cannot be had.
+    """
+    if any(_spoken(not_done(named.values(), store)) for named in jobs.values()):
+        check_extra()
+        acoustics.provide(recordings(), store)
+
+
+def _spoken(jobs: dict[str, Job]) -> bool:
+    """Whether recordings are needed for these."""
+    return any(job.task == "recordings" for job in not_done(jobs.values()).values())
 
 
 def judge(row: Row, profile: str, jobs: dict[str, Job], store: Store) -> dict[str, Any]:
@@ -139,7 +217,7 @@ def table(board: Sequence[dict[str, Any]]) -> str:
     lines = []
     for line in board:
         lines += [
-            f"{line['row']:4}{line['claim']}",
+            f"{line['row']:<3} {line['claim']}",
             f"    paper    {line['paper']}",
             f"    ours     {line['ours']}",
             f"    verdict  {line['verdict']}: {line['why']}",

@@ -18,6 +18,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from importlib.util import find_spec
 from lzma import LZMAError
 from pathlib import Path, PurePosixPath
 
@@ -117,16 +118,21 @@ def load(path: str | os.PathLike[str]) -> Recordings:
     return recordings
 
 
+def check_extra() -> None:
+    """Raises: DataError where the packages of the extra `speech` are not installed."""
+    if any(find_spec(package) is None for package in ("jiwer", "pooch")):
+        raise DataError("speech needs the extra `speech`: python -m pip install 'minikd[speech]'")
+
+
 def fetch() -> Recordings:
     """The Free Spoken Digit Dataset, from the user's cache, or fetched into it with a progress bar; needs pooch.
 
     Raises: DataError that says where to get it and where to put it, if it cannot be fetched or is another one.
     """
-    try:
-        import pooch
-        from requests.exceptions import RequestException
-    except ImportError:
-        raise DataError("speech needs the extra `speech`: python -m pip install 'minikd[speech]'") from None
+    check_extra()
+    import pooch
+    from requests.exceptions import RequestException
+
     cache = pooch.os_cache("minikd")
     file = cache / "free-spoken-digit-dataset.tar.gz"
     mend = f"get {FSDD_ARCHIVE}, and put it there as {file}, or give it with --data FILE"
