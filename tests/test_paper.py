@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from test_speech import FSDD
 from threadpoolctl import threadpool_limits
 
 from minikd.backend import CPU
@@ -20,7 +21,7 @@ from minikd.checkpoint import CheckpointError
 from minikd.config import TrainConfig
 from minikd.losses import distillation_loss
 from minikd.mlp import initialise, mlp_backward, mlp_forward, unflatten
-from minikd.paper import engine, few, figures, gradients, grid, missing, page
+from minikd.paper import engine, few, figures, gradients, grid, missing, page, speech
 from minikd.paper.__main__ import ROWS, build_parser, table
 from minikd.paper.jobs import Job, Result, Store
 from minikd.paper.jobs import missing as not_done
@@ -481,18 +482,24 @@ def two(board):
     return [line for line in board if line["row"] in TWO]
 
 
+SPEECH = [row.id for row in speech.ROWS]
+EXPECTED = list(ROWS) if FSDD.exists() else [row for row in ROWS if row not in SPEECH]
+ASKED = ["--data", FSDD] if FSDD.exists() else EXPECTED
+"""Every row; but those of speech only where the recordings are, for they may not be embedded."""
+
+
 @pytest.fixture(scope="module")
 def smoke(tmp_path_factory):
     """The whole scoreboard, tiny, by two processes; and where its results are kept."""
     out = tmp_path_factory.mktemp("smoke")
-    done = command("--profile", "smoke", "--json", "--out", out)
+    done = command(*ASKED, "--profile", "smoke", "--json", "--out", out)
     assert done.returncode == 0, done.stderr
     return numbers(done.stdout), out
 
 
 def test_every_row_runs_and_smoke_claims_nothing(smoke):
     board, _ = smoke
-    assert [line["row"] for line in board] == list(ROWS)
+    assert [line["row"] for line in board] == EXPECTED
     for line in board:
         assert line["verdict"] == "claims nothing"
         assert build_parser().parse_args(line["command"].split()[3:]).rows == [line["row"]]
@@ -502,7 +509,7 @@ def test_every_row_runs_and_smoke_claims_nothing(smoke):
 def test_a_written_scoreboard_has_what_made_it_and_every_figure_can_be_drawn_from_it(smoke, tmp_path):
     _, out = smoke
     path = tmp_path / "smoke.json"
-    done = command("--profile", "smoke", "--json", "--out", out, "--write", path)
+    done = command(*ASKED, "--profile", "smoke", "--json", "--out", out, "--write", path)
     assert done.returncode == 0, done.stderr
     record = json.loads(path.read_text(encoding="utf-8"))
     assert record["rows"] == json.loads(done.stdout)
@@ -513,21 +520,21 @@ def test_a_written_scoreboard_has_what_made_it_and_every_figure_can_be_drawn_fro
     runs = {run["title"]: run for run in record["runs"]}
     assert runs["student distilled, seed 1"]["config"]["seed"] == 1
     assert runs["student distilled, seed 1"]["seconds"] > 0
+    assert {id for _, ids in figures.FIGURES.values() for id in ids} == set(ROWS)
     for name, (draw, ids) in figures.FIGURES.items():
+        if not set(ids) <= set(EXPECTED):
+            continue
         save(draw(page.numbers(name, record)), tmp_path / f"{name}.png")
         for id in ids:
             assert f"**{id}, claims nothing**" in page.section(name, record, "smoke")
-    assert {id for _, ids in figures.FIGURES.values() for id in ids} == set(ROWS)
-    assert page.scoreboard(record).count("claims nothing") == len(ROWS)
+    assert page.scoreboard(record).count("claims nothing") == len(EXPECTED)
 
 
-@pytest.mark.parametrize(
-    "arguments", [["M1", "--write", "a.json"], ["--write", "a.txt"], ["--write", "nowhere/a.json"]]
-)
+@pytest.mark.parametrize("arguments", [["--write", "a.txt"], ["--write", "nowhere/a.json"]])
 def test_a_scoreboard_that_could_not_be_kept_is_refused_before_any_work(arguments, tmp_path):
     done = command(*arguments, "--out", "out", cwd=tmp_path)
     assert (done.returncode, list(tmp_path.iterdir())) == (2, [])
-    assert "--write needs all rows, and a .json file in a folder that is there" in done.stderr
+    assert "--write needs a .json file in a folder that is there" in done.stderr
 
 
 def test_one_worker_gives_the_scoreboard_of_two(smoke, tmp_path):
@@ -540,7 +547,7 @@ def test_one_worker_gives_the_scoreboard_of_two(smoke, tmp_path):
 def test_a_second_call_does_nothing_again_and_says_so(smoke):
     board, out = smoke
     files = {path: path.stat().st_mtime_ns for path in (out / "paper" / "cpu").iterdir()}
-    done = command("--profile", "smoke", "--json", "--out", out)
+    done = command(*ASKED, "--profile", "smoke", "--json", "--out", out)
     assert numbers(done.stdout) == board
     assert f"{len(files)} of {len(files)} runs were done before" in done.stderr
     assert {path: path.stat().st_mtime_ns for path in (out / "paper" / "cpu").iterdir()} == files

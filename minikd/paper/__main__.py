@@ -94,23 +94,27 @@ def main(argv: Sequence[str] | None = None) -> None:
         check_official(recordings, args.data)
         return recordings
 
-    asked = " ".join(["python -m minikd.paper", *args.rows])
-    run(parser, args, rows, asked, official, may_leave_out=not args.rows and args.data is None)
+    run(parser, args, rows, own_command, official, may_leave_out=not args.rows and args.data is None)
+
+
+def own_command(row: str) -> str:
+    """What makes a row alone."""
+    return f"python -m minikd.paper {row}".rstrip()
 
 
 def run(
     parser: Parser,
     args: argparse.Namespace,
     rows: Sequence[Row],
-    asked: str,
+    asked: Callable[[str], str],
     recordings: Callable[[], Recordings],
     *,
     may_leave_out: bool = False,
 ) -> None:
     """Do what is missing of these rows, judge them, print the scoreboard, and write it; end for what goes wrong.
 
-    Args: args, of `add_options`. asked, the command without options, for what is written. recordings, gets them, if a
-        row is of speech. may_leave_out, whether such rows are left out, with a line, where they cannot be had.
+    Args: args, of `add_options`. asked, the command that makes a row. recordings, gets them, if a row is of speech.
+        may_leave_out, whether such rows are left out, with a line, where they cannot be had.
     """
     if args.workers is not None and (args.workers < 1 or args.dask):
         parser.fail(f"--workers must be ≥ 1, and is not for --dask, got {args.workers}")
@@ -144,9 +148,11 @@ def run(
                 device=device,
                 on_done=progress.done,
             )
-        board = [judge(row, args.profile, jobs[row.id], store) for row in rows]
+        board = [judge(row, args.profile, jobs[row.id], store, asked(row.id)) for row in rows]
         if args.write:
-            about = f"{asked} --profile {args.profile}" + (" --gpu" if args.gpu else "")
+            about = f"{asked(' '.join(getattr(args, 'rows', ())))} --profile {args.profile}" + (
+                " --gpu" if args.gpu else ""
+            )
             record = {"command": about, "profile": args.profile, "machine": machine(get_device(device))}
             runs = [
                 run_record(job, store)
@@ -179,7 +185,7 @@ def _spoken(jobs: dict[str, Job]) -> bool:
     return any(job.task == "recordings" for job in not_done(jobs.values()).values())
 
 
-def judge(row: Row, profile: str, jobs: dict[str, Job], store: Store) -> dict[str, Any]:
+def judge(row: Row, profile: str, jobs: dict[str, Job], store: Store, command: str) -> dict[str, Any]:
     """A line of the scoreboard in plain JSON."""
     results = {name: store.get(job) for name, job in jobs.items()}
     outcome = row.judge(profile, results)
@@ -190,7 +196,7 @@ def judge(row: Row, profile: str, jobs: dict[str, Job], store: Store) -> dict[st
         "claim": row.claim,
         "paper": row.paper,
         **outcome._asdict(),
-        "command": f"python -m minikd.paper {row.id}" + ("" if profile == "cpu" else f" --profile {profile}"),
+        "command": command + ("" if profile == "cpu" else f" --profile {profile}"),
         "seconds": round(sum(result.record["seconds"] for result in results.values()), 1),
     }
 

@@ -6,7 +6,7 @@ paper's; colours are ours.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator, StrMethodFormatter
 from minikd.data import load_mnist
 from minikd.limits import first_order_gradient, remainder_bound
 from minikd.paper.missing import SHIFTS
+from minikd.paper.speech import PAPER as PAPER_SPEECH
 from minikd.paper.tasks import GRADIENT_TEMPERATURES
 from minikd.plots import OKABE_ITO, STYLE, dark_knowledge
 from minikd.softmax import softmax
@@ -95,7 +96,7 @@ def grid_curves(rows: Numbers) -> Figure:
     for panel, (i, (width, of)) in zip(panels, enumerate(errors.items()), strict=True):
         low, high, words = (2.5, 4, "significantly better") if i == 0 else (8, 40, "fairly similar")
         panel.axvspan(low, high, color="black", alpha=0.1, label=f"the paper's: {words}", linewidth=0)
-        _curve(panel, T, of, i)
+        _curve(panel, T, of.T, i)
         panel.set(xscale="log", xlabel="temperature T")
         panel.set_xticks([1, 2, 4, 8, 20, 40], ["1", "2", "4", "8", "20", "40"])
         panel.minorticks_off()
@@ -137,16 +138,73 @@ def shifts(rows: Numbers) -> Figure:
 
 def few(rows: Numbers) -> Figure:
     """R1 to R3: accuracy on the test set, and on what was learnt from, against the share of the training set."""
+    return _curves(rows["R3"]["curve"])
+
+
+def speech_few(rows: Numbers) -> Figure:
+    """R1 to R3 on speech: the same of frames."""
+    figure = _curves(rows["R3-speech"]["curve"])
+    test, train = ((100, 58.9), (3, 44.5), (3, 57.0)), ((100, 63.4), (3, 67.3), (3, 65.4))
+    for panel, paper in zip(figure.axes, (test, train), strict=True):
+        panel.plot(*zip(*paper, strict=True), **{**PAPER, "zorder": 3})
+    figure.axes[0].legend(frameon=False, fontsize=10)
+    return figure
+
+
+def _curves(curve: Mapping[str, Any]) -> Figure:
     figure, panels = _panels(2, width=11, height=4.2)
     for panel, of, title in zip(panels, ("test", "train"), ("test set", "the training cases themselves"), strict=True):
-        for i, (kind, by_share) in enumerate(rows["R3"]["curve"].items()):
+        for i, (kind, by_share) in enumerate(curve.items()):
             shares = sorted(by_share, key=float)
-            accuracy = np.array([by_share[share][of] for share in shares]).T  # (seeds, shares)
+            accuracy = [by_share[share][of] for share in shares]  # of some shares there are more networks
             _curve(panel, [100 * float(share) for share in shares], accuracy, i, kind)
         panel.set(xscale="log", xlabel="share of the training set, %", ylabel="right, %")
         panel.set_xticks([1, 3, 10, 30, 100], ["1", "3", "10", "30", "100"])
         panel.minorticks_off()
         panel.set_title(f"Accuracy, {title}", loc="left")
+        panel.grid(axis="y", linewidth=0.5)
+    panels[0].legend(frameon=False, fontsize=10)
+    return figure
+
+
+def systems(rows: Numbers) -> Figure:
+    """S1 to S4: frames right and words wrong of single networks, their ensemble and its students, on the test set."""
+    figure, panels = _panels(2, width=11, height=3.6)
+    found = {
+        "one network": rows["S1"]["baseline"],
+        "ensemble": rows["S2"]["ensemble"],
+        "student": rows["S3"]["student"],
+    }
+    for panel, measure, place, xlabel in (
+        (panels[0], "frames", 0, "frames right, %"),
+        (panels[1], "words", 1, "word error rate, %"),
+    ):
+        for i, (measures, paper) in enumerate(zip(found.values(), PAPER_SPEECH.values(), strict=True)):
+            values = measures["test"][measure]
+            panel.plot(values, np.full(len(values), i), "o", color=OKABE_ITO[i], alpha=0.7)
+            panel.plot([np.mean(values)] * 2, [i - 0.28, i + 0.28], color=OKABE_ITO[i], linewidth=3)
+            panel.plot(paper[place], i, **PAPER)
+        panel.set_yticks(range(3), found)
+        panel.set(xlabel=f"{xlabel}; a dot a network, the bar is their mean", ylim=(2.5, -0.5))
+        panel.grid(axis="x", linewidth=0.5)
+    figure.legend(*_once(panels[0]), loc="outside upper right", frameon=False, fontsize=10)
+    return figure
+
+
+def temperatures(rows: Numbers) -> Figure:
+    """S3: students of the ensemble by T, a short run each, on the development set, where T is chosen."""
+    sweep = rows["S3"]["sweep"]
+    T = [float(t) for t in sweep]
+    figure, panels = _panels(2, width=11, height=3.6)
+    for i, (panel, measure, ylabel) in enumerate(
+        ((panels[0], "frames", "frames right, %"), (panels[1], "words", "word error rate, %"))
+    ):
+        values = [measures["development"][measure][0] for measures in sweep.values()]
+        panel.plot(T, values, marker=MARKERS[i], color=OKABE_ITO[i], linewidth=2)
+        panel.axvline(rows["S3"]["T"], color="black", linewidth=1, linestyle=":", label="chosen")
+        panel.set(xscale="log", xlabel="temperature T", ylabel=f"{ylabel}, development set")
+        panel.set_xticks(T, [f"{t:g}" for t in T])
+        panel.minorticks_off()
         panel.grid(axis="y", linewidth=0.5)
     panels[0].legend(frameon=False, fontsize=10)
     return figure
@@ -160,7 +218,7 @@ def false_labels(rows: Numbers) -> Figure:
     for panel, (kind, by_share) in zip(panels, found["errors"].items(), strict=True):
         for i, share in enumerate(["0.0", "0.1", "0.2", "0.4"]):
             if share in by_share:
-                _curve(panel, found["alpha"], np.array(by_share[share]), i, f"{100 * float(share):.0f} % false")
+                _curve(panel, found["alpha"], np.array(by_share[share]).T, i, f"{100 * float(share):.0f} % false")
         panel.set(xlabel="weight of the soft targets, α", yscale="log")
         panel.set_title(titles[kind], loc="left")
         panel.grid(axis="y", linewidth=0.5)
@@ -227,6 +285,9 @@ FIGURES: dict[str, tuple[Callable[[Numbers], Figure], tuple[str, ...]]] = {
     "few": (few, ("R1", "R2", "R3")),
     "labels": (false_labels, ("N1",)),
     "specialists": (specialists, ("P4", "P5", "P6")),
+    "systems": (systems, ("S1", "S2", "S3", "S4")),
+    "temperatures": (temperatures, ("S3",)),
+    "frames": (speech_few, ("R1-speech", "R2-speech", "R3-speech")),
 }
 """By name: what draws it, and the rows whose numbers it may read."""
 
@@ -298,8 +359,11 @@ def _once(panel: Axes) -> tuple[list[Any], list[str]]:
     return list(once.values()), list(once)
 
 
-def _curve(panel: Axes, x: Sequence[float], values: np.ndarray, i: int, label: str | None = None) -> None:
-    """The mean of values (seeds, len(x)) against x, ± their standard deviation; i, the number of its looks."""
-    sd = values.std(axis=0, ddof=1) if len(values) > 1 else None
+def _curve(
+    panel: Axes, x: Sequence[float], values: Iterable[Sequence[float]], i: int, label: str | None = None
+) -> None:
+    """The mean of the values at each x, ± their standard deviation; i, the number of its looks."""
+    columns = [np.asarray(one) for one in values]
+    sd = [one.std(ddof=1) for one in columns] if min(map(len, columns)) > 1 else None
     look: Any = {"color": OKABE_ITO[i], "marker": MARKERS[i], "linewidth": 2, "capsize": 3}
-    panel.errorbar(x, values.mean(axis=0), yerr=sd, label=label, **look)
+    panel.errorbar(x, [one.mean() for one in columns], yerr=sd, label=label, **look)

@@ -12,9 +12,9 @@ from minikd.speech.recordings import Recordings, fetch, load
 
 ABOUT = """\
 Speech (Hinton, Vinyals & Dean 2015, sections 4 and 6): strings of spoken digits in noise, a hidden Markov model, and a
-network that says for each frame how probable each state is. Ten networks that differ in their first weights alone, their
-ensemble, and one student that is distilled from it: frame accuracy and word error rate (S1 to S4). Then 3 % of the
-speech, with hard and with soft targets (R1 to R3). All of it beside the paper's figures, with a verdict in words each.
+network that says for each frame how probable each state is. Ten networks that differ in their first weights alone,
+their ensemble, and one student that is distilled from it: frame accuracy and word error rate (S1 to S4). Then 3 % of
+the speech, with hard and with soft targets (R1 to R3). All of it beside the paper's figures, with a verdict each.
 """
 
 EXAMPLES = """\
@@ -67,7 +67,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     def recordings() -> Recordings:
         return given or fetch()
 
-    run(parser, args, rows({args.profile: plan}), "python -m minikd.speech", recordings)
+    asked = "python -m minikd.speech"
+    for name, value in (("hidden", args.hidden and ",".join(map(str, args.hidden))), ("members", args.members)):
+        asked += f" --{name} {value}" if value else ""
+    run(parser, args, rows({args.profile: plan}), lambda row: asked, recordings)
 
 
 if __name__ == "__main__":

@@ -140,8 +140,7 @@ def fetch() -> Recordings:
     try:
         pooch.retrieve(FSDD_ARCHIVE, known_hash=None, fname=file.name, path=cache, progressbar=True)
     except (RequestException, OSError, ValueError) as error:
-        problem = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise DataError(f"the spoken digits cannot be fetched ({problem}): {mend}") from None
+        raise DataError(f"the spoken digits cannot be fetched ({type(error).__name__}): {mend}") from None
     recordings = load(file)
     check_official(recordings, file)
     return recordings
