@@ -185,7 +185,7 @@ def systems(rows: Numbers) -> Figure:
             panel.plot([np.mean(values)] * 2, [i - 0.28, i + 0.28], color=OKABE_ITO[i], linewidth=3)
             panel.plot(paper[place], i, **PAPER)
         panel.set_yticks(range(3), found)
-        panel.set(xlabel=f"{xlabel}; a dot a network, the bar is their mean", ylim=(2.5, -0.5))
+        panel.set(xlabel=f"{xlabel}; bars: means", ylim=(2.5, -0.5))
         panel.grid(axis="x", linewidth=0.5)
     figure.legend(*_once(panels[0]), loc="outside upper right", frameon=False, fontsize=10)
     return figure
