@@ -1,6 +1,7 @@
 """From WAV files to words: what is refused, that features, utterances, alignment and recognition are what they say."""
 
 import io
+import os
 import shutil
 import tarfile
 import wave
@@ -16,7 +17,10 @@ from minikd.data import DataError
 from minikd.speech import features, hmm, recogniser, recordings, utterances
 from minikd.speech.recordings import RATE, Recordings, load
 
-FSDD = Path(__file__).parents[2] / "shared" / "data" / "fsdd" / "recordings.tar.xz"
+FSDD = Path(
+    os.environ.get("MINIKD_FSDD") or Path(__file__).parents[2] / "shared" / "data" / "fsdd" / "recordings.tar.xz"
+)
+"""The archive or folder of the real recordings, which may not be embedded; .ci/run says where."""
 needs_fsdd = pytest.mark.skipif(
     not FSDD.exists(), reason=f"the spoken digits are not at {FSDD}; they may not be embedded"
 )
