@@ -182,6 +182,7 @@ def test_fetching_reads_the_cache_and_without_a_network_says_where_to_put_the_da
     tones, folder, tmp_path, monkeypatch
 ):
     pooch = pytest.importorskip("pooch")
+    monkeypatch.delenv("MINIKD_FSDD", raising=False)
     monkeypatch.setattr(pooch, "os_cache", lambda name: tmp_path)
     monkeypatch.setattr(recordings, "FSDD_ARCHIVE", "http://127.0.0.1:9/archive.tar.gz")  # nobody listens there
     with pytest.raises(DataError) as raised:
@@ -198,6 +199,7 @@ def test_fetching_reads_the_cache_and_without_a_network_says_where_to_put_the_da
 
 
 def test_without_pooch_fetching_names_the_extra(monkeypatch):
+    monkeypatch.delenv("MINIKD_FSDD", raising=False)
     monkeypatch.setattr(recordings, "find_spec", lambda package: None)
     with pytest.raises(DataError, match=r"needs the extra `speech`: python -m pip install 'minikd\[speech\]'"):
         recordings.fetch()

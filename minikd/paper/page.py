@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[2]
 PAGE, PLOTS = ROOT / "PAPER.md", ROOT / "plots"
 RESULTS = Path(__file__).parent / "results"
 CHOICE = ROOT / "benchmarks" / "results" / "choose_paper.json"
-MARK = re.compile(r"(<!-- table: ([\w ]+) -->\n).*?(<!-- /table: \2 -->)", re.DOTALL)
+MARK = re.compile(r"(<!-- table: ([\w -]+) -->\n).*?(<!-- /table: \2 -->)", re.DOTALL)
 
 
 def load(profile: str) -> dict[str, Any]:
