@@ -13,4 +13,6 @@ gradients.py     E6, E9: sizes of gradients, their spread, and the rates that th
 few.py           R1 to R3: a share of the training set
 false_labels.py  N1: labels that are wrong
 specialists.py   P5, P6: a generalist and specialists on pairs of digits
+acoustics.py     … and of speech: align a corpus, train an acoustic model, ask a committee of them
+speech.py        S1 to S4, and R1 to R3 on speech: an acoustic model, an ensemble of ten, a student of it, few data
 """
