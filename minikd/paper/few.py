@@ -1,7 +1,7 @@
 """R1 to R3: soft targets as regularisers, with 3 % of the training set (Hinton et al. 2015, section 6).
 
-The paper asked it of speech, as speech.py does; here it is asked of MNIST. Early stopping takes the epoch of fewest errors on 10,000
-training digits that the student does not learn from.
+The paper asked it of speech, as speech.py does; here it is asked of MNIST. Early stopping takes the epoch of fewest
+errors on 10,000 training digits that the student does not learn from.
 """
 
 from __future__ import annotations
