@@ -363,7 +363,8 @@ def _judge_few_hard(profile: str, results: Mapping[str, Result]) -> Outcome:
     ours = "; ".join(f"{kind}: {_both(accuracy)}" for kind, accuracy in found.items())
     stopped, to_the_end = (float(np.mean(found[kind]["test"])) for kind in (STOPPED, HARD))
     overfits = float(np.mean(found[HARD]["train"])) - to_the_end > 10
-    verdict = REPRODUCED if overfits and stopped > to_the_end else DIRECTION if overfits else NOT
+    needed = stopped - to_the_end > 1  # point: less than that is noise
+    verdict = REPRODUCED if overfits and needed else DIRECTION if overfits else NOT
     return Outcome(
         ours, verdict, f"early stopping changes the test accuracy by {stopped - to_the_end:+.1f} points", found
     )
