@@ -17,7 +17,7 @@ from minikd.backend import Device
 from minikd.config import TrainConfig
 from minikd.frames import Frames
 from minikd.paper.jobs import Job, Result, Store
-from minikd.paper.tasks import Output, tuples
+from minikd.paper.tasks import Best, Output, tuples
 from minikd.speech import hmm, recogniser
 from minikd.speech.recordings import PARTS, Recordings
 from minikd.speech.utterances import draw
@@ -178,7 +178,7 @@ def acoustic_task(settings: dict[str, Any], inputs: dict[str, Result], device: D
     if settings["stop_early"]:
         development = speech.examples("development")
         probe = np.random.default_rng(0).permutation(len(development))[:PROBE]
-        stop = _Best(development.take(probe), device)
+        stop = Best(development.take(probe), device)
     network = train(config, data, soft_targets=targets, device=device, on_epoch=stop)
 
     def judged(network: Network, words: bool) -> Output:
@@ -193,19 +193,6 @@ def acoustic_task(settings: dict[str, Any], inputs: dict[str, Result], device: D
         stopped, _ = judged(stop.network, words=False)
         record["stopped"] = {**stopped, "epoch": stop.epoch}
     return record, arrays | ({"flat": network.flat} if settings["keep"] else {})
-
-
-class _Best:
-    """Early stopping: called after each epoch, keeps the first network with the fewest errors on these frames."""
-
-    def __init__(self, held: Frames, device: Device) -> None:
-        self.held, self.device, self.fewest = held, device, len(held) + 1
-
-    def __call__(self, network: Network) -> None:
-        count = count_errors(network, self.held, self.device)
-        if count < self.fewest:
-            self.fewest, self.epoch = count, network.history[-1]["epoch"]
-            self.network = replace(network, flat=network.flat.copy())
 
 
 def committee_task(settings: dict[str, Any], inputs: dict[str, Result], device: Device) -> Output:

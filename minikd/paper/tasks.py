@@ -17,6 +17,7 @@ from minikd.backend import Device
 from minikd.batches import scaled
 from minikd.config import TrainConfig, stream
 from minikd.data import Dataset, held_out_split, load_mnist
+from minikd.frames import Frames
 from minikd.layers import Cache, affine_backward, relu_backward
 from minikd.losses import hard_cross_entropy, soft_cross_entropy
 from minikd.mlp import initialise, mlp_forward
@@ -92,7 +93,7 @@ def train_task(settings: dict[str, Any], inputs: dict[str, Result], device: Devi
     full, chosen, transfer, test = Data(**tuples(settings["data"])).load()
     config = TrainConfig(**tuples(settings["config"]))
     targets = _soft_targets(inputs["teacher"], chosen, transfer) if "teacher" in inputs else None
-    best = _Best(full, chosen, config.seed, device) if settings.get("stop_early") else None
+    best = Best(_outside(full, chosen, config.seed), device) if settings.get("stop_early") else None
     try:
         network = train(config, transfer, soft_targets=targets, device=device, on_epoch=best)
     except TrainingDiverged:
@@ -115,21 +116,25 @@ def _soft_targets(teacher: Result, chosen: np.ndarray, transfer: Dataset) -> Sof
     return SoftTargets(teacher.arrays["train"][chosen], transfer.fingerprint, "", teacher.record.get("T"))
 
 
-class _Best:
-    """Early stopping: called after each epoch, keeps the first network with the fewest errors on held-out images."""
+class Best:
+    """Early stopping: called after each epoch, keeps the first network with the fewest errors on held-out examples."""
 
-    def __init__(self, full: Dataset, chosen: np.ndarray, seed: Any, device: Device) -> None:
-        others = np.setdiff1d(np.arange(len(full)), chosen)
-        if not len(others):
-            raise ValueError("early stopping needs training images outside the transfer set: take a smaller share")
-        self.held = full.take(np.random.default_rng(seed).permutation(others)[:10_000])
-        self.device, self.fewest = device, len(self.held) + 1
+    def __init__(self, held: Dataset | Frames, device: Device) -> None:
+        self.held, self.device, self.fewest = held, device, len(held) + 1
 
     def __call__(self, network: Network) -> None:
         count = count_errors(network, self.held, self.device)
         if count < self.fewest:
             self.fewest, self.epoch = count, network.history[-1]["epoch"]
             self.network = replace(network, flat=network.flat.copy())
+
+
+def _outside(full: Dataset, chosen: np.ndarray, seed: Any) -> Dataset:
+    """10,000 training images, drawn at random among those that are not chosen; for early stopping."""
+    others = np.setdiff1d(np.arange(len(full)), chosen)
+    if not len(others):
+        raise ValueError("early stopping needs training images outside the transfer set: take a smaller share")
+    return full.take(np.random.default_rng(seed).permutation(others)[:10_000])
 
 
 def mean_task(settings: dict[str, Any], inputs: dict[str, Result], device: Device) -> Output:
