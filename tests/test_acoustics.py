@@ -91,6 +91,20 @@ def test_a_committee_answers_with_the_mean_logits_of_its_members(done):
     np.testing.assert_allclose(ensemble.arrays["train"], np.mean(members, axis=0), rtol=1e-5, atol=1e-5)
 
 
+def test_a_look_is_the_mean_answer_to_the_frames_of_the_first_utterance_with_a_7(done):
+    plan = replace(TINY, first=0)
+    found, spoken = done(speech.look(plan)), acoustics.Speech(done(speech.corpus(plan)))
+    corpus, data = spoken.corpus("test"), spoken.examples("test")
+    u = [7 in digits for digits in corpus.digits].index(True)
+    own = np.arange(corpus.bounds[u], corpus.bounds[u + 1])[:130]
+    assert found.record["digits"] == corpus.digits[u]
+    np.testing.assert_array_equal(found.arrays["frames"], data.windows(own).reshape(-1, 26, 40)[:, 20])
+    sizes = (26 * 40, *plan.hidden, data.classes)
+    members = [logits(Network(sizes, done(speech.member(plan, m)).arrays["flat"]), data)[own] for m in (0, 1)]
+    np.testing.assert_allclose(found.arrays["z"], np.mean(members, axis=0), rtol=1e-4, atol=1e-4)
+    np.testing.assert_array_equal(found.arrays["labels"], data.labels[own])
+
+
 def test_what_is_judged_is_counted_by_utterance_and_the_penalty_is_the_development_sets(done):
     result = done(speech.member(TINY, 0))
     spoken = acoustics.Speech(done(speech.corpus(TINY)))

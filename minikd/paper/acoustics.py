@@ -19,6 +19,7 @@ from minikd.frames import Frames
 from minikd.paper.jobs import Job, Result, Store
 from minikd.paper.tasks import Best, Output, tuples
 from minikd.speech import hmm, recogniser
+from minikd.speech.features import CENTRE
 from minikd.speech.recordings import PARTS, Recordings
 from minikd.speech.utterances import draw
 from minikd.targets import SoftTargets, geometric_mean
@@ -216,6 +217,31 @@ def committee_task(settings: dict[str, Any], inputs: dict[str, Result], device: 
     return record, arrays | {"train": answers("train")}
 
 
+def look_task(settings: dict[str, Any], inputs: dict[str, Result], device: Device) -> Output:
+    """What a committee hears of the first test utterance that says `digit`, from its first frame on, `count` frames.
+
+    Record: digits, what is said in the whole utterance. Arrays: frames (count, 40), as the network reads them; labels
+    (count,); z (count, states), the geometric mean's logits.
+    """
+    speech = Speech(inputs["corpus"])
+    corpus, data = speech.corpus("test"), speech.examples("test")
+    u = next(u for u, digits in enumerate(corpus.digits) if settings["digit"] in digits)
+    begin, end = corpus.bounds[u : u + 2]
+    own = np.arange(begin, min(end, begin + settings["count"]))
+    sizes = (data.shape[0] * data.shape[1], *settings["hidden"], data.classes)
+    v = [
+        device.get(logits(Network(sizes, result.arrays["flat"]), data.take(own), device))
+        for name, result in inputs.items()
+        if name != "corpus"
+    ]
+    frames = corpus.frames[corpus.starts[own] + CENTRE]
+    return {"digits": corpus.digits[u]}, {
+        "frames": frames,
+        "labels": data.labels[own],
+        "z": geometric_mean(np.stack(v)),
+    }
+
+
 def temperature_task(settings: dict[str, Any], inputs: dict[str, Result], device: Device) -> Output:
     """The T of the student that is right on most development frames. Record: T; right, of each student, by T."""
     right = {result.record["T"]: result.record["frames"]["development"][1] for result in inputs.values()}
@@ -229,4 +255,5 @@ TASKS: Mapping[str, Callable[[dict[str, Any], dict[str, Result], Device], Output
     "acoustic": acoustic_task,
     "committee": committee_task,
     "temperature": temperature_task,
+    "look": look_task,
 }

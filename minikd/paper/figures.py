@@ -19,9 +19,12 @@ from minikd.data import load_mnist
 from minikd.limits import first_order_gradient, remainder_bound
 from minikd.paper.missing import SHIFTS
 from minikd.paper.speech import PAPER as PAPER_SPEECH
+from minikd.paper.speech import TEMPERATURES
 from minikd.paper.tasks import GRADIENT_TEMPERATURES
 from minikd.plots import OKABE_ITO, STYLE, dark_knowledge
 from minikd.softmax import softmax
+from minikd.speech.hmm import WORDS
+from minikd.speech.plots import boundary, hearing
 from minikd.targets import load_teacher
 
 Numbers = Mapping[str, Any]
@@ -191,6 +194,24 @@ def systems(rows: Numbers) -> Figure:
     return figure
 
 
+def heard(rows: Numbers) -> Figure:
+    """S2: the beginning of a test utterance with a 7 in it, and how probable the ensemble takes each digit."""
+    return hearing(*_look(rows))
+
+
+def doubts(rows: Numbers) -> Figure:
+    """S2: the ensemble's softened probabilities where a state of the same utterance gives way to the next."""
+    _, labels, z, per_digit = _look(rows)
+    inner = np.flatnonzero(np.diff(labels) == 1) + 1  # from a state to the next of the same digit
+    return boundary(z, labels, int(inner[len(inner) // 2]), TEMPERATURES, per_digit)
+
+
+def _look(rows: Numbers) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
+    found = rows["S2"]["look"]
+    z = np.array(found["z"])
+    return np.array(found["frames"]), np.array(found["labels"], int), z, (z.shape[1] - 1) // WORDS
+
+
 def temperatures(rows: Numbers) -> Figure:
     """S3: students of the ensemble by T, a short run each, on the development set, where T is chosen."""
     sweep = rows["S3"]["sweep"]
@@ -286,6 +307,8 @@ FIGURES: dict[str, tuple[Callable[[Numbers], Figure], tuple[str, ...]]] = {
     "labels": (false_labels, ("N1",)),
     "specialists": (specialists, ("P4", "P5", "P6")),
     "systems": (systems, ("S1", "S2", "S3", "S4")),
+    "heard": (heard, ("S2",)),
+    "doubts": (doubts, ("S2",)),
     "temperatures": (temperatures, ("S3",)),
     "frames": (speech_few, ("R1-speech", "R2-speech", "R3-speech")),
 }
