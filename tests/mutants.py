@@ -694,8 +694,8 @@ images moved along the diagonal alone
 + numbers = down * self.width + down
 
 rows of a padded image counted without its border
-- padded.shape[1], cols + 2 * config.jitter
-+ padded.shape[1], cols
+- self.width, self.cols = cols + 2 * config.jitter, cols
++ self.width, self.cols = cols, cols
 """,
     ),
     *planted(
@@ -751,11 +751,11 @@ any data set of the right length taken for the right one
         "test_train.py",
         """
 dropout left on in the teacher
-- z, _ = mlp_forward(scaled(device.xp, held.X[start:stop, :], dtype), layers)
+- z, _ = mlp_forward(held.inputs(start, stop, dtype), layers)
 + keep = [np.random.default_rng().random((stop - start, W.shape[-2])) < 0.5 for W, _ in layers[1:]]
 +         from minikd.mlp import Dropout
 +         dropout = [None, *[Dropout(mask, 0.5) for mask in keep]]
-+         z, _ = mlp_forward(scaled(device.xp, held.X[start:stop, :], dtype), layers, dropout)
++         z, _ = mlp_forward(held.inputs(start, stop, dtype), layers, dropout)
 """,
     ),
     *planted(

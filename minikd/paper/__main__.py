@@ -126,39 +126,25 @@ def run(
             get_device(device)  # refuses, where there is none, before anything is started
         store = Store(args.out / "paper" / device)
         jobs = {row.id: row.jobs(args.profile) for row in rows}
-        try:
-            provide_speech(jobs, store, recordings)
-        except DataError as error:
-            if not may_leave_out:
-                raise
-            spoken = [row for row, named in jobs.items() if _spoken(named)]
-            print(f"{', '.join(spoken)} are left out: {error}", file=sys.stderr)
-            jobs = {row: named for row, named in jobs.items() if row not in spoken}
-            rows = [row for row in rows if row.id in jobs]
         workers = args.workers or (1 if args.gpu else 2)
-        with (
-            engine.dask(args.dask) if args.dask else engine.processes(workers) as (executor, count),
-            Progress(jobs, store, quiet=args.quiet) as progress,
-        ):
-            engine.run(
-                [job for named in jobs.values() for job in named.values()],
-                store,
-                executor,
-                workers=count,
-                device=device,
-                on_done=progress.done,
-            )
-        board = [judge(row, args.profile, jobs[row.id], store, asked(row.id)) for row in rows]
+        with engine.dask(args.dask) if args.dask else engine.processes(workers) as (executor, count):
+            jobs = available(jobs, store, recordings, may_leave_out=may_leave_out)
+            with Progress(jobs, store, quiet=args.quiet) as progress:
+                engine.run(
+                    [job for named in jobs.values() for job in named.values()],
+                    store,
+                    executor,
+                    workers=count,
+                    device=device,
+                    on_done=progress.done,
+                )
+        board = [judge(row, args.profile, jobs[row.id], store, asked(row.id)) for row in rows if row.id in jobs]
         if args.write:
-            about = f"{asked(' '.join(getattr(args, 'rows', ())))} --profile {args.profile}" + (
-                " --gpu" if args.gpu else ""
-            )
+            about = f"{asked(' '.join(getattr(args, 'rows', ())))} --profile {args.profile}"
+            about += " --gpu" if args.gpu else ""
             record = {"command": about, "profile": args.profile, "machine": machine(get_device(device))}
-            runs = [
-                run_record(job, store)
-                for job in not_done(job for named in jobs.values() for job in named.values()).values()
-            ]
-            write(args.write, record | {"rows": board, "runs": runs})
+            done = not_done(job for named in jobs.values() for job in named.values()).values()
+            write(args.write, record | {"rows": board, "runs": [run_record(job, store) for job in done]})
     except (DeviceError, ValueError) as error:  # bad data and bad checkpoints are ValueErrors
         parser.fail(str(error))
     except engine.JobError as error:
@@ -170,14 +156,26 @@ def run(
     print(json.dumps(board, indent=1) if args.json else table(board))
 
 
-def provide_speech(jobs: dict[str, dict[str, Job]], store: Store, recordings: Callable[[], Recordings]) -> None:
-    """Keep the recordings in the store, if a job that is yet to be done reads them.
+def available(
+    jobs: dict[str, dict[str, Job]], store: Store, recordings: Callable[[], Recordings], *, may_leave_out: bool
+) -> dict[str, dict[str, Job]]:
+    """The jobs by row, with the recordings kept in the store if a job that is yet to be done reads them.
 
-    Raises: DataError where the extra `speech` is missing, or they cannot be had.
+    Where they cannot be had, rows of speech are left out, with a line that says why, if they may be.
+    Raises: DataError where they may not be.
     """
-    if any(_spoken(not_done(named.values(), store)) for named in jobs.values()):
+    if not any(_spoken(not_done(named.values(), store)) for named in jobs.values()):
+        return jobs
+    try:
         check_extra()
         acoustics.provide(recordings(), store)
+    except DataError as error:
+        if not may_leave_out:
+            raise
+        spoken = [row for row, named in jobs.items() if _spoken(named)]
+        print(f"{', '.join(spoken)} are left out: {error}", file=sys.stderr)
+        return {row: named for row, named in jobs.items() if row not in spoken}
+    return jobs
 
 
 def _spoken(jobs: dict[str, Job]) -> bool:
