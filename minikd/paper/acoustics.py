@@ -220,12 +220,14 @@ def committee_task(settings: dict[str, Any], inputs: dict[str, Result], device: 
 def look_task(settings: dict[str, Any], inputs: dict[str, Result], device: Device) -> Output:
     """What a committee hears of the first test utterance that says `digit`, from its first frame on, `count` frames.
 
+    Where a few utterances alone were drawn and none says it, the first of them.
+
     Record: digits, what is said in the whole utterance. Arrays: frames (count, 40), as the network reads them; labels
     (count,); z (count, states), the geometric mean's logits.
     """
     speech = Speech(inputs["corpus"])
     corpus, data = speech.corpus("test"), speech.examples("test")
-    u = next(u for u, digits in enumerate(corpus.digits) if settings["digit"] in digits)
+    u = next((u for u, digits in enumerate(corpus.digits) if settings["digit"] in digits), 0)
     begin, end = corpus.bounds[u : u + 2]
     own = np.arange(begin, min(end, begin + settings["count"]))
     sizes = (data.shape[0] * data.shape[1], *settings["hidden"], data.classes)
