@@ -27,7 +27,7 @@ def rows(bench: Bench) -> list[dict[str, Any]]:
     dataset, place = images(bench), pytorch.place_of(bench)
     measured = []
     for hidden, what in [((30, 30), one) for one in SETTINGS] if bench.quick else RUNS:
-        config = TrainConfig(hidden, learning_rate=RATE, momentum=MOMENTUM, **SETTINGS[what])
+        config = TrainConfig(hidden, learning_rate=RATE, momentum=MOMENTUM, clip_norm=None, **SETTINGS[what])
         targets = random_targets(dataset) if config.alpha else None
         steps = {"minikd": minikd_epoch(config, dataset, targets, bench.device)}
         for kind in [] if place is None else [EAGER, FUSED]:

@@ -24,7 +24,7 @@ def rows(bench: Bench) -> list[dict[str, Any]]:
     for width in WIDTHS[:1] if bench.quick else WIDTHS:
         for S in POPULATIONS[:2] if bench.quick else POPULATIONS:
             hidden = (width, width)
-            common = {"hidden": hidden, "learning_rate": RATE, "momentum": MOMENTUM, "alpha": ALPHA}
+            common = {"hidden": hidden, "learning_rate": RATE, "momentum": MOMENTUM, "alpha": ALPHA, "clip_norm": None}
             configs = {
                 "one run": TrainConfig(T=T, **common),
                 "shared batches": TrainConfig(T=tuple(np.linspace(2, 20, S).tolist()), **common),

@@ -9,10 +9,12 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from minikd import __version__, runs
 from minikd.backend import Device, DeviceError, get_device
 from minikd.cli import Parser, numbers, replace_what_consoles_lack
-from minikd.config import TrainConfig
+from minikd.config import LEARNING_RATE, TrainConfig
 from minikd.data import Dataset, held_out_split, load_idx_folder, load_mnist
 from minikd.export import check_onnx_path, to_onnx
 from minikd.report import ALONE, DISTILLED, TEACHER, draw, summarise, table
@@ -22,56 +24,33 @@ from minikd.train import Network, TrainingDiverged
 
 @dataclass(frozen=True)
 class Preset:
-    """Everything a run needs that the command line does not say; the teacher's settings carry `teacher_`."""
+    """What a run uses where the command line says nothing; other defaults are `TrainConfig`'s.
+
+    The teacher's settings carry `teacher_`, except those that no student has.
+    """
 
     T: float
-    alpha: float
-    hidden: tuple[int, ...]
     epochs: int
-    batch_size: int
-    learning_rate: float
-    teacher_hidden: tuple[int, ...]
     teacher_epochs: int
-    teacher_batch_size: int
-    teacher_learning_rate: float
-    drop: tuple[float, float]
-    max_norm: float | None
-    jitter: int
-    momentum: float = 0.9
-    warmup: float = 0.02
-    clip_norm: float | None = 1.0
+    alpha: float = 0.9
+    hidden: tuple[int, ...] = (800, 800)
+    batch_size: int = TrainConfig.batch_size
+    learning_rate: float = LEARNING_RATE
+    teacher_hidden: tuple[int, ...] = (1200, 1200)
+    teacher_batch_size: int = TrainConfig.batch_size
+    teacher_learning_rate: float = LEARNING_RATE
+    drop: tuple[float, float] = (TrainConfig.drop_input, TrainConfig.drop_hidden)
+    max_norm: float | None = TrainConfig.max_norm
+    jitter: int = 2
+    momentum: float = TrainConfig.momentum
+    warmup: float = TrainConfig.warmup
+    clip_norm: float | None = TrainConfig.clip_norm
 
 
 PRESETS = {
-    "quick": Preset(
-        T=8.0,
-        alpha=0.9,
-        hidden=(800, 800),
-        epochs=6,
-        batch_size=128,
-        learning_rate=0.2,
-        teacher_hidden=(1200, 1200),
-        teacher_epochs=10,
-        teacher_batch_size=128,
-        teacher_learning_rate=0.2,
-        drop=(0.0, 0.0),
-        max_norm=None,
-        jitter=2,
-    ),
+    "quick": Preset(T=8.0, epochs=6, teacher_epochs=10),
     "paper": Preset(
-        T=20.0,
-        alpha=0.9,
-        hidden=(800, 800),
-        epochs=60,
-        batch_size=128,
-        learning_rate=0.2,
-        teacher_hidden=(1200, 1200),
-        teacher_epochs=500,
-        teacher_batch_size=128,
-        teacher_learning_rate=0.1,
-        drop=(0.2, 0.5),
-        max_norm=15**0.5,
-        jitter=2,
+        T=20.0, epochs=60, teacher_epochs=500, teacher_learning_rate=0.1, drop=(0.2, 0.5), max_norm=15**0.5
     ),
 }
 
@@ -281,7 +260,7 @@ def run(
     runs.write_json(folder / "config.json", asked)
     metrics = runs.Metrics(folder / "metrics.jsonl")
     networks: dict[tuple[int, str], Network] = {}
-    reused = []
+    ranges, reused = [], []
     for seed in asked["seeds"]:
         targets = None
         for name, config in configs.items():
@@ -314,7 +293,8 @@ def run(
                     runs.save_network(own, network, config)
                     reused += [str(path)] if found else []
                 targets = soft_targets(network, train_set, device)
-    results = summarise(asked, networks, reused, folder)
+                ranges.append(np.median(np.ptp(targets.logits, axis=-1)))
+    results = summarise(asked, networks, float(np.mean(ranges)), reused, folder)
     runs.write_json(folder / runs.RESULTS, results)
     first = {name: networks[asked["seeds"][0], name] for name in configs}
     draw(first, test_set, configs[DISTILLED].T, device, folder)

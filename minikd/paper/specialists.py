@@ -50,7 +50,7 @@ def _jobs(profile: str) -> dict[str, Job]:
     count, size = plan.specialists
     named = {}
     for seed in range(plan.seeds):
-        config = TrainConfig(hidden=(plan.width,) * 2, epochs=plan.epochs[0], clip_norm=1.0, seed=seed).record()
+        config = TrainConfig((plan.width,) * 2, plan.epochs[0], learning_rate=0.1, clip_norm=1.0, seed=seed).record()
         wanted = {**settings, "config": config, "specialists": count, "size": size, "T": T}
         work = 1e-9 * plan.pairs[0] * plan.width * plan.epochs[0] * 150
         generalist = Job("generalist", wanted, {}, f"generalist, seed {seed}", work)
