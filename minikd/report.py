@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 from pathlib import Path
@@ -22,9 +23,21 @@ MNIST_TEST = "fc6afb5445e3c37b9bb8ab589ee650753ab43a47df5205f953db1727b0091738" 
 
 
 def summarise(
-    asked: dict[str, Any], networks: dict[tuple[int, str], Network], reused: list[str], folder: Path
+    asked: dict[str, Any],
+    networks: dict[tuple[int, str], Network],
+    logit_range: float,
+    reused: list[str],
+    folder: Path,
 ) -> dict[str, Any]:
-    """The results of a run in plain JSON types."""
+    """Return the results of a run in plain JSON types.
+
+    Args:
+        asked: what was asked for, as `config.json` holds it.
+        networks: by seed and name.
+        logit_range: the teachers' largest logit less their smallest, on a typical training image, in nats.
+        reused: the files of teachers that were there already.
+        folder: of the run.
+    """
     comparable = asked["evaluation"]["sha256"] == MNIST_TEST
     rows: dict[str, dict[str, Any]] = {}
     for name in NETWORKS:
@@ -39,11 +52,14 @@ def summarise(
             "paper": PAPER_ERRORS[name] if comparable and runs_of[0].sizes == PAPER_SIZES[name] else None,
             "seconds": round(float(np.mean([sum(e["seconds"] for e in n.history) for n in runs_of])), 1),
         }
+    rows[TEACHER]["logit_range"] = round(logit_range, 1)
     gain = np.subtract(rows[ALONE]["errors"], rows[DISTILLED]["errors"])
+    found: dict[str, Any] = {"errors": gain.tolist(), "mean": float(gain.mean()), "sd": _sd(gain)}
     return {
         "asked": asked,
         "results": rows,
-        "gain": {"errors": gain.tolist(), "mean": float(gain.mean()), "sd": _sd(gain)},
+        "gain": found,
+        "reasons": reasons(asked["networks"][DISTILLED], rows, found),
         "teachers_reused": reused,
         "minikd": __version__,
         "machine": {
@@ -54,6 +70,54 @@ def summarise(
         },
         "folder": str(folder),
     }
+
+
+def reasons(taught: dict[str, Any], rows: dict[str, dict[str, Any]], gain: dict[str, Any]) -> list[str]:
+    """Return why the soft targets did not help, as far as the results can tell, the likeliest reason first.
+
+    They helped where the mean gain exceeds twice its standard error. The standard error of a single pair is taken from
+    its counts: about half of two students' errors are on images that the other one gets right.
+
+    Args:
+        taught: the configuration of the distilled student.
+        rows: the results of each network.
+        gain: the errors that the soft targets saved, pair by pair, with their mean and standard deviation.
+    Returns: one sentence per reason; none where the soft targets helped.
+    """
+    teacher, alone, distilled = (rows[name]["errors_mean"] for name in NETWORKS)
+    pairs = len(gain["errors"])
+    noise = 2 * (math.sqrt((alone + distilled) / 2) if gain["sd"] is None else gain["sd"] / math.sqrt(pairs))
+    if gain["mean"] > noise:
+        return []
+    T, alpha, epochs, spread = taught["T"], taught["alpha"], taught["epochs"], rows[TEACHER]["logit_range"]
+    found = []
+    if teacher > 0.8 * alone:
+        found.append(
+            f"The teacher makes {teacher:.0f} errors and the student alone {alone:.0f}, so the teacher has little to "
+            "teach. Train it longer (--teacher-epochs) or make it wider (--teacher-hidden)."
+        )
+    if taught["clip_norm"] is None and T > 1:
+        found.append(
+            "The student's gradient was not clipped, and T² makes its first steps large. Leave out --clip-norm none."
+        )
+    if spread > 12 * T:
+        found.append(
+            f"T = {T:g} is low for logits with a range of {spread:.0f}: the softened probabilities tell little more "
+            "than the labels. Raise --T."
+        )
+    if spread < T / 4:
+        found.append(
+            f"T = {T:g} is high for logits with a range of {spread:.0f}: the softened probabilities are nearly equal. "
+            "Lower --T."
+        )
+    if alpha < 0.2:
+        found.append(f"The soft targets have a weight of only {alpha:g}. Raise --alpha.")
+    if epochs < 5:
+        found.append(f"{epochs} epochs are few for a student to learn the teacher's answers. Raise --epochs.")
+    if abs(gain["mean"]) <= noise:
+        pair = "one pair of runs differs" if pairs == 1 else f"the mean of {pairs} pairs differs"
+        found.append(f"By chance alone, {pair} by up to {noise:.0f} errors. More --seeds tell the difference.")
+    return found or ["None of the causes that this command can see applies."]
 
 
 def _sd(values: Any) -> float | None:
@@ -90,6 +154,9 @@ def table(results: dict[str, Any]) -> str:
     if gain["mean"] > 0 and way > 0:
         worth += f": {100 * gain['mean'] / way:.0f} % of the way from the student alone to its teacher"
     lines += ["", worth + "."]
+    if results["reasons"]:
+        lines += ["That is no clear gain. The likeliest reason first:", *(f"  - {one}" for one in results["reasons"])]
+        lines.append('TROUBLESHOOTING.md explains them, under "Distillation does not help".')
     if papers:
         lines.append(
             "The paper's figures are of single, much longer runs, at T = 20; a binomial sd is about 10 errors."

@@ -18,6 +18,7 @@ from safetensors.numpy import load_file
 
 from minikd import backend, mnist, report, runs
 from minikd.checkpoint import load, save
+from minikd.config import TrainConfig
 from minikd.data import load_mnist
 from minikd.train import Network
 
@@ -67,6 +68,23 @@ def refusal(capsys, *args: str) -> str:
     out, err = capsys.readouterr()
     assert (caught.value.code, out, err.count("\n")) == (2, "", 1), err
     return err.rstrip()
+
+
+def test_the_command_and_the_library_have_the_same_defaults():
+    configs = mnist.configurations(mnist.PRESETS["quick"], TrainConfig.dtype)
+    own = {"hidden", "epochs", "jitter", "T", "alpha"}  # what the command adds: sizes, lengths and the distillation
+    for config in configs.values():
+        default = TrainConfig(hidden=config.hidden).record()
+        assert {name: value for name, value in config.record().items() if name not in own} == {
+            name: value for name, value in default.items() if name not in own
+        }
+
+
+def test_a_distillation_that_does_not_help_says_why_and_where_to_read_on(command):
+    out = command("--T", "4", "--teacher-epochs", "1", "--epochs", "1")
+    assert "- 1 epochs are few" in out
+    assert 'TROUBLESHOOTING.md explains them, under "Distillation does not help".' in out
+    assert "## Distillation does not help" in (Path(__file__).parent.parent / "TROUBLESHOOTING.md").read_text("utf-8")
 
 
 # ---- what it prints and leaves behind --------------------------------------------------------------------------------
@@ -186,7 +204,11 @@ def test_a_run_of_another_temperature_goes_on_with_a_half_trained_teacher(capsys
 
 def test_the_papers_figures_stand_beside_its_own_networks_alone(command, folder, monkeypatch):
     assert json.loads(command("--json"))["results"]["teacher"]["paper"] is None
-    asked = {"seeds": [0], "evaluation": {"sha256": load_mnist()[1].fingerprint}}
+    asked = {
+        "networks": {report.DISTILLED: TrainConfig(hidden=(30, 30)).record()},
+        "seeds": [0],
+        "evaluation": {"sha256": load_mnist()[1].fingerprint},
+    }
     history = [{"errors": 100, "seconds": 1.0}]
     networks = {
         (0, name): Network(sizes, np.zeros(0), history)
@@ -194,7 +216,7 @@ def test_the_papers_figures_stand_beside_its_own_networks_alone(command, folder,
             report.NETWORKS, [(784, 1200, 1200, 10), (784, 800, 800, 10), (784, 30, 30, 10)], strict=True
         )
     }
-    rows = report.summarise(asked, networks, [], folder)["results"]
+    rows = report.summarise(asked, networks, 30.0, [], folder)["results"]
     assert [row["paper"] for row in rows.values()] == [67, 146, None]
 
 

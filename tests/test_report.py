@@ -1,0 +1,56 @@
+"""What the command says of a distillation that did not help."""
+
+import pytest
+
+from minikd.config import TrainConfig
+from minikd.report import ALONE, DISTILLED, TEACHER, reasons
+
+
+def said(
+    teacher=(70, 70),
+    alone=(140, 140),
+    distilled=(150, 152),
+    logit_range=30.0,
+    **settings,
+):
+    """The reasons for these errors, pair by pair, of a student that nothing else speaks against."""
+    counts = {TEACHER: teacher, ALONE: alone, DISTILLED: distilled}
+    rows = {name: {"errors_mean": sum(errors) / len(errors)} for name, errors in counts.items()}
+    rows[TEACHER]["logit_range"] = logit_range
+    saved = [a - b for a, b in zip(alone, distilled, strict=True)]
+    mean = sum(saved) / len(saved)
+    sd = None if len(saved) == 1 else (sum((one - mean) ** 2 for one in saved) / (len(saved) - 1)) ** 0.5
+    config = TrainConfig(hidden=(800, 800), **{"T": 8.0, "alpha": 0.9, "epochs": 6, **settings})
+    return reasons(config.record(), rows, {"errors": saved, "mean": mean, "sd": sd})
+
+
+def test_a_clear_gain_needs_no_reason():
+    assert said(alone=(140, 150), distilled=(110, 118)) == []
+    assert said(teacher=(70,), alone=(150,), distilled=(100,)) == []
+
+
+@pytest.mark.parametrize(
+    ("case", "words"),
+    [
+        ({"teacher": (130, 132)}, "The teacher makes 131 errors and the student alone 140"),
+        ({"clip_norm": None}, "gradient was not clipped"),
+        ({"T": 1.0}, "T = 1 is low for logits with a range of 30"),
+        ({"T": 200.0}, "T = 200 is high for logits with a range of 30"),
+        ({"alpha": 0.1}, "a weight of only 0.1"),
+        ({"epochs": 2}, "2 epochs are few"),
+        ({"alone": (140, 160), "distilled": (150, 145)}, "the mean of 2 pairs differs by up to 25 errors"),
+        ({"teacher": (70,), "alone": (140,), "distilled": (130,)}, "one pair of runs differs by up to 23 errors"),
+    ],
+)
+def test_each_cause_is_named_where_it_is_the_only_one(case, words):
+    (reason,) = said(**case)
+    assert words in reason
+
+
+def test_a_loss_without_a_visible_cause_says_so():
+    assert said() == ["None of the causes that this command can see applies."]
+
+
+def test_a_weak_teacher_comes_before_everything_else():
+    found = said(teacher=(139, 139), epochs=2, T=1.0)
+    assert [one.split()[0] for one in found] == ["The", "T", "2"]
