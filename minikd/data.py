@@ -5,31 +5,26 @@ Everything here is checked once, when it enters; what comes after may trust a `D
 
 from __future__ import annotations
 
-import gzip
 import hashlib
-import lzma
-import math
 import os
-import struct
 import sys
-import zlib
 from collections.abc import Iterable
-from contextlib import closing
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from importlib import resources
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from minikd.idx import MENDS, RANKS, read_idx
 
 if TYPE_CHECKING:
     if sys.version_info >= (3, 11):
         from importlib.resources.abc import Traversable
     else:
         from importlib.abc import Traversable
-    _Stream = IO[bytes] | gzip.GzipFile | lzma.LZMAFile
 
 CLASSES = 10
 MNIST_SHA256 = {  # of the unpacked files
@@ -38,23 +33,31 @@ MNIST_SHA256 = {  # of the unpacked files
     "t10k-images-idx3-ubyte": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
     "t10k-labels-idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
 }
-_SUFFIXES = ("", ".gz", ".xz")  # in order of preference
-_RANKS = {"images": 3, "labels": 1}
-_MAGICS = {kind: bytes([0, 0, 0x08, rank]) for kind, rank in _RANKS.items()}  # 0x08: unsigned bytes
-_CHUNK = 1 << 20
+# How people and programs name the four files, in order of preference: some mirrors say test, 7-Zip puts a dot, and
+# QMNIST keeps what it knows of an image in eight columns.
+_PREFIXES = {"train": ("train", "qmnist-train"), "t10k": ("t10k", "test", "qmnist-test")}
+_ENDINGS = {"images": ("idx3-ubyte",), "labels": ("idx1-ubyte", "idx2-int")}
+_SUFFIXES = ("", ".gz", ".xz")
+_Number = TypeVar("_Number", bound=np.generic)
 
 
 class DataError(ValueError):
-    """Data that cannot be used: one line that says where, what is wrong and how to mend it."""
+    """Data that cannot be used: one line that says where, what is wrong and how to fix it."""
 
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Labelled grey images, at least one, checked at construction; the arrays it hands out are read-only views.
+    """Labelled grey images, at least one, checked at construction and kept as read-only bytes.
 
-    `images`: (N, rows, cols) uint8, 0 for background; `labels`: (N,) uint8, below `classes`; `name`: for messages;
-    `classes`: how many there are, 2 to 256, all or not all of them with an example.
-    Raises `DataError` where type, shape or a label breaks these rules.
+    Args:
+        images: (N, rows, cols), 0 for background: uint8; or whole numbers of any integer or float dtype, with white at
+            255; or floats in [0, 1], which are multiplied by 255 and rounded.
+        labels: (N,) integers of any dtype, below `classes`.
+        name: for messages.
+        classes: how many there are, 2 to 256. Not every class needs an example.
+    Raises: DataError where type, shape or a value breaks these rules.
+
+    Arrays that something can still write to are copied, so the fingerprint stays true. Read-only ones are shared.
 
     >>> pair = Dataset(np.zeros((2, 3, 3), np.uint8), np.array([7, 1], np.uint8), "pair")
     >>> len(pair), pair.take([1]).labels.tolist(), pair.fingerprint[:8]
@@ -67,17 +70,10 @@ class Dataset:
     classes: int = CLASSES
 
     def __post_init__(self) -> None:
-        for kind, rank in _RANKS.items():
-            array = getattr(self, kind)
-            _check_bytes(f"{self.name}: {kind}", array, rank)
-            if 0 in array.shape:
-                raise DataError(
-                    f"{self.name}: {kind} must not be empty, got shape {array.shape}: give at least 1 example"
-                )
-            view = array.view()
-            view.flags.writeable = False  # the fingerprint speaks for these bytes
-            object.__setattr__(self, kind, view)
-        check_labels(self.name, self.labels, self.classes, len(self.images), "image")
+        images = _pixels(f"{self.name}: images", self.images)
+        labels = check_labels(self.name, self.labels, self.classes, len(images), "image")
+        object.__setattr__(self, "images", private(images))
+        object.__setattr__(self, "labels", private(labels))
 
     def __len__(self) -> int:
         """The number of examples, N."""
@@ -104,7 +100,29 @@ class Dataset:
         nothing is left.
         """
         chosen = check_index(self.name, index, len(self))
-        return replace(self, images=self.images[chosen], labels=self.labels[chosen])
+        return replace(self, images=freeze(self.images[chosen]), labels=freeze(self.labels[chosen]))
+
+
+def freeze(array: NDArray[_Number]) -> NDArray[_Number]:
+    """The array itself, made read-only: for arrays that nobody else holds."""
+    array.flags.writeable = False
+    return array
+
+
+def private(array: NDArray[_Number]) -> NDArray[_Number]:
+    """A read-only view of the array, or of a copy where something can still write to its memory.
+
+    Shared without a copy: an array that is read-only, as is every array that it is a view of, down to one that owns its
+    memory or lies in `bytes`.
+
+    >>> own = np.zeros(3)
+    >>> np.shares_memory(private(own), own), np.shares_memory(private(freeze(own)), own)
+    (False, True)
+    """
+    owner: object = array
+    while isinstance(owner, np.ndarray) and not owner.flags.writeable:
+        owner = owner.base
+    return freeze((array if owner is None or isinstance(owner, bytes) else freeze(array.copy())).view())
 
 
 def check_index(name: str, index: ArrayLike, count: int) -> NDArray[np.integer]:
@@ -123,14 +141,14 @@ def check_index(name: str, index: ArrayLike, count: int) -> NDArray[np.integer]:
     return chosen
 
 
-def check_labels(name: str, labels: NDArray[np.uint8], classes: int, count: int, example: str) -> None:
-    """That each of `count` examples, images say, has one label below `classes`, which is 2 to 256."""
+def check_labels(name: str, labels: NDArray[Any], classes: int, count: int, example: str) -> NDArray[np.uint8]:
+    """The labels as bytes, once each of `count` examples, images say, has one below `classes`, which is 2 to 256."""
     whole(f"{name}: classes", classes, 2, 256)
+    _check_axes(f"{name}: labels", labels, "labels")
     if len(labels) != count:
         counts = f"{count} {example}s and {len(labels)} labels"
         raise DataError(f"{name}: every {example} needs one label, got {counts}: give as many of each")
-    if problem := _label_problem(labels, classes):
-        raise DataError(f"{name}: {problem}: relabel or drop that example")
+    return _class_numbers(name, labels, classes)
 
 
 def load_mnist() -> tuple[Dataset, Dataset]:
@@ -149,9 +167,11 @@ def load_mnist() -> tuple[Dataset, Dataset]:
 def load_idx_folder(folder: str | os.PathLike[str]) -> tuple[Dataset, Dataset]:
     """Training and test set from a folder of IDX files laid out as MNIST's are, such as Fashion-MNIST.
 
-    The four files carry the names in `MNIST_SHA256`; each may be plain, `.gz` or `.xz`, and the first of these that
-    exists is read. Images of any size, the same in both sets. Memory grows with the bytes that are there, never with
-    what a header claims. Raises `DataError` naming the file.
+    The four files carry the names in `MNIST_SHA256`, or with a dot, as in `train-images.idx3-ubyte`, or with `test` for
+    `t10k`, or those of QMNIST. Each may be plain, `.gz` or `.xz`, and the first of these that exists is read; whether a
+    file is packed is seen from its bytes. Images of any size, the same in both sets, and of any type that `Dataset`
+    takes. Memory grows with the bytes that are there, never with what a header claims. Raises `DataError` naming the
+    file.
     """
     path = Path(folder)
     try:
@@ -201,7 +221,8 @@ def pad(images: NDArray[np.uint8], by: int) -> NDArray[np.uint8]:
     >>> pad(np.full((1, 1, 2), 9, np.uint8), 1).reshape(3, 4).tolist()
     [[0, 0, 0, 0], [0, 9, 9, 0], [0, 0, 0, 0]]
     """
-    _check_bytes("images", images, 3)
+    if not isinstance(images, np.ndarray) or images.dtype != np.uint8 or images.ndim != 3:
+        raise DataError(f"images must be (N, rows, cols) uint8, got {came(images)}: give a Dataset's")
     by = whole("by", by, 0)
     count, rows, cols = images.shape
     padded = np.zeros((count, rows + 2 * by, cols + 2 * by), dtype=np.uint8)
@@ -244,106 +265,110 @@ class _Source:
         size, expected = (" × ".join(map(str, part.images.shape[1:])) for part in (test, train))
         if size != expected:
             problem = f"images are {size}, but the training set's are {expected}"
-            raise self._error(self._find("t10k-images-idx3-ubyte"), problem, "put files of one data set there")
+            raise self._error(self._find("t10k", "images"), problem, "put files of one data set there")
         return train, test
 
     def _part(self, prefix: str, role: str) -> Dataset:
-        image_file, label_file = (self._find(f"{prefix}-{kind}-idx{rank}-ubyte") for kind, rank in _RANKS.items())
+        image_file, label_file = (self._find(prefix, kind) for kind in RANKS)
         images, labels = self._read(image_file, "images"), self._read(label_file, "labels")
         if len(images) != len(labels):
             problem = f"{len(labels)} labels, but {image_file.name} has {len(images)} images"
             raise self._error(label_file, problem, "put files of one data set there")
-        if label_problem := _label_problem(labels):
-            raise self._error(label_file, label_problem, f"use a data set of {CLASSES} classes")
+        images = _pixels(f"{image_file}: images", images)
+        labels = _class_numbers(str(label_file), labels, CLASSES, f"use a data set of {CLASSES} classes, from 0")
         return Dataset(images, labels, f"{self.name} {role}")
 
-    def _find(self, name: str) -> Traversable:
-        files = [self.folder.joinpath(name + suffix) for suffix in _SUFFIXES]
-        for file in files:
-            try:
+    def _find(self, prefix: str, kind: str) -> Traversable:
+        names = [
+            f"{start}-{kind}{mark}{ending}"
+            for start in _PREFIXES[prefix]
+            for ending in _ENDINGS[kind]
+            for mark in ("-", ".")
+        ]
+        files = [self.folder.joinpath(name + suffix) for name in names for suffix in _SUFFIXES]
+        try:
+            for file in files:
                 if file.is_file():
                     return file
-            except OSError as error:
-                raise self._error(file, f"cannot be read ({error.strerror})", "check its permissions") from error
-        looked_for = " or ".join(file.name for file in files)
-        raise self._error(files[0], f"no such file, looked for {looked_for}", "put one of them there")
-
-    def _read(self, file: Traversable, kind: str) -> NDArray[np.uint8]:
-        """One IDX file of images, (N, rows, cols), or labels, (N,)."""
-        try:
-            with file.open("rb") as packed, closing(_unpacked(packed, file.name)) as stream:
-                data, shape = self._decode(file, kind, stream)
-        except (gzip.BadGzipFile, EOFError, zlib.error, lzma.LZMAError) as error:
-            raise self._error(file, f"damaged {Path(file.name).suffix} stream ({error})") from error
+            there = sorted(file.name for file in self.folder.iterdir()) if self.folder.is_dir() else []
         except OSError as error:
-            raise self._error(file, f"cannot be read ({error.strerror})", "check its permissions") from error
-        expected = self.sums.get(file.name.removesuffix(".gz").removesuffix(".xz"))
-        if expected and hashlib.sha256(data).hexdigest() != expected:
-            raise self._error(file, "its SHA-256 is not the expected one")
-        return np.frombuffer(data, dtype=np.uint8, offset=len(data) - math.prod(shape)).reshape(shape)
+            raise self._error(files[0], f"cannot be read ({error.strerror})", "check its permissions") from error
+        holds = ", ".join(there[:4]) + (", …" if len(there) > 4 else "") if there else "nothing"
+        looked_for = f"looked for {names[0]} or {names[1]}, plain, .gz or .xz; the folder holds {holds}"
+        raise self._error(files[0], f"no such file, {looked_for}", "put it there, or rename it")
 
-    def _decode(self, file: Traversable, kind: str, stream: _Stream) -> tuple[bytearray, tuple[int, ...]]:
-        """The unpacked bytes and the shape in their header: a magic number, then a big-endian uint32 an axis."""
-        rank, data = _RANKS[kind], bytearray()
-        header = 4 + 4 * rank
-        _extend(data, stream, header)
-        if data[:4] != _MAGICS[kind][: len(data)]:
-            raise self._error(file, *_magic_problem(bytes(data[:4]), kind))
-        if len(data) < header:
-            raise self._error(file, f"truncated: a header has {header} bytes, {len(data)} came")
-        shape = struct.unpack(f">{rank}I", data[4:])
-        if 0 in shape:
-            raise self._error(file, f"the header promises 0 {('examples', 'rows', 'columns')[shape.index(0)]}")
-        promised = header + math.prod(shape)
-        _extend(data, stream, promised + 1)  # reaching for the end also lets gzip and xz check their sums
-        if len(data) < promised:
-            raise self._error(file, f"truncated: the header promises {promised} bytes, {len(data)} came")
-        if len(data) > promised:
-            raise self._error(file, f"oversized: the header promises {promised} bytes, more came after the end")
-        return data, shape
+    def _read(self, file: Traversable, kind: str) -> NDArray[Any]:
+        unpacked = file.name.removesuffix(".gz").removesuffix(".xz")
+        return read_idx(file, kind, partial(self._error, file), self.sums.get(unpacked, ""))
 
     def _error(self, file: Traversable, problem: str, mend: str = "download it again") -> DataError:
         return DataError(f"{file}: {problem}: {self.mend or mend}")
 
 
-def _unpacked(packed: IO[bytes], name: str) -> _Stream:
-    if name.endswith(".gz"):
-        return gzip.GzipFile(fileobj=packed, mode="rb")
-    if name.endswith(".xz"):
-        return lzma.LZMAFile(packed, format=lzma.FORMAT_XZ)
-    return packed
+def came(array: object) -> str:
+    """What was given in place of the right array, for a message."""
+    return f"{array.dtype} of shape {array.shape}" if isinstance(array, np.ndarray) else type(array).__name__
 
 
-def _extend(data: bytearray, stream: _Stream, size: int) -> None:
-    """Reads on until `data` has `size` bytes or the stream ends; a chunk at a time, for `size` may be a lie."""
-    while len(data) < size and (chunk := stream.read(min(_CHUNK, size - len(data)))):
-        data += chunk
-
-
-def _magic_problem(came: bytes, kind: str) -> tuple[str, str]:
-    """What is wrong with a magic number, and the mend."""
-    other = next((name for name, magic in _MAGICS.items() if magic == came), "")
-    expected = f"magic number 0x{_MAGICS[kind].hex()} ({kind}) expected, 0x{came.hex()}"
-    if other:
-        return f"{expected} ({other}) came", f"put the {kind} file in its place"
-    if came.startswith(b"\x1f\x8b"):
-        return f"{expected} (gzip) came", "add .gz to the file's name"
-    return f"{expected} came", "download it again"
-
-
-def _label_problem(labels: NDArray[np.uint8], classes: int = CLASSES) -> str:
-    """Says which label is out of range first, or nothing."""
-    wrong = np.flatnonzero(labels >= classes)
-    return f"labels lie in 0..{classes - 1}, got {labels[wrong[0]]} at position {wrong[0]}" if wrong.size else ""
-
-
-def _check_bytes(what: str, array: object, rank: int) -> None:
+def _check_axes(what: str, array: object, kind: str) -> None:
+    """That it is a NumPy array of the rank of images, or of labels, which is not empty."""
+    rank = RANKS[kind]
     if not isinstance(array, np.ndarray):
-        raise DataError(f"{what} must be a NumPy array, got {type(array).__name__}: convert it on the host")
-    if array.dtype != np.uint8:
-        raise DataError(f"{what} must be uint8, got {array.dtype}: convert with .astype(np.uint8)")
+        raise DataError(f"{what} must be a NumPy array, got {came(array)}: convert it on the host")
     if array.ndim != rank:
-        raise DataError(f"{what} must have {rank} axes, got shape {array.shape}: reshape it")
+        axes = "1 axis" if rank == 1 else f"{rank} axes"
+        raise DataError(f"{what} must have {axes}, got shape {array.shape}: {MENDS[kind]}")
+    if 0 in array.shape:
+        raise DataError(f"{what} must not be empty, got shape {array.shape}: give at least 1 example")
+
+
+def _pixels(what: str, images: NDArray[Any]) -> NDArray[np.uint8]:
+    """Images as bytes, in the three forms that `Dataset` takes; floats need memory for 1000 images at a time."""
+    _check_axes(what, images, "images")
+    kind = images.dtype.kind
+    if kind not in "iuf":
+        raise DataError(f"{what} must be numbers, got {images.dtype}: convert them to integers in 0..255")
+    low, high = images.min(), images.max()  # nan if there is one
+    span = images.dtype.name + (f" in {low:.6g}..{high:.6g}" if kind == "f" else f" in {low}..{high}")
+    if not (low >= 0 and high <= 255):
+        mend = "undo the standardisation, or scale both sets alike into [0, 1]"
+        raise DataError(f"{what} must be whole numbers in 0..255 or floats in [0, 1], got {span}: {mend}")
+    scale = 255 if kind == "f" and high <= 1 else 1
+    if scale == 1 and 0 < high <= (1 if images.dtype == np.uint8 else 127):
+        mend = "divide by the number that is white; if they were cut from floats in [0, 1], give those"
+        raise DataError(f"{what} of whole numbers are white at 255, got {span}, too dark: {mend}")
+    if images.dtype == np.uint8:
+        return images
+    pixels = np.empty(images.shape, dtype=np.uint8)
+    for start in range(0, len(images), 1000):
+        scaled = images[start : start + 1000] * scale
+        rounded = np.rint(scaled)
+        if scale == 1 and (rounded != scaled).any():
+            mend = "divide by 255, or round them"
+            raise DataError(f"{what} above 1 must be whole numbers in 0..255, got {span} with fractions: {mend}")
+        pixels[start : start + 1000] = rounded
+    return freeze(pixels)
+
+
+def _class_numbers(what: str, labels: NDArray[Any], classes: int, mend: str = "") -> NDArray[np.uint8]:
+    """Labels as bytes, once they are integers in 0..classes-1; `mend` stands in for the advice on their range."""
+    if labels.dtype.kind not in "iu":
+        exact = labels.dtype.kind == "b" or (labels.dtype.kind == "f" and bool((labels == np.rint(labels)).all()))
+        way = ".astype(np.int64)" if exact else "np.unique(labels, return_inverse=True)[1], if each value is a class"
+        raise DataError(f"{what}: labels must be integers, got {labels.dtype}: convert with {way}")
+    wrong = np.flatnonzero((labels < 0) | (labels >= classes))
+    if wrong.size:
+        low, high = int(labels.min()), int(labels.max())
+        if low < 0:
+            own = "drop the examples that have no class"
+        elif high > 255:
+            own = "there are at most 256 classes: number them from 0"
+        else:
+            own = f"give classes={high + 1}" + (", or labels - 1 if they count from 1" if low == 1 else "")
+            own += ", or drop or relabel those examples"
+        first = f"{labels[wrong[0]]} at position {wrong[0]}, {wrong.size} outside, all in {low}..{high}"
+        raise DataError(f"{what}: labels lie in 0..{classes - 1}, got {first}: {mend or own}")
+    return labels if labels.dtype == np.uint8 else freeze(labels.astype(np.uint8))
 
 
 def whole(what: str, value: object, low: int, high: int | None = None) -> int:

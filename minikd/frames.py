@@ -14,16 +14,23 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from minikd.data import DataError, check_index, check_labels, whole
+from minikd.data import DataError, came, check_index, check_labels, freeze, private, whole
 
 
 @dataclass(frozen=True, eq=False)
 class Frames:
-    """Labelled windows of frames, at least one, checked at construction; the arrays it hands out are read-only views.
+    """Labelled windows of frames, at least one, checked at construction and kept read-only.
 
-    frames: (F, M) float32, finite, of about unit size: they reach the network as they are. starts: (N,) int64, window n
-    is frames[starts[n] : starts[n] + context]. labels: (N,) uint8, below `classes`. name: for messages. classes: 2 to
-    256. context: frames in a window. Raises `DataError` where type, shape or a value breaks these rules.
+    Args:
+        frames: (F, M) float32, finite, of about unit size: they reach the network as they are.
+        starts: (N,) integers of any dtype; window n is frames[starts[n] : starts[n] + context].
+        labels: (N,) integers of any dtype, below `classes`.
+        name: for messages.
+        classes: how many there are, 2 to 256.
+        context: frames in a window.
+    Raises: DataError where type, shape or a value breaks these rules.
+
+    Arrays that something can still write to are copied, so the fingerprint stays true. Read-only ones are shared.
 
     >>> frames = np.arange(8, dtype=np.float32).reshape(4, 2)
     >>> pair = Frames(frames, np.array([0, 2]), np.array([1, 0], np.uint8), "pair", classes=2, context=2)
@@ -40,29 +47,26 @@ class Frames:
 
     def __post_init__(self) -> None:
         whole(f"{self.name}: context", self.context, 1)
-        for kind, dtype, rank in (("frames", np.float32, 2), ("starts", np.int64, 1), ("labels", np.uint8, 1)):
-            array = getattr(self, kind)
-            if not isinstance(array, np.ndarray) or array.dtype != dtype or array.ndim != rank:
-                came = f"{array.dtype} {array.shape}" if isinstance(array, np.ndarray) else type(array).__name__
-                raise DataError(
-                    f"{self.name}: {kind} must be a NumPy array of {np.dtype(dtype)} with {rank} axes, got {came}: "
-                    "convert it"
-                )
-            view = array.view()
-            view.flags.writeable = False  # the fingerprint speaks for these bytes
-            object.__setattr__(self, kind, view)
-        if not np.isfinite(self.frames).all():
+        frames, starts = self.frames, self.starts
+        if not isinstance(frames, np.ndarray) or frames.dtype != np.float32 or frames.ndim != 2:
+            raise DataError(f"{self.name}: frames must be (F, M) float32, got {came(frames)}: convert or reshape them")
+        if not isinstance(starts, np.ndarray) or starts.dtype.kind not in "iu" or starts.ndim != 1:
+            raise DataError(f"{self.name}: starts must be (N,) integers, got {came(starts)}: convert or reshape them")
+        if not np.isfinite(frames).all():
             raise DataError(f"{self.name}: frames must be finite, got inf or nan: look at the features")
-        last = len(self.frames) - self.context
-        if len(self.starts) == 0:
+        if len(starts) == 0:
             raise DataError(f"{self.name}: starts must not be empty: give at least 1 window")
-        check_labels(self.name, self.labels, self.classes, len(self.starts), "window")
-        if self.starts.min() < 0 or self.starts.max() > last:
-            span = f"{self.starts.min()}..{self.starts.max()}"
+        labels = check_labels(self.name, self.labels, self.classes, len(starts), "window")
+        last = len(frames) - self.context
+        if starts.min() < 0 or starts.max() > last:
             raise DataError(
-                f"{self.name}: windows of {self.context} among {len(self.frames)} frames start in 0..{last}, got "
-                f"{span}: leave room for them"
+                f"{self.name}: windows of {self.context} among {len(frames)} frames start in 0..{last}, got "
+                f"{starts.min()}..{starts.max()}: leave room for them"
             )
+        if starts.dtype != np.int64:
+            starts = freeze(starts.astype(np.int64))
+        for kind, array in (("frames", frames), ("starts", starts), ("labels", labels)):
+            object.__setattr__(self, kind, private(array))
 
     def __len__(self) -> int:
         """The number of examples, N."""
@@ -87,7 +91,7 @@ class Frames:
         `index`: as `minikd.data.Dataset.take` takes it; raises as it does.
         """
         chosen = check_index(self.name, index, len(self))
-        return replace(self, starts=self.starts[chosen], labels=self.labels[chosen])
+        return replace(self, starts=freeze(self.starts[chosen]), labels=freeze(self.labels[chosen]))
 
     def windows(self, index: ArrayLike) -> NDArray[np.float32]:
         """The inputs of the examples at `index` (n,), as a network reads them: (n, context · M) float32."""

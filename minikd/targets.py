@@ -16,7 +16,7 @@ import numpy as np
 
 from minikd.backend import CPU, Array, Device, get_float_xp
 from minikd.checkpoint import digest, load
-from minikd.data import Dataset
+from minikd.data import Dataset, came, freeze, private
 from minikd.frames import Frames
 from minikd.softmax import check_temperature, log_softmax
 from minikd.train import Network, logits
@@ -29,12 +29,19 @@ class SoftTargets:
     logits: (N, K) float, row n for example n, nats. dataset: the fingerprint of the images and labels they were worked
     out on. teacher: the digest of the weights they came from. T: the one temperature at which they may be used, as
     those of an `arithmetic_mean`, or None for all.
+    Raises: ValueError unless the logits are a NumPy array. It is kept read-only, and copied where something can still
+    write to it, so that targets stay what their teacher said.
     """
 
     logits: np.ndarray
     dataset: str
     teacher: str
     T: float | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.logits, np.ndarray):
+            raise ValueError(f"soft targets must be a NumPy array, got {came(self.logits)}: convert it on the host")
+        object.__setattr__(self, "logits", private(self.logits))
 
     def check(self, dataset: Dataset | Frames) -> None:
         """Raises: ValueError unless these are finite targets of just this data set, in this order."""
@@ -58,7 +65,7 @@ def soft_targets(teacher: Network, dataset: Dataset | Frames, device: Device = C
     if teacher.flat.ndim != 1:
         raise ValueError(f"the teacher must be one network, got a population of {teacher.flat.shape[:-1]}")
     z = device.get(logits(teacher, dataset, device))
-    return SoftTargets(z, dataset.fingerprint, digest({"flat": teacher.flat}))
+    return SoftTargets(freeze(z), dataset.fingerprint, digest({"flat": teacher.flat}))
 
 
 def load_teacher() -> tuple[SoftTargets, SoftTargets]:

@@ -13,17 +13,34 @@ import numpy as np
 import pytest
 
 from minikd import data
-from minikd.data import DataError, Dataset, held_out_split, load_idx_folder, load_mnist, pad, subset, window_index
+from minikd import idx as idx_files
+from minikd.data import (
+    DataError,
+    Dataset,
+    freeze,
+    held_out_split,
+    load_idx_folder,
+    load_mnist,
+    pad,
+    private,
+    subset,
+    window_index,
+)
 
 TRAIN_IMAGES, TRAIN_LABELS = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
 TEST_IMAGES, TEST_LABELS = "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"
 # preset 0: a small dictionary, since unpacking takes as much memory as the packer's dictionary has
+PACKINGS = {".gz": "gzip", ".xz": "xz"}
 PACKERS = {"": bytes, ".gz": gzip.compress, ".xz": functools.partial(lzma.compress, preset=0)}
 
 
-def idx(array):
+CODES = {"u1": 0x08, "i1": 0x09, "i2": 0x0B, "i4": 0x0C, "f4": 0x0D, "f8": 0x0E}
+
+
+def idx(array, kind="u1"):
     """The bytes of an IDX file, straight from the format's description."""
-    return struct.pack(f">BBBB{array.ndim}I", 0, 0, 8, array.ndim, *array.shape) + array.tobytes()
+    header = struct.pack(f">BBBB{array.ndim}I", 0, 0, CODES[kind], array.ndim, *array.shape)
+    return header + array.astype(f">{kind}").tobytes()
 
 
 def arrays(seed=0, rows=4, cols=3):
@@ -129,7 +146,7 @@ def test_plain_comes_before_gz_and_gz_before_xz(tmp_path):
 
 
 def test_a_file_longer_than_one_chunk_is_read_whole(tmp_path, monkeypatch):
-    monkeypatch.setattr(data, "_CHUNK", 7)
+    monkeypatch.setattr(idx_files, "_CHUNK", 7)
     np.testing.assert_array_equal(load_idx_folder(write_folder(tmp_path))[0].images, arrays()[TRAIN_IMAGES])
 
 
@@ -141,7 +158,10 @@ def test_what_is_not_a_folder_is_refused(folder, tmp_path):
 @pytest.mark.parametrize("name", data.MNIST_SHA256)
 def test_a_missing_file_lists_the_names_looked_for(folder, name):
     (folder / name).unlink()
-    refused(lambda: load_idx_folder(folder), str(folder), "no such file", f"{name} or {name}.gz or {name}.xz")
+    dotted = name.replace("-idx", ".idx")
+    there = "the folder holds " + ", ".join(sorted({*data.MNIST_SHA256} - {name}))
+    looked_for = f"looked for {name} or {dotted}, plain, .gz or .xz"
+    refused(lambda: load_idx_folder(folder), str(folder), "no such file", looked_for, there)
 
 
 @pytest.mark.parametrize("suffix", PACKERS)
@@ -201,25 +221,95 @@ def test_a_packed_file_longer_than_promised_is_not_unpacked_to_the_end(tmp_path)
 @pytest.mark.parametrize(
     ("came", "parts"),
     [
-        (
-            idx(arrays()[TRAIN_LABELS]),
-            ["0x00000803 (images) expected", "0x00000801 (labels) came", "put the images file"],
-        ),
-        (idx(np.zeros((2, 2), dtype=np.uint8)), ["0x00000803 (images) expected", "0x00000802 came"]),
-        (b"<!DOCTYPE html>", ["0x3c21444f came", "download it again"]),
-        (b"<!", ["0x3c21 came"]),
-        (gzip.compress(b"any"), ["(gzip)", "add .gz to the file's name"]),
+        (idx(np.zeros(6)), ["uint8 numbers with 1 axis, but images have 3", "may be labels: put the images file"]),
+        (idx(np.zeros((6, 12))), ["uint8 numbers with 2 axes, but images have 3", "reshape flat rows"]),
+        (idx(np.zeros((6, 4, 3, 3))), ["uint8 numbers with 4 axes, but images have 3", "average colours"]),
+        (idx(np.zeros((6, 12)), "f4"), ["float32 numbers with 2 axes, but images have 3", "reshape flat rows"]),
+        (idx(np.full((6, 4, 3), -1), "i2"), ["in 0..255 or floats in [0, 1], got int16 in -1..-1"]),
+        (b"\0\0\x07\3", ["damaged: got 0x07", "download it again"]),
+        (b"<!DOCTYPE html>", ["holds a web page, not IDX", "download the file itself"]),
+        (b"<!", ["holds a web page"]),
+        (b"\n <html>", ["holds a web page"]),
+        (b"PK\3\4" + bytes(9), ["holds a zip archive", "unpack it"]),
+        (b"BZh91AY", ["holds a bzip2 stream", "unpack it"]),
+        (b"\x93NUMPY\1\0", ["holds a NumPy file", "numpy.load"]),
+        (b"version https://git-lfs.github.com/spec/v1", ["holds a Git LFS pointer", "fetch the file"]),
+        (b"\3\x08\0\0", ["not IDX, they begin with 0x03080000", "download it again"]),
+        (gzip.compress(gzip.compress(b"any")), ["holds gzip inside gzip: unpack it once"]),
+        (gzip.compress(lzma.compress(b"any")), ["holds xz inside gzip: unpack it once"]),
+        (lzma.compress(b"<html>"), ["holds a web page inside xz"]),
     ],
-    ids=["labels", "matrix", "html", "two bytes", "gzip"],
 )
-def test_a_wrong_magic_number_says_which_was_expected_and_which_came(folder, came, parts):
+def test_what_is_no_file_of_images_is_named_for_what_it_is(folder, came, parts):
     (folder / TRAIN_IMAGES).write_bytes(came)
-    refused(lambda: load_idx_folder(folder), TRAIN_IMAGES, *parts)
+    message = refused(lambda: load_idx_folder(folder), TRAIN_IMAGES, *parts)
+    assert "download it again" in parts or "again" not in message
 
 
 def test_images_in_place_of_labels_are_named_as_such(folder):
     (folder / TEST_LABELS).write_bytes((folder / TEST_IMAGES).read_bytes())
-    refused(lambda: load_idx_folder(folder), TEST_LABELS, "(labels) expected", "(images) came", "put the labels file")
+    refused(lambda: load_idx_folder(folder), TEST_LABELS, "labels have 1", "may be images: put the labels file")
+
+
+@pytest.mark.parametrize("packer", PACKERS.values(), ids=["plain", "gzip", "xz"])
+@pytest.mark.parametrize("suffix", PACKERS)
+def test_a_file_is_unpacked_by_what_it_holds_whatever_its_name_says(folder, suffix, packer):
+    file = folder / TRAIN_IMAGES
+    file.unlink()
+    (folder / (TRAIN_IMAGES + suffix)).write_bytes(packer(idx(arrays()[TRAIN_IMAGES])))
+    np.testing.assert_array_equal(load_idx_folder(folder)[0].images, arrays()[TRAIN_IMAGES])
+
+
+@pytest.mark.parametrize(
+    "spell",
+    [
+        lambda name: name.replace("-idx", ".idx"),
+        lambda name: name.replace("t10k", "test"),
+        lambda name: name.replace("t10k", "test").replace("-idx", ".idx") + ".gz",
+        lambda name: "qmnist-" + name.replace("t10k", "test").replace("idx1-ubyte", "idx2-int"),
+    ],
+    ids=["a dot", "test", "test, a dot and gz", "QMNIST"],
+)
+def test_the_usual_spellings_of_the_four_names_are_read(folder, spell):
+    for name in data.MNIST_SHA256:
+        (folder / name).rename(folder / spell(name))
+    train, test = load_idx_folder(folder)
+    np.testing.assert_array_equal(train.images, arrays()[TRAIN_IMAGES])
+    assert (train.labels.tolist(), test.labels.tolist()) == ([3, 1, 4, 1, 5, 9], [2, 7])
+
+
+@pytest.mark.parametrize("kind", ["i2", "i4", "f4", "f8"])
+def test_images_and_labels_of_other_types_are_read_where_their_meaning_is_plain(folder, kind):
+    expected = arrays()
+    for name, array in expected.items():
+        (folder / name).write_bytes(idx(array, kind if "images" in name else "i4"))
+    train, test = load_idx_folder(folder)
+    np.testing.assert_array_equal(train.images, expected[TRAIN_IMAGES], strict=True)
+    np.testing.assert_array_equal(test.labels, expected[TEST_LABELS], strict=True)
+
+
+def test_floats_in_0_to_1_are_read_from_a_file(folder):
+    for name in (TRAIN_IMAGES, TEST_IMAGES):
+        (folder / name).write_bytes(idx(arrays()[name] / 255, "f4"))
+    np.testing.assert_array_equal(load_idx_folder(folder)[0].images, arrays()[TRAIN_IMAGES])
+
+
+def test_the_first_of_qmnists_eight_columns_is_the_class(folder):
+    rng = np.random.default_rng(0)
+    for name in (TRAIN_LABELS, TEST_LABELS):
+        labels = arrays()[name]
+        columns = rng.integers(10, 400_000, (len(labels), 8))
+        columns[:, 0] = labels
+        (folder / name).write_bytes(idx(columns, "i4"))
+    train, test = load_idx_folder(folder)
+    assert (train.labels.tolist(), test.labels.tolist()) == ([3, 1, 4, 1, 5, 9], [2, 7])
+
+
+@pytest.mark.parametrize("columns", [np.eye(8)[:6], np.full((6, 10), 7)], ids=["a 1 in the class's column", "ten"])
+def test_other_labels_in_columns_are_not_taken_for_qmnists(folder, columns):
+    (folder / TRAIN_LABELS).write_bytes(idx(columns, "i4"))
+    came = f"int32 numbers with 2 axes, 6 × {columns.shape[1]}, not the 8 columns"
+    refused(lambda: load_idx_folder(folder), TRAIN_LABELS, came, "the argmax")
 
 
 @pytest.mark.parametrize(
@@ -277,15 +367,7 @@ def test_a_stream_that_ends_early_is_called_damaged(tmp_path, suffix):
     write_folder(tmp_path, suffix=suffix)
     file = tmp_path / (TEST_IMAGES + suffix)
     file.write_bytes(file.read_bytes()[:-4])
-    refused(lambda: load_idx_folder(tmp_path), file.name, f"damaged {suffix} stream", "download it again")
-
-
-@pytest.mark.parametrize("suffix", [".gz", ".xz"])
-def test_what_is_not_packed_at_all_is_called_damaged(tmp_path, suffix):
-    write_folder(tmp_path, suffix=suffix)
-    file = tmp_path / (TRAIN_LABELS + suffix)
-    file.write_bytes(idx(arrays()[TRAIN_LABELS]))
-    refused(lambda: load_idx_folder(tmp_path), file.name, f"damaged {suffix} stream")
+    refused(lambda: load_idx_folder(tmp_path), file.name, f"damaged {PACKINGS[suffix]} stream", "download it again")
 
 
 @pytest.mark.parametrize("method", ["open", "is_file", "is_dir"])
@@ -300,21 +382,101 @@ def test_an_unreadable_file_or_folder_is_named(folder, monkeypatch, method):
 # Datasets
 
 
+BLACK = np.zeros((1, 2, 2), np.uint8)
+
+
 @pytest.mark.parametrize(
     ("images", "labels", "parts"),
     [
         ([[0]], np.zeros(1, np.uint8), ["images must be a NumPy array", "list"]),
-        (np.zeros((1, 2, 2)), np.zeros(1, np.uint8), ["images must be uint8", "float64", "astype"]),
-        (np.zeros((1, 2, 2), np.uint8), np.zeros(1, np.int64), ["labels must be uint8", "int64"]),
-        (np.zeros((1, 4), np.uint8), np.zeros(1, np.uint8), ["images must have 3 axes", "(1, 4)"]),
-        (np.zeros((1, 2, 2), np.uint8), np.zeros((1, 10), np.uint8), ["labels must have 1 axes", "(1, 10)"]),
+        (BLACK, [0], ["labels must be a NumPy array", "list"]),
+        (BLACK[0], np.zeros(1, np.uint8), ["images must have 3 axes", "(2, 2)"]),
+        (np.zeros((1, 2, 2, 3), np.uint8), np.zeros(1, np.uint8), ["3 axes", "(1, 2, 2, 3)", "average colours"]),
+        (BLACK, np.zeros((1, 10), np.uint8), ["labels must have 1 axis", "(1, 10)", "argmax"]),
         (np.zeros((2, 2, 2), np.uint8), np.zeros(3, np.uint8), ["2 images and 3 labels"]),
         (np.zeros((0, 2, 2), np.uint8), np.zeros(0, np.uint8), ["must not be empty", "(0, 2, 2)"]),
-        (np.zeros((2, 2, 2), np.uint8), np.array([9, 10], np.uint8), ["0..9", "got 10 at position 1"]),
     ],
 )
 def test_a_dataset_that_breaks_a_rule_is_refused(images, labels, parts):
     refused(lambda: Dataset(images, labels, "mine"), "mine: ", *parts)
+
+
+EVERY_BYTE = np.arange(256, dtype=np.uint8).reshape(4, 8, 8)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, np.longdouble, ">f4"])
+def test_floats_in_0_to_1_come_back_as_the_bytes_that_they_were_made_from(dtype):
+    images = (EVERY_BYTE / 255).astype(dtype)
+    np.testing.assert_array_equal(Dataset(images, np.arange(4), "mine").images, EVERY_BYTE, strict=True)
+
+
+@pytest.mark.parametrize("dtype", [np.int16, np.int64, np.uint16, np.uint64, ">i4", np.float32, np.float64])
+def test_whole_numbers_up_to_255_are_bytes_whatever_their_type(dtype):
+    images = EVERY_BYTE.astype(dtype)
+    np.testing.assert_array_equal(Dataset(images, np.arange(4), "mine").images, EVERY_BYTE, strict=True)
+
+
+@pytest.mark.parametrize(
+    ("pixels", "parts"),
+    [
+        ([0.0, np.nan], ["floats in [0, 1], got float64 in nan..nan"]),
+        ([0.0, np.inf], ["got float64 in 0..inf"]),
+        ([-0.4242, 2.8215], ["got float64 in -0.4242..2.8215", "undo the standardisation"]),
+        ([0.0, 256.0], ["got float64 in 0..256"]),
+        ([0.0, 254.5], ["whole numbers in 0..255", "float64 in 0..254.5 with fractions", "divide by 255, or round"]),
+        ([-1, 255], ["whole numbers in 0..255", "got int64 in -1..255"]),
+        ([0, 256], ["got int64 in 0..256"]),
+        ([0.0, 16.0], ["white at 255", "float64 in 0..16", "divide by the number that is white"]),
+        ([0, 16], ["white at 255", "int64 in 0..16"]),
+        (np.array([0, 1], np.uint8), ["white at 255", "uint8 in 0..1", "cut from floats in [0, 1], give those"]),
+        ([False, True], ["must be numbers, got bool"]),
+        ([0j, 1j], ["must be numbers, got complex128"]),
+        (["0", "1"], ["must be numbers, got <U1"]),
+    ],
+)
+def test_images_that_would_come_out_wrong_are_refused_with_the_range_found(pixels, parts):
+    images = np.array(pixels).reshape(2, 1, 1)
+    if images.dtype.kind == "i":
+        images = images.astype(np.int64)
+    message = refused(lambda: Dataset(images, np.zeros(2, np.uint8), "mine"), "mine: images", *parts)
+    assert "astype" not in message
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.int16, np.int32, np.int64, np.uint16, np.uint64, ">i4"])
+def test_labels_of_every_integer_type_are_read(dtype):
+    labels = Dataset(EVERY_BYTE, np.array([0, 9, 3, 1], dtype), "mine").labels
+    np.testing.assert_array_equal(labels, np.array([0, 9, 3, 1], np.uint8), strict=True)
+
+
+@pytest.mark.parametrize(
+    ("labels", "parts"),
+    [
+        (np.array([0, 9, 10, 3]), ["0..9", "got 10 at position 2, 1 outside, all in 0..10", "give classes=11"]),
+        (np.array([0, 255, 256, 300]), ["got 255 at position 1, 3 outside, all in 0..300", "at most 256 classes"]),
+        (np.array([0, -1, 3, -1]), ["got -1 at position 1, 2 outside", "drop the examples that have no class"]),
+        (np.array([1, 2, 10, 3]), ["give classes=11, or labels - 1 if they count from 1"]),
+        (np.array([0, 2**64 - 1, 0, 0], np.uint64), ["got 18446744073709551615 at position 1"]),
+        (np.array([0.0, 9.0, 1.0, 2.0]), ["must be integers, got float64: convert with .astype(np.int64)"]),
+        (np.array([True, False, True, True]), ["must be integers, got bool: convert with .astype(np.int64)"]),
+        (np.array([0.0, np.nan, 1.5, 2.0]), ["must be integers, got float64", "np.unique"]),
+        (np.array(["5", "0", "4", "1"]), ["must be integers, got <U1", "np.unique"]),
+        (np.array([5, 0, 4, 1], object), ["must be integers, got object", "np.unique"]),
+    ],
+)
+def test_labels_that_would_wrap_or_be_cut_are_refused(labels, parts):
+    refused(lambda: Dataset(EVERY_BYTE, labels, "mine"), "mine: labels", *parts)
+
+
+def test_sixty_thousand_floats_are_converted_in_the_memory_of_a_few():
+    images = np.zeros((60_000, 8, 8))
+    images[:, 0, 0] = 1.0
+    tracemalloc.start()
+    try:
+        dataset = Dataset(images, np.zeros(60_000, np.int64), "mine")
+        assert tracemalloc.get_traced_memory()[1] < 2 * dataset.images.nbytes < images.nbytes
+    finally:
+        tracemalloc.stop()
+    assert int(dataset.images.max()) == 255
 
 
 def test_a_dataset_leaves_the_arrays_it_was_given_as_they_were():
@@ -323,6 +485,61 @@ def test_a_dataset_leaves_the_arrays_it_was_given_as_they_were():
     assert images.flags.writeable
     assert labels.flags.writeable
     assert not dataset.images.flags.writeable
+
+
+def test_a_later_change_of_the_callers_arrays_does_not_reach_the_dataset():
+    images, labels = EVERY_BYTE.copy(), np.arange(4, dtype=np.uint8)
+    dataset = Dataset(images, labels, "mine")
+    before = dataset.fingerprint
+    images[:], labels[:] = 7, 9
+    assert dataset.images.tolist() == EVERY_BYTE.tolist()
+    assert dataset.labels.tolist() == [0, 1, 2, 3]
+    assert Dataset(dataset.images, dataset.labels, "again").fingerprint == before
+
+
+def read_only(array):
+    view = array.view()
+    view.flags.writeable = False
+    return view
+
+
+@pytest.mark.parametrize(
+    "look",
+    [
+        lambda own: own,
+        lambda own: own[1:],
+        read_only,
+        lambda own: freeze(own[::2].T),
+        lambda own: np.broadcast_to(own, (3, *own.shape)),
+        lambda own: np.lib.stride_tricks.sliding_window_view(own, 2),
+        lambda own: np.frombuffer(memoryview(own).toreadonly(), np.uint8),
+        lambda own: read_only(own.view(np.recarray)),
+    ],
+)
+def test_what_can_still_be_written_to_is_copied_however_it_was_wrapped(look):
+    own = np.arange(8, dtype=np.uint8)
+    kept, expected = private(look(own)), look(own).copy()
+    own += 1
+    np.testing.assert_array_equal(kept, expected)
+    with pytest.raises(ValueError, match="WRITEABLE"):
+        kept.flags.writeable = True
+
+
+def test_what_nobody_can_write_to_is_shared():
+    own = freeze(np.arange(8, dtype=np.uint8))
+    for array in (own, own[2:], own.reshape(2, 4), np.frombuffer(bytes(8), np.uint8)):
+        assert np.shares_memory(private(array), array)
+
+
+def test_a_part_of_a_dataset_is_copied_once_and_its_copy_not_at_all():
+    whole = Dataset(freeze(np.full((1000, 30, 30), 200, np.uint8)), np.zeros(1000, np.uint8), "mine")
+    tracemalloc.start()
+    try:
+        part = whole.take(np.arange(1, 1000))
+        assert tracemalloc.get_traced_memory()[1] < 1.5 * part.images.nbytes
+    finally:
+        tracemalloc.stop()
+    assert np.shares_memory(Dataset(part.images, part.labels, "again").images, part.images)
 
 
 def test_the_fingerprint_tells_apart_pixels_labels_order_and_shape_but_not_names():
@@ -473,8 +690,8 @@ def test_a_window_index_is_host_int64_and_stays_inside_the_padded_image():
 @pytest.mark.parametrize(
     ("call", "parts"),
     [
-        (lambda: pad(np.zeros((1, 2, 2)), 1), ["images must be uint8", "float64"]),
-        (lambda: pad(np.zeros((1, 4), np.uint8), 1), ["images must have 3 axes"]),
+        (lambda: pad(np.zeros((1, 2, 2)), 1), ["images must be (N, rows, cols) uint8", "float64"]),
+        (lambda: pad(np.zeros((1, 4), np.uint8), 1), ["images must be (N, rows, cols) uint8", "(1, 4)"]),
         (lambda: pad(np.zeros((1, 2, 2), np.uint8), -1), ["by", ">= 0", "-1"]),
         (lambda: pad(np.zeros((1, 2, 2), np.uint8), 1.5), ["by", "whole number", "1.5"]),
         (lambda: window_index(0, 2, 1), ["rows", ">= 1", "0"]),

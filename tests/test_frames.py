@@ -90,16 +90,40 @@ def test_taking_shares_the_frames():
     assert not speech.frames.flags.writeable
 
 
+def test_integers_of_every_type_are_starts_and_labels():
+    speech = frames()
+    other = Frames(speech.frames, speech.starts.astype(">u2"), speech.labels.astype(np.int64), "frames", K, CONTEXT)
+    assert other.fingerprint == speech.fingerprint
+    assert (other.starts.dtype, other.labels.dtype) == (np.int64, np.uint8)
+
+
+def test_a_later_change_of_the_callers_arrays_does_not_reach_the_windows():
+    speech = frames()
+    values, starts, labels = speech.frames.copy(), speech.starts.copy(), speech.labels.copy()
+    theirs = Frames(values, starts, labels, "frames", K, CONTEXT)
+    before = theirs.fingerprint
+    values += 1
+    starts[:], labels[:] = 0, 0
+    np.testing.assert_array_equal(theirs.windows([7, 0]), speech.windows([7, 0]))
+    assert theirs.labels.tolist() == speech.labels.tolist()
+    assert Frames(theirs.frames, theirs.starts, theirs.labels, "again", K, CONTEXT).fingerprint == before
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"frames": np.zeros((84, M))}, "frames must be a NumPy array of float32 with 2 axes, got float64 (84, 4)"),
-        ({"frames": [[1.0]]}, "frames must be a NumPy array of float32 with 2 axes, got list"),
+        ({"frames": np.zeros((84, M))}, "frames must be (F, M) float32, got float64 of shape (84, 4)"),
+        ({"frames": [[1.0]]}, "frames must be (F, M) float32, got list"),
         ({"frames": np.full((84, M), np.nan, np.float32)}, "frames must be finite"),
+        ({"starts": np.zeros(60)}, "starts must be (N,) integers, got float64 of shape (60,)"),
+        ({"starts": np.zeros((60, 1), np.int64)}, "starts must be (N,) integers, got int64 of shape (60, 1)"),
+        ({"starts": np.full(60, 2**63, np.uint64)}, "start in 0..79, got 9223372036854775808..9223372036854775808"),
         ({"starts": np.full(60, 80)}, "windows of 5 among 84 frames start in 0..79, got 80..80"),
         ({"starts": np.full(60, -1)}, "start in 0..79, got -1..-1"),
         ({"starts": np.zeros(0, np.int64), "labels": np.zeros(0, np.uint8)}, "starts must not be empty"),
         ({"labels": np.zeros(59, np.uint8)}, "every window needs one label, got 60 windows and 59 labels"),
+        ({"labels": np.full(60, 256)}, "labels lie in 0..2, got 256 at position 0"),
+        ({"labels": np.zeros(60)}, "labels must be integers, got float64"),
         ({"labels": np.full(60, 3, np.uint8)}, "labels lie in 0..2, got 3 at position 0"),
         ({"context": 0}, "context must be a whole number >= 1, got 0"),
         ({"classes": 300}, "classes must be a whole number in 2..256, got 300"),

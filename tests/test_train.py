@@ -161,6 +161,18 @@ def test_soft_targets_of_other_data_or_of_another_order_are_refused(digits, targ
             train(replace(TINY, alpha=0.5), other, soft_targets=targets)
 
 
+def test_a_later_change_of_the_callers_arrays_reaches_neither_soft_targets_nor_their_data_set(digits, targets):
+    images, theirs = digits.images.copy(), targets.logits.copy()
+    dataset = Dataset(images, digits.labels, "mine")
+    soft = SoftTargets(theirs, dataset.fingerprint, "mine")
+    images[:], theirs[:] = images[::-1], 0
+    config = replace(TINY, alpha=0.5)
+    same = train(config, digits, soft_targets=targets)
+    np.testing.assert_array_equal(train(config, dataset, soft_targets=soft).flat, same.flat)
+    with pytest.raises(ValueError, match="soft targets must be a NumPy array, got list"):
+        SoftTargets([[1.0, 2.0]], dataset.fingerprint, "mine")
+
+
 def test_missing_and_infinite_soft_targets_are_refused(digits, targets):
     with pytest.raises(ValueError, match="none came: pass soft_targets"):
         train(replace(TINY, alpha=0.5), digits)

@@ -15,6 +15,7 @@ import numpy as np
 
 from minikd.backend import Device
 from minikd.config import TrainConfig
+from minikd.data import freeze
 from minikd.frames import Frames
 from minikd.paper.jobs import Job, Result, Store
 from minikd.paper.tasks import Best, Output, tuples
@@ -109,7 +110,9 @@ class Speech:
 
     def corpus(self, part: str) -> recogniser.Corpus:
         """The utterances of a part; of no use for a flat start, since where each digit lies is not kept."""
-        frames, starts, bounds = (self.result.arrays[f"{part}.{name}"] for name in ("frames", "starts", "bounds"))
+        frames, starts, bounds = (
+            freeze(self.result.arrays[f"{part}.{name}"]) for name in ("frames", "starts", "bounds")
+        )
         digits = [tuple(one) for one in self.result.record["digits"][part]]
         return recogniser.Corpus(frames, starts, bounds, digits, spans=[])
 
@@ -174,7 +177,7 @@ def acoustic_task(settings: dict[str, Any], inputs: dict[str, Result], device: D
     data = speech.examples("train").take(chosen)
     targets = None
     if "teacher" in inputs:
-        targets = SoftTargets(inputs["teacher"].arrays["train"][chosen], data.fingerprint, "")
+        targets = SoftTargets(freeze(inputs["teacher"].arrays["train"][chosen]), data.fingerprint, "")
     stop = None
     if settings["stop_early"]:
         development = speech.examples("development")

@@ -16,7 +16,7 @@ import numpy as np
 from minikd.backend import Device
 from minikd.batches import scaled
 from minikd.config import TrainConfig, stream
-from minikd.data import Dataset, held_out_split, load_mnist
+from minikd.data import Dataset, freeze, held_out_split, load_mnist
 from minikd.frames import Frames
 from minikd.layers import Cache, affine_backward, relu_backward
 from minikd.losses import hard_cross_entropy, soft_cross_entropy
@@ -113,7 +113,7 @@ def train_task(settings: dict[str, Any], inputs: dict[str, Result], device: Devi
 
 def _soft_targets(teacher: Result, chosen: np.ndarray, transfer: Dataset) -> SoftTargets:
     """A teacher's answers to the transfer set, which has the training images `chosen`."""
-    return SoftTargets(teacher.arrays["train"][chosen], transfer.fingerprint, "", teacher.record.get("T"))
+    return SoftTargets(freeze(teacher.arrays["train"][chosen]), transfer.fingerprint, "", teacher.record.get("T"))
 
 
 class Best:

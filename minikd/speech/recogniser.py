@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from minikd.backend import CPU, Device
 from minikd.config import TrainConfig
+from minikd.data import freeze
 from minikd.frames import Frames
 from minikd.softmax import log_softmax
 from minikd.speech import hmm
@@ -65,7 +66,8 @@ def corpus(utterances: Sequence[Utterance], noisy: bool) -> Corpus:
         begin += len(padded[-1])
     bounds = np.concatenate([[0], np.cumsum(lengths)])
     spans = [frames_within(u.spans, n) for u, n in zip(utterances, lengths, strict=True)]
-    return Corpus(np.concatenate(padded), np.concatenate(starts), bounds, [u.digits for u in utterances], spans)
+    frames, windows = freeze(np.concatenate(padded)), freeze(np.concatenate(starts))  # shared by examples
+    return Corpus(frames, windows, bounds, [u.digits for u in utterances], spans)
 
 
 # ---- alignment -------------------------------------------------------------------------------------------------------
