@@ -184,19 +184,34 @@ def load_idx_folder(folder: str | os.PathLike[str]) -> tuple[Dataset, Dataset]:
 
 
 def held_out_split(train: Dataset, count: int) -> tuple[Dataset, Dataset]:
-    """Cuts off the last `count` examples for choosing hyper-parameters, so that the test set stays unseen.
+    """Cuts off `count` examples for choosing hyper-parameters, so that the test set stays unseen.
 
-    Returns (the rest, the held-out ones), views without a copy. The cut follows from `count` alone; nothing is drawn.
-    Raises `DataError` unless `count` is in 1..N-1.
+    The split is stratified by a fixed rule, so it does not matter whether the data are sorted by class, and nothing is
+    drawn. Each class gives its last examples, in proportion to its size. The examples that rounding leaves over come
+    from the classes that are furthest below their share, and of equals from the smallest label. Every class keeps at
+    least one example to learn from. Both parts keep the order of the data.
 
-    >>> five = Dataset(np.zeros((5, 1, 1), np.uint8), np.arange(5, dtype=np.uint8), "five")
+    Returns (the rest, the held-out ones). Raises `DataError` unless `count` is at least 1 and leaves one example to
+    every class that has any.
+
+    >>> five = Dataset(np.zeros((5, 1, 1), np.uint8), np.array([0, 0, 0, 1, 1]), "five")
     >>> [part.labels.tolist() for part in held_out_split(five, 2)]
-    [[0, 1, 2], [3, 4]]
+    [[0, 0, 1], [0, 1]]
     """
-    count = whole("count", count, 1, len(train) - 1)
-    rest = replace(train, images=train.images[:-count], labels=train.labels[:-count], name=f"{train.name}[:-{count}]")
-    last = replace(train, images=train.images[-count:], labels=train.labels[-count:], name=f"{train.name}[-{count}:]")
-    return rest, last
+    N, sizes = len(train), np.bincount(train.labels, minlength=train.classes)  # (K,)
+    most = N - int(np.count_nonzero(sizes))
+    if most < 1:
+        raise DataError(f"{train.name}: no class has 2 examples, so none can be held out: give more examples")
+    count = whole(f"{train.name}: the number of examples held out, so that every class keeps one,", count, 1, most)
+    given = count * sizes // N  # (K,)
+    for _ in range(count - int(given.sum())):
+        spare = np.flatnonzero(given < sizes - 1)
+        given[spare[np.argmax((count * sizes - N * given)[spare])]] += 1
+    held = np.zeros(N, dtype=np.bool_)
+    for label in np.flatnonzero(given):
+        held[np.flatnonzero(train.labels == label)[-given[label] :]] = True
+    rest = replace(train.take(~held), name=f"{train.name} less {count} of all classes")
+    return rest, replace(train.take(held), name=f"{train.name}, {count} held out of all classes")
 
 
 def subset(dataset: Dataset, keep_classes: Iterable[int]) -> Dataset:

@@ -135,7 +135,13 @@ def build_parser() -> Parser:
 
     files = parser.add_argument_group("data and results")
     add(files, "--data", "a folder of four IDX files, plain, .gz or .xz, in place of MNIST", metavar="DIR")
-    add(files, "--held-out", "count errors on the last N training images, not on the test set", type=int, metavar="N")
+    add(
+        files,
+        "--held-out",
+        "count errors on N training images, not on the test set: the last of each class, in proportion to its size",
+        type=int,
+        metavar="N",
+    )
     add(
         files, "--out", "where run folders and teachers are kept [runs]", type=Path, default=Path("runs"), metavar="DIR"
     )
@@ -212,8 +218,6 @@ def main(argv: Sequence[str] | None = None) -> None:
             raise ValueError(f"--seed must be ≥ 0 and --seeds ≥ 1, got {args.seed} and {args.seeds}")
         train_set, test_set = load_idx_folder(args.data) if args.data else load_mnist()
         if args.held_out is not None:
-            if not 0 < args.held_out < len(train_set):
-                raise ValueError(f"--held-out must be from 1 to {len(train_set) - 1}, got {args.held_out}")
             train_set, test_set = held_out_split(train_set, args.held_out)
         for name, config in configs.items():
             if config.batch_size > len(train_set):

@@ -600,22 +600,65 @@ def test_a_data_set_may_have_more_classes_than_ten_and_its_parts_keep_them():
         refused(lambda classes=classes: Dataset(images, labels, "pairs", classes=classes), "2..256", repr(classes))
 
 
-@pytest.mark.parametrize("count", [1, 3, 6, np.uint8(3)])
-def test_the_held_out_split_is_disjoint_covers_all_and_takes_the_last(count):
-    whole = small(7)
+def of_classes(*labels, classes=10):
+    """A data set whose image n is the number n, so that every example can be told from the others."""
+    images = np.arange(len(labels), dtype=np.uint8).reshape(-1, 1, 1) + np.uint8(2)
+    return Dataset(images, np.array(labels), "small", classes)
+
+
+@pytest.mark.parametrize("count", [1, 3, 50, 99, 190, np.uint8(3)])
+def test_the_held_out_split_is_disjoint_covers_all_and_keeps_the_order(count):
+    whole = of_classes(*np.random.default_rng(0).integers(0, 10, 200))
     rest, held_out = held_out_split(whole, count)
     assert len(held_out) == count
-    np.testing.assert_array_equal(np.concatenate([rest.images, held_out.images]), whole.images)
-    np.testing.assert_array_equal(np.concatenate([rest.labels, held_out.labels]), whole.labels)
-    assert not {image.tobytes() for image in rest.images} & {image.tobytes() for image in held_out.images}
-    assert (rest.name, held_out.name) == (f"small[:-{count}]", f"small[-{count}:]")
-    assert np.shares_memory(rest.images, whole.images)
+    for part in (rest, held_out):
+        assert np.all(np.diff(part.images[:, 0, 0].astype(int)) > 0)
+        np.testing.assert_array_equal(part.labels, whole.labels[part.images[:, 0, 0] - 2])
+    assert sorted([*rest.images.ravel(), *held_out.images.ravel()]) == whole.images.ravel().tolist()
+    assert (rest.name, held_out.name) == (
+        f"small less {count} of all classes",
+        f"small, {count} held out of all classes",
+    )
     assert not held_out.images.flags.writeable
 
 
-@pytest.mark.parametrize("count", [0, -1, 7, 8, 2.0, True, None])
-def test_the_held_out_split_refuses_a_count_that_leaves_a_side_empty(count):
-    refused(lambda: held_out_split(small(7), count), "count", "1..6", repr(count))
+@pytest.mark.parametrize("count", [10, 100, 1000])
+def test_the_held_out_split_of_sorted_data_holds_every_class_in_proportion(mnist, count):
+    """Each class within one example of its share, on either side; a cut by place would leave whole classes out."""
+    _, test = mnist
+    rest, held_out = held_out_split(test.take(np.argsort(test.labels, kind="stable")), count)
+    shares = np.bincount(test.labels) * count / len(test)
+    assert np.all(np.abs(np.bincount(held_out.labels, minlength=10) - shares) < 1)
+    assert np.bincount(held_out.labels, minlength=10).min() > 0
+    assert np.bincount(rest.labels).min() > 800
+
+
+@pytest.mark.parametrize(
+    ("labels", "count", "held"),
+    [
+        ([0, 0, 0, 1, 1, 1], 2, [2, 5]),  # the last of each
+        ([0, 1, 0, 1, 0, 1], 2, [4, 5]),
+        ([0, 0, 1, 1], 1, [1]),  # equal remainders: the smaller label
+        ([1, 1, 0, 0, 0], 1, [4]),  # the larger remainder
+        ([0, 0, 0, 0, 0, 5], 3, [2, 3, 4]),  # a class of one example keeps it
+        ([0, 0, 0, 0, 1, 2, 3], 3, [1, 2, 3]),
+    ],
+)
+def test_the_held_out_examples_follow_from_a_fixed_rule(labels, count, held):
+    rest, held_out = held_out_split(of_classes(*labels), count)
+    assert (held_out.images.ravel() - 2).tolist() == held
+    assert set(rest.labels.tolist()) == set(labels)
+
+
+@pytest.mark.parametrize("count", [0, -1, 6, 8, 2.0, True, None])
+def test_the_held_out_split_refuses_a_count_that_leaves_a_class_or_a_side_empty(count):
+    refused(
+        lambda: held_out_split(of_classes(0, 0, 0, 0, 0, 4, 4), count), "small: ", "every class", "1..5", repr(count)
+    )
+
+
+def test_the_held_out_split_refuses_classes_of_one_example_each():
+    refused(lambda: held_out_split(of_classes(0, 1, 2), 1), "small: no class has 2 examples")
 
 
 def test_a_subset_keeps_every_example_of_its_classes_and_no_other(mnist):

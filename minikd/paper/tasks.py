@@ -16,7 +16,7 @@ import numpy as np
 from minikd.backend import Device
 from minikd.batches import scaled
 from minikd.config import TrainConfig, stream
-from minikd.data import Dataset, freeze, held_out_split, load_mnist
+from minikd.data import Dataset, freeze, load_mnist
 from minikd.frames import Frames
 from minikd.layers import Cache, affine_backward, relu_backward
 from minikd.losses import hard_cross_entropy, soft_cross_entropy
@@ -53,8 +53,9 @@ class Data:
     def load(self) -> tuple[Dataset, np.ndarray, Dataset, Dataset]:
         """The training images with their true labels, the index of the transfer set among them, it, the test images."""
         full, test = mnist()
-        if self.held_out:
-            full, test = held_out_split(full, self.held_out)
+        if self.held_out:  # by place, as the committed choices were made; MNIST is not sorted by class
+            cut = len(full) - self.held_out
+            full, test = full.take(np.arange(cut)), full.take(np.arange(cut, len(full)))
         if self.first:
             full, test = full.take(np.arange(self.first)), test.take(np.arange(self.first))
         N, rng = len(full), np.random.default_rng(self.seed)
