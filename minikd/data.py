@@ -51,7 +51,8 @@ class Dataset:
 
     Args:
         images: (N, rows, cols), 0 for background: uint8; or whole numbers of any integer or float dtype, with white at
-            255; or floats in [0, 1], which are multiplied by 255 and rounded.
+            255; or floats in [0, 1], which are multiplied by 255 and rounded. Sets that such a conversion leaves darker
+            than half white are refused: their white is another number.
         labels: (N,) integers of any dtype, below `classes`.
         name: for messages.
         classes: how many there are, 2 to 256. Not every class needs an example.
@@ -290,7 +291,7 @@ class _Source:
             problem = f"{len(labels)} labels, but {image_file.name} has {len(images)} images"
             raise self._error(label_file, problem, "put files of one data set there")
         images = _pixels(f"{image_file}: images", images)
-        labels = _class_numbers(str(label_file), labels, CLASSES, f"use a data set of {CLASSES} classes, from 0")
+        labels = _class_numbers(str(label_file), labels, CLASSES, f"use a set of {CLASSES} classes, numbered from 0")
         return Dataset(images, labels, f"{self.name} {role}")
 
     def _find(self, prefix: str, kind: str) -> Traversable:
@@ -349,9 +350,9 @@ def _pixels(what: str, images: NDArray[Any]) -> NDArray[np.uint8]:
         mend = "undo the standardisation, or scale both sets alike into [0, 1]"
         raise DataError(f"{what} must be whole numbers in 0..255 or floats in [0, 1], got {span}: {mend}")
     scale = 255 if kind == "f" and high <= 1 else 1
-    if scale == 1 and 0 < high <= (1 if images.dtype == np.uint8 else 127):
+    if 0 < high * scale <= (1 if images.dtype == np.uint8 else 127):
         mend = "divide by the number that is white; if they were cut from floats in [0, 1], give those"
-        raise DataError(f"{what} of whole numbers are white at 255, got {span}, too dark: {mend}")
+        raise DataError(f"{what}: white is 1 for floats in [0, 1], else 255, got {span}, too dark: {mend}")
     if images.dtype == np.uint8:
         return images
     pixels = np.empty(images.shape, dtype=np.uint8)
