@@ -51,8 +51,8 @@ class Dataset:
 
     Args:
         images: (N, rows, cols), 0 for background: uint8; or whole numbers of any integer or float dtype, with white at
-            255; or floats in [0, 1], which are multiplied by 255 and rounded. Sets that such a conversion leaves darker
-            than half white are refused: their white is another number.
+            255; or floats in [0, 1], which are multiplied by 255 and rounded. Refused as
+            scaled wrongly: what such a conversion leaves darker than half white, and 100 or more images of 0 and 1.
         labels: (N,) integers of any dtype, below `classes`.
         name: for messages.
         classes: how many there are, 2 to 256. Not every class needs an example.
@@ -350,7 +350,8 @@ def _pixels(what: str, images: NDArray[Any]) -> NDArray[np.uint8]:
         mend = "undo the standardisation, or scale both sets alike into [0, 1]"
         raise DataError(f"{what} must be whole numbers in 0..255 or floats in [0, 1], got {span}: {mend}")
     scale = 255 if kind == "f" and high <= 1 else 1
-    if 0 < high * scale <= (1 if images.dtype == np.uint8 else 127):
+    dark = 127 if images.dtype != np.uint8 else 1 if len(images) >= 100 else 0  # a few of a set may well be black
+    if 0 < high * scale <= dark:
         mend = "divide by the number that is white; if they were cut from floats in [0, 1], give those"
         raise DataError(f"{what}: white is 1 for floats in [0, 1], else 255, got {span}, too dark: {mend}")
     if images.dtype == np.uint8:

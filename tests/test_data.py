@@ -430,18 +430,24 @@ def test_whole_numbers_up_to_255_are_bytes_whatever_their_type(dtype):
         ([0.0, 1 / 255], ["too dark", "float64 in 0..0.00392157", "divide by the number that is white"]),
         ([0.0, 1.0001], ["too dark", "float64 in 0..1.0001", "divide by the number that is white"]),
         ([0, 16], ["too dark", "int64 in 0..16"]),
-        (np.array([0, 1], np.uint8), ["too dark", "uint8 in 0..1", "cut from floats in [0, 1], give those"]),
+        (np.arange(100, dtype=np.uint8) % 2, ["too dark", "uint8 in 0..1", "cut from floats in [0, 1], give those"]),
         ([False, True], ["must be numbers, got bool"]),
         ([0j, 1j], ["must be numbers, got complex128"]),
         (["0", "1"], ["must be numbers, got <U1"]),
     ],
 )
 def test_images_that_would_come_out_wrong_are_refused_with_the_range_found(pixels, parts):
-    images = np.array(pixels).reshape(2, 1, 1)
+    images = np.array(pixels).reshape(-1, 1, 1)
     if images.dtype.kind == "i":
         images = images.astype(np.int64)
-    message = refused(lambda: Dataset(images, np.zeros(2, np.uint8), "mine"), "mine: images", *parts)
+    message = refused(lambda: Dataset(images, np.zeros(len(images), np.uint8), "mine"), "mine: images", *parts)
     assert "astype" not in message
+
+
+def test_a_part_of_a_bright_set_may_be_black():
+    images = np.full((200, 1, 1), 255, np.uint8)
+    images[7] = 1
+    assert Dataset(images, np.zeros(200, np.uint8), "mine").take([7]).images.tolist() == [[[1]]]
 
 
 @pytest.mark.parametrize("dtype", [np.int8, np.int16, np.int32, np.int64, np.uint16, np.uint64, ">i4"])
