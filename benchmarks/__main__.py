@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from benchmarks import report
 from benchmarks.timing import Bench
-from minikd.backend import DeviceError, get_device
+from minikd.backend import DeviceError, get_device, gpu_errors
 from minikd.machine import machine
 from minikd.runs import write_json
 
@@ -26,10 +26,18 @@ def main(argv: Sequence[str] | None = None) -> None:
     if unknown := [name for name in args.sections if name not in report.SECTIONS]:
         parser.error(f"no section {unknown[0]!r}: choose from {', '.join(report.SECTIONS)}")
     try:
-        device = get_device("gpu" if args.gpu else "cpu")
+        measure(args)
     except DeviceError as error:
         print(f"benchmarks: {error}", file=sys.stderr)
         sys.exit(2)
+    if args.write and not args.quick:
+        report.main([])
+
+
+@gpu_errors()
+def measure(args: argparse.Namespace) -> None:
+    """Measure, print and write the sections that the command line asks for."""
+    device = get_device("gpu" if args.gpu else "cpu")
     for name in args.sections or report.SECTIONS:
         bench = Bench(device, args.quick)
         command = f"python -m benchmarks {name}{' --gpu' * args.gpu}"
@@ -40,8 +48,6 @@ def main(argv: Sequence[str] | None = None) -> None:
             path = report.RESULTS / bench.place / f"{name}.json"
             path.parent.mkdir(parents=True, exist_ok=True)
             write_json(path, record)
-    if args.write and not args.quick:
-        report.main([])
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""NumPy or CuPy: the namespace comes from the arrays, and this is the only file that imports CuPy.
+"""NumPy or CuPy: the namespace comes from the arrays.
 
 The core never asks where it runs: `get_xp(z=z, v=v)` answers from the arrays, after checking that they belong together.
 Whoever owns data (the training loop, a notebook) picks a `Device` once and moves arrays with it.
@@ -6,25 +6,23 @@ Whoever owns data (the training loop, a notebook) picks a `Device` once and move
 
 from __future__ import annotations
 
-import ctypes
 import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from types import ModuleType
 from typing import Any, TypeAlias
 
 import numpy as np
+
+from minikd.gpu import DeviceError as DeviceError
+from minikd.gpu import gpu_errors as gpu_errors
+from minikd.gpu import probe_gpu
 
 Array: TypeAlias = Any
 """An array of NumPy, of CuPy, or of another namespace that keeps to the array API standard."""
 
 Namespace: TypeAlias = Any
 """The module whose functions act on an `Array`: numpy, cupy, …"""
-
-
-class DeviceError(RuntimeError):
-    """No usable GPU: the message says in one line what is missing and the command that mends it."""
 
 
 # ---- arrays ----------------------------------------------------------------------------------------------------------
@@ -185,97 +183,7 @@ def to_host(array: Array) -> np.ndarray:
     return np.asarray(array.get() if hasattr(array, "get") else array)
 
 
-# ---- the GPU, probed -------------------------------------------------------------------------------------------------
-
-
-def probe_gpu() -> ModuleType:
-    """CuPy, once an import, the driver, a device and a small product have all been seen to work.
-
-    An importable CuPy does not mean a GPU, and a GPU that is found may still lack cuBLAS; each step has a message of
-    its own, one line that ends with the command that mends it.
-
-    Raises: DeviceError.
-    """
-    try:
-        import cupy
-    except ImportError as error:
-        if isinstance(error, ModuleNotFoundError) and error.name == "cupy":
-            raise DeviceError(f"no GPU: CuPy is not installed; install it: {_install(_driver_version())}") from None
-        raise DeviceError(
-            f"no GPU: CuPy is installed but cannot be imported ({_one_line(error)}); "
-            f"reinstall it, one wheel only: {_install(_driver_version(), '--force-reinstall ')}"
-        ) from None
-
-    try:
-        driver = int(cupy.cuda.runtime.driverGetVersion())
-    except Exception:
-        driver = 0
-    if driver == 0:
-        raise DeviceError(
-            "no GPU: the NVIDIA driver is missing or not loaded; install it (Debian, Ubuntu: "
-            "sudo apt install nvidia-driver) and see that nvidia-smi lists the card"
-        )
-
-    try:
-        count = int(cupy.cuda.runtime.getDeviceCount())
-    except Exception as error:
-        raise DeviceError(
-            f"no GPU: the driver (CUDA {_dotted(driver)}) does not serve this CuPy ({_one_line(error)}); "
-            f"install the wheel for it: {_install(driver, '--force-reinstall ')}"
-        ) from None
-    if count == 0:
-        hidden = os.environ.get("CUDA_VISIBLE_DEVICES")
-        mend = "unset CUDA_VISIBLE_DEVICES" if hidden is not None else "nvidia-smi -L must list a card"
-        raise DeviceError(f"no GPU: the driver works but shows no device; {mend}")
-
-    try:
-        ones = cupy.asarray(np.ones((8, 8), np.float32))
-        works = float(cupy.sum(_small_product(ones))) == 512.0
-        reason = "it gave a wrong result"
-    except Exception as error:
-        works, reason = False, _one_line(error)
-    if not works:
-        raise DeviceError(
-            f"no GPU: a small product failed ({reason}); install CUDA's libraries: "
-            f"{_install(driver, '--force-reinstall ')}"
-        )
-    return cupy  # type: ignore[no-any-return]
-
-
-def _small_product(ones: Array) -> Array:
-    """One kernel compiled at run time (NVRTC) and one product (cuBLAS): what the training loop will need."""
-    return (ones * 1.0) @ ones
-
-
-def _driver_version() -> int:
-    """CUDA's version of the driver as 1000·major + 10·minor, asked without CuPy; 0 where there is none."""
-    try:
-        library = ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
-        version = ctypes.c_int(0)
-        return version.value if library.cuDriverGetVersion(ctypes.byref(version)) == 0 else 0
-    except (OSError, AttributeError):
-        return 0
-
-
-def _install(driver: int, options: str = "") -> str:
-    """The command that installs the CuPy wheel for a driver: CUDA 13's from driver 13.0 on, else CUDA 12's."""
-    wheel = "cupy-cuda13x" if driver >= 13000 else "cupy-cuda12x"
-    python = f'"{sys.executable}"' if " " in sys.executable else sys.executable
-    return f'{python} -m pip install {options}"{wheel}[ctk]>=14"'
-
-
-def _dotted(version: int) -> str:
-    return f"{version // 1000}.{version % 1000 // 10}"
-
-
-def _one_line(error: BaseException) -> str:
-    """The first line of an error's message that says something, shortened; CuPy puts the cause under a heading."""
-    lines = [line.strip() for line in str(error).rpartition("Original error:")[2].splitlines()]
-    text = next((line for line in lines if line.strip("= -*")), type(error).__name__)
-    return text if len(text) <= 160 else text[:157] + "…"
-
-
 if __name__ == "__main__":
     from minikd import selftest
 
-    sys.exit(selftest.main())
+    selftest.main()

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from minikd import __version__, runs
-from minikd.backend import Device, DeviceError, get_device
+from minikd.backend import Device, DeviceError, get_device, gpu_errors
 from minikd.cli import Parser, numbers, replace_what_consoles_lack
 from minikd.config import LEARNING_RATE, TrainConfig
 from minikd.data import Dataset, held_out_split, load_idx_folder, load_mnist
@@ -249,6 +249,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     print(json.dumps(results, indent=1) if args.json else table(results))
 
 
+@gpu_errors()
 def run(
     asked: dict[str, Any],
     configs: dict[str, TrainConfig],

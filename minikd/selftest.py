@@ -8,7 +8,8 @@ report of a fault starts with this output.
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from time import perf_counter
@@ -16,8 +17,9 @@ from time import perf_counter
 import numpy as np
 
 from minikd import __version__, kernels
-from minikd.backend import CPU, Array, Device, DeviceError, get_device
+from minikd.backend import CPU, Array, Device, DeviceError, get_device, gpu_errors
 from minikd.batches import Feed
+from minikd.cli import Parser, replace_what_consoles_lack
 from minikd.config import TrainConfig
 from minikd.data import Dataset
 from minikd.layers import dropout_forward
@@ -31,16 +33,29 @@ BATCH = 128
 NUMBERS = {"T": (1, 8, 20), "alpha": (0.1, 0.5, 0.9), "learning_rate": (0.1, 0.2, 0.3)}
 
 
-def main() -> int:
-    """Print the report; returns the exit status: 0 if every kernel is right, 1 if not, 2 without a usable GPU."""
+EXAMPLES = """\
+exit status:
+  0  every kernel is right
+  1  a kernel deviates too far: please report the output
+  2  no usable GPU, or it failed: one line on the standard error says why
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Parse, print the report, and exit: 0 if every kernel is right, 1 if not, 2 without a usable GPU."""
+    replace_what_consoles_lack()
+    parser = Parser("backend", __doc__ or "", EXAMPLES)
+    parser.add_argument("--version", action="version", version=f"minikd {__version__}")
+    parser.parse_args(argv)
     try:
         device = get_device("gpu")
+        with gpu_errors():
+            for line in describe(device):
+                print(line)
+            status = report(device)
     except DeviceError as error:
-        print(error)
-        return 2
-    for line in describe(device):
-        print(line)
-    return report(device)
+        parser.fail(str(error))
+    sys.exit(status)
 
 
 def report(device: Device, networks: tuple[tuple[int, ...], ...] = NETWORKS, steps: int = 200) -> int:

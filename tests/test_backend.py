@@ -1,18 +1,17 @@
-"""Arrays are known by where they live, a GPU only by what it does, and whatever is missing is said in one line."""
+"""Arrays are known by where they live, and move between devices unchanged; the stand-in for CuPy is as strict as it."""
 
 import doctest
 import re
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
 import strict_cupy
 
 from minikd import backend
-from minikd.backend import CPU, DeviceError, get_device, get_float_xp, get_xp, multiply, probe_gpu, to_device, to_host
+from minikd.backend import CPU, get_device, get_float_xp, get_xp, multiply, to_device, to_host
 
 # ---- namespaces ------------------------------------------------------------------------------------------------------
 
@@ -129,177 +128,6 @@ print([name for name in sys.modules if name.partition(".")[0] in ("cupy", "cupyx
     home = Path(backend.__file__).parents[1]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=home)
     assert (ended.stdout, ended.stderr, ended.returncode) == ("[]\n", "", 0)
-
-
-# ---- the probe -------------------------------------------------------------------------------------------------------
-
-
-class CUDARuntimeError(RuntimeError):
-    """Stands for cupy_backends' error of this name."""
-
-
-def fake_cupy(*, driver=13000, devices=1, factor=1.0, product=None):
-    """A CuPy with just what the probe asks of it; a driver, a count or a product may be an error to raise."""
-
-    def answer(value):
-        def call():
-            if isinstance(value, Exception):
-                raise value
-            return value
-
-        return call
-
-    class Array:
-        def __init__(self, a):
-            self.a = a
-
-        def __mul__(self, number):
-            return Array(self.a * (number * factor))
-
-        def __matmul__(self, other):
-            if product is not None:
-                raise product
-            return Array(self.a @ other.a)
-
-    cupy = ModuleType("cupy")
-    cupy.ndarray = Array
-    cupy.cuda = SimpleNamespace(
-        runtime=SimpleNamespace(driverGetVersion=answer(driver), getDeviceCount=answer(devices)),
-        cublas=SimpleNamespace(getMathMode=lambda handle: 0),
-        get_cublas_handle=answer(1),
-    )
-    cupy.asarray = Array
-    cupy.asnumpy = lambda array: array.a
-    cupy.sum = lambda array: np.sum(array.a)
-    return cupy
-
-
-def refusal(monkeypatch, cupy, driver_seen_without_cupy=0):
-    """What the probe says of this CuPy: one line, which ends with a command or a step to take."""
-    monkeypatch.setitem(sys.modules, "cupy", cupy)
-    return reason(monkeypatch, driver_seen_without_cupy)
-
-
-def reason(monkeypatch, driver_seen_without_cupy=0):
-    monkeypatch.setattr(backend, "_driver_version", lambda: driver_seen_without_cupy)
-    with pytest.raises(DeviceError) as caught:
-        get_device("gpu")
-    message = str(caught.value)
-    assert message.startswith("no GPU: ")
-    assert "\n" not in message
-    return message
-
-
-def install(cuda, options=""):
-    return f'{sys.executable} -m pip install {options}"cupy-cuda{cuda}x[ctk]>=14"'
-
-
-REINSTALL = "--force-reinstall "
-# The message of CuPy's own __init__ when a library of its own or of CUDA cannot be loaded.
-BROKEN_IMPORT = """
-================================================================
-Failed to import CuPy.
-
-If you installed CuPy via wheels (cupy-cudaXXX or cupy-rocm-X-X), make sure that the package matches with the version \
-of CUDA or ROCm installed.
-
-Original error:
-  ImportError: libcuda.so.1: cannot open shared object file: No such file or directory
-================================================================
-"""
-
-
-@pytest.mark.parametrize(("driver", "cuda"), [(0, 12), (12090, 12), (13000, 13), (13020, 13)])
-def test_a_missing_cupy_is_named_with_the_wheel_that_fits_the_driver(driver, cuda, monkeypatch):
-    message = refusal(monkeypatch, None, driver)  # None: what an import of a module that is not there comes to
-    assert message == f"no GPU: CuPy is not installed; install it: {install(cuda)}"
-
-
-@pytest.mark.parametrize(
-    ("source", "said"),
-    [
-        (f"raise ImportError('''{BROKEN_IMPORT}''')", "libcuda.so.1: cannot open shared object file"),
-        ("raise ImportError('numpy.core.multiarray failed to import')", "numpy.core.multiarray failed to import"),
-        ("import cupy_backends_that_are_gone", "No module named 'cupy_backends_that_are_gone'"),
-    ],
-    ids=["library", "numpy", "half a wheel"],
-)
-def test_a_cupy_that_cannot_be_imported_is_told_from_one_that_is_missing(source, said, tmp_path, monkeypatch):
-    (tmp_path / "cupy").mkdir()
-    (tmp_path / "cupy" / "__init__.py").write_text(source)
-    monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.delitem(sys.modules, "cupy", raising=False)
-    message = reason(monkeypatch, 13000)
-    assert message.startswith("no GPU: CuPy is installed but cannot be imported (")
-    assert said in message
-    assert message.endswith(f"; reinstall it, one wheel only: {install(13, REINSTALL)}")
-
-
-@pytest.mark.parametrize("driver", [0, CUDARuntimeError("cudaErrorInsufficientDriver: …")], ids=["0", "an error"])
-def test_a_missing_driver_is_named(driver, monkeypatch):
-    message = refusal(monkeypatch, fake_cupy(driver=driver))
-    assert message.startswith("no GPU: the NVIDIA driver is missing or not loaded; ")
-    assert "sudo apt install nvidia-driver" in message
-    assert "nvidia-smi" in message
-
-
-@pytest.mark.parametrize(("driver", "cuda"), [(12020, 12), (13000, 13)])
-def test_a_driver_that_does_not_serve_this_cupy_is_named_with_its_version_and_its_wheel(driver, cuda, monkeypatch):
-    error = CUDARuntimeError(
-        "cudaErrorInsufficientDriver: CUDA driver version is insufficient for CUDA runtime version\nand another line"
-    )
-    message = refusal(monkeypatch, fake_cupy(driver=driver, devices=error))
-    assert f"the driver (CUDA {cuda}.{driver % 1000 // 10}) does not serve this CuPy" in message
-    assert "CUDA driver version is insufficient" in message
-    assert message.endswith(install(cuda, REINSTALL))
-
-
-@pytest.mark.parametrize(
-    ("visible", "mend"),
-    [(None, "nvidia-smi -L must list a card"), ("", "unset CUDA_VISIBLE_DEVICES"), ("9", "unset CUDA_VISIBLE_DEVICES")],
-)
-def test_no_device_is_told_from_a_hidden_one(visible, mend, monkeypatch):
-    if visible is None:
-        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    else:
-        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-    message = refusal(monkeypatch, fake_cupy(devices=0))
-    assert message == f"no GPU: the driver works but shows no device; {mend}"
-
-
-@pytest.mark.parametrize(
-    ("flaw", "said"),
-    [
-        ({"product": ImportError('Failure finding "libcublasLt.so": …\nSearched in: …')}, 'finding "libcublasLt.so"'),
-        ({"product": RuntimeError()}, "RuntimeError"),
-        ({"product": RuntimeError("x" * 1000)}, "x" * 100 + "x" * 57 + "…)"),
-        ({"factor": 2.0}, "it gave a wrong result"),
-        ({"factor": float("nan")}, "it gave a wrong result"),
-    ],
-    ids=["no cuBLAS", "no message", "a long message", "wrong", "NaN"],
-)
-def test_a_product_that_fails_is_laid_to_cudas_libraries(flaw, said, monkeypatch):
-    message = refusal(monkeypatch, fake_cupy(**flaw))
-    assert message.startswith("no GPU: a small product failed (")
-    assert said in message
-    assert message.endswith(f"install CUDA's libraries: {install(13, REINSTALL)}")
-
-
-def test_a_gpu_that_works_is_taken(monkeypatch):
-    cupy = fake_cupy()
-    monkeypatch.setitem(sys.modules, "cupy", cupy)
-    assert probe_gpu() is cupy
-    gpu = get_device("gpu")
-    assert (gpu.name, gpu.xp, gpu.host) == ("gpu", cupy, False)
-    np.testing.assert_array_equal(gpu.get(gpu.put(np.arange(3))), np.arange(3))
-
-
-def test_the_probe_of_this_machine_ends_in_a_gpu_or_in_one_line():
-    try:
-        ended = get_device("gpu").xp.__name__
-    except DeviceError as error:
-        ended = str(error)
-    assert re.fullmatch(r"cupy|no GPU: [^\n]+; [^\n]+", ended)
 
 
 # ---- the stand-in ----------------------------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ from typing import Any
 
 from threadpoolctl import threadpool_limits
 
-from minikd.backend import get_device
+from minikd.backend import get_device, gpu_errors
 from minikd.paper import acoustics, pairs, tasks
 from minikd.paper.jobs import Job, Result, Store, missing
 
@@ -30,6 +30,7 @@ class JobError(RuntimeError):
     """A job that failed: which, and why. What was done before it is kept."""
 
 
+@gpu_errors()
 def perform(task: str, settings: dict[str, Any], inputs: dict[str, Result], device: str) -> Result:
     """Do one job, wherever this runs; from then on this process has one thread of BLAS.
 
