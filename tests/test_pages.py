@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from minikd.paper.__main__ import ROWS
+
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "TROUBLESHOOTING.md", ROOT / "CONTRIBUTING.md", ROOT / "PAPER.md", ROOT / "notebooks" / "README.md"]
 EXAMPLES = [
@@ -30,3 +32,40 @@ def test_three_examples_are_in_the_troubleshooting():
 def test_every_link_leads_somewhere(page):
     links = re.findall(r"\]\(((?!https?:)[^)#]+)[^)]*\)", page.read_text("utf-8"))
     assert all((page.parent / link).exists() for link in links), links
+
+
+# ---- commands --------------------------------------------------------------------------------------------------------
+
+DOCS = [*PAGES, ROOT / "README.md", ROOT / "benchmarks" / "README.md", ROOT / "derivations" / "README.md"]
+
+
+def other_pythons(text: str) -> list[str]:
+    """The words of a shell's lines that start a Python, except the environment's own and the one that makes it."""
+    words = re.findall(r"\S*\bpython3?(?= )(?: -m venv)?", re.sub(r"#.*", "", text))
+    return [word for word in words if word not in (".venv/bin/python", "python3 -m venv")]
+
+
+@pytest.mark.parametrize("page", DOCS, ids=lambda page: str(page.relative_to(ROOT)))
+def test_a_shells_lines_run_as_they_stand_after_the_readmes_set_up(page):
+    blocks = re.findall(r"```sh\n(.*?)```", page.read_text("utf-8"), re.S)
+    assert [word for block in blocks for word in other_pythons(block)] == []
+
+
+def test_a_python_that_nobody_activated_is_found():
+    assert other_pythons("python -m minikd.mnist\npip install .") == ["python"]
+    assert other_pythons("python3 -m venv .venv && venv/bin/python -m pip list  # python -m pip") == ["venv/bin/python"]
+
+
+@pytest.mark.parametrize("page", DOCS, ids=lambda page: str(page.relative_to(ROOT)))
+def test_a_page_whose_text_says_python_says_which(page):
+    text = re.sub(r"```.*?```", "", page.read_text("utf-8"), flags=re.S)
+    says = re.search(r"in\s+running\s+text,\s+`python`\s+stands\s+for\s+`\.venv/bin/python`", text, re.I)
+    assert says or "`python -m" not in re.sub(r"\s+", " ", text)
+
+
+def test_the_papers_page_names_every_row_of_its_results():
+    text = (ROOT / "PAPER.md").read_text("utf-8")
+    named = re.search(r"minikd\.paper ([A-Z0-9 ]+) --write minikd/paper/results/cpu\.json", text)
+    spoken = {"S1", "S2", "S3", "S4", "R1-speech", "R2-speech", "R3-speech"}
+    assert named is not None
+    assert named[1].split() == [row for row in ROWS if row not in spoken]
