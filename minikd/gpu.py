@@ -11,7 +11,7 @@ import errno
 import importlib.util
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
@@ -34,7 +34,7 @@ OLD_DRIVER, NO_DEVICE, NO_KERNEL = 35, 100, 209
 FAULTS = {
     46: (
         "the card is taken",
-        "another process may hold it, or its compute mode shuts this one out: nvidia-smi shows both",
+        "another process may hold it, or its compute mode forbids this one: nvidia-smi shows both",
     ),
     214: (
         "the card's memory is faulty",
@@ -99,8 +99,9 @@ def gpu_errors() -> Iterator[None]:
         yield
     except Exception as error:
         cause, cupy = _cause(error), sys.modules.get("cupy")
-        ours = {type(one).__module__.partition(".")[0] for one in (error, cause)}
-        if cupy is None or not (ours & {"cupy", "cupy_backends", "cupyx", "cuda"} or _cache_fault(cause)):
+        theirs = {type(one).__module__.partition(".")[0] for one in (error, cause)} & {"cupy", "cupy_backends", "cuda"}
+        cache = isinstance(cause, OSError) and cause.filename and _cache_fault(cause)  # else it may be any full disk
+        if cupy is None or not (theirs or cache):
             raise
         raise DeviceError(f"the GPU failed: {_explain(error, cupy, training=True)}") from None
 
@@ -119,7 +120,7 @@ def _import_cupy() -> ModuleType:
         raise DeviceError(f"no GPU: {_not_imported(error)}") from None
     if missing := [name for name in ("__version__", "asarray", "cuda", "ndarray") if not hasattr(cupy, name)]:
         raise DeviceError(f"no GPU: {_stranger() or _in_part(f'it lacks cupy.{missing[0]}')}")
-    if getattr(cupy.cuda.runtime, "is_hip", False):
+    if getattr(getattr(cupy.cuda, "runtime", None), "is_hip", False):
         raise DeviceError(
             "no GPU: this CuPy is built for AMD's cards (ROCm), and minikd's kernels for NVIDIA's; "
             f"with a card of NVIDIA's, {_replace()}"
@@ -169,7 +170,11 @@ def _stranger() -> str | None:
 
 def _wheels() -> list[str]:
     """The packages of CuPy that are installed, by pip's record; there should be one."""
-    names = {str(one.metadata["Name"]).lower() for one in metadata.distributions()}
+
+    def name_of(one: metadata.Distribution) -> str:
+        return str(_ask(lambda: one.metadata["Name"])).lower()  # half a package may lack its record
+
+    names = {name_of(one) for one in metadata.distributions()}
     return sorted(name for name in names if name == "cupy" or name.startswith(("cupy-cuda", "cupy-rocm")))
 
 
@@ -180,7 +185,7 @@ def _install(extra: str | None = None) -> str:
     """The command that installs an extra; without one, that for the driver, CUDA 12's where there is none.
 
     pip takes the extras of a minikd that is installed from that, wherever it came from. A clone that was never
-    installed is named by its folder, lest pip fetch a stranger of the same name.
+    installed is named by its folder, so that pip fetches no stranger of the same name.
     """
     extra = extra or ("gpu13" if _driver_version() >= 13000 else "gpu12")
     try:
@@ -242,12 +247,12 @@ def _explain(error: Exception, cupy: Any, *, training: bool = False) -> str:
 
 def _no_memory(said: str, cupy: Any, training: bool) -> str:
     room = _ask(lambda: cupy.cuda.runtime.memGetInfo())
-    free = f", {room[0] / 2**30:.1f} of {room[1] / 2**30:.1f} GiB are free" if room else ""
+    free = f": {room[0] / 2**30:.1f} of {room[1] / 2**30:.1f} GiB are free" if room else ""
     limit = os.environ.get("CUPY_GPU_MEMORY_LIMIT")
     advice = ["use smaller layers or batches"] * training
     advice += [f"CUPY_GPU_MEMORY_LIMIT is {limit}: raise it"] if limit else []
-    advice += ["another process may hold the memory: nvidia-smi lists them"]
-    return f"the GPU's memory is full ({said}){free}; {', or '.join(advice)}"
+    advice += ["another process may hold the rest: nvidia-smi lists the processes"]
+    return f"the GPU has too little memory ({said}){free}; {', or '.join(advice)}"
 
 
 def _no_driver() -> str:
@@ -326,7 +331,7 @@ def _cause(error: BaseException) -> BaseException:
 
 def _one_line(error: BaseException) -> str:
     """The first line of an error's message, shortened, with the error's class unless it names a code."""
-    lines: Sequence[str] = [line.strip() for line in str(error).splitlines() if line.strip()]
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     name = type(error).__name__
     text = lines[0] if lines and hasattr(error, "status") else ": ".join([name, *lines[:1]])
     return text if len(text) <= 200 else text[:199] + "…"

@@ -381,7 +381,7 @@ def test_a_card_that_you_may_not_open_is_named(refusal, monkeypatch, tmp_path):
 
 
 ADVICE = {  # the error, what stands in its line besides its own text, and the end of the line
-    "busy or locked": (CUDARuntimeError(46), "the card is taken", "its compute mode shuts this one out: nvidia-smi"),
+    "busy or locked": (CUDARuntimeError(46), "the card is taken", "its compute mode forbids this one: nvidia-smi"),
     "ECC": (CUDARuntimeError(214), "memory is faulty", "nvidia-smi -q -d ECC counts such errors"),
     "an old driver": (CUDARuntimeError(222), "older than this CuPy's compiler", "; update the driver"),
     "not ready": (CUDARuntimeError(802), "not ready", "nvidia-fabricmanager where NVSwitch joins the cards"),
@@ -410,11 +410,11 @@ def test_a_failure_repeats_its_cause_and_advises_only_what_follows(case, refusal
 
 @pytest.mark.parametrize("error", [FULL, CUDARuntimeError(2), CUBLASError(3)], ids=["CuPy", "CUDA", "cuBLAS"])
 def test_a_full_card_says_how_much_is_free_and_who_may_hold_it(error, refusal, monkeypatch):
-    end = "another process may hold the memory: nvidia-smi lists them"
+    end = "another process may hold the rest: nvidia-smi lists the processes"
     message = refusal(fake_cupy(product=error))
-    assert message == f"no GPU: the GPU's memory is full ({gpu._one_line(error)}), 0.5 of 80.0 GiB are free; {end}"
+    assert message == f"no GPU: the GPU has too little memory ({gpu._one_line(error)}): 0.5 of 80.0 GiB are free; {end}"
     unasked = refusal(fake_cupy(product=error, memory=CUDARuntimeError(2)))  # a card that does not even tell
-    assert unasked == f"no GPU: the GPU's memory is full ({gpu._one_line(error)}); {end}"
+    assert unasked == f"no GPU: the GPU has too little memory ({gpu._one_line(error)}); {end}"
     monkeypatch.setenv("CUPY_GPU_MEMORY_LIMIT", "1%")
     assert "CUPY_GPU_MEMORY_LIMIT is 1%: raise it" in refusal(fake_cupy(product=error))
 
@@ -516,14 +516,20 @@ def test_a_failure_at_work_is_one_line_and_other_errors_pass(monkeypatch):
         raise CUDARuntimeError(214)
     assert "\n" not in str(caught.value)
     assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)  # it comes home from a worker
-    for error in (ValueError("mine"), MemoryError("mine"), OSError(errno.EACCES, "mine", "/mine"), KeyboardInterrupt()):
+    for error in (
+        ValueError("mine"),
+        MemoryError("mine"),
+        OSError(errno.EACCES, "mine", "/mine"),
+        OSError(errno.ENOSPC, "a full disk"),
+        KeyboardInterrupt(),
+    ):
         with pytest.raises(type(error)) as same, gpu_errors():
             raise error
         assert same.value is error
 
 
 FAILURES = {
-    "memory": (FULL, "the GPU's memory is full (OutOfMemoryError: Out of memory allocating 1,000,000,000 bytes"),
+    "memory": (FULL, "the GPU has too little memory (OutOfMemoryError: Out of memory allocating 1,000,000,000 bytes"),
     "launch": (CUDARuntimeError(719), "cudaErrorLaunchFailure: unspecified launch failure"),
 }
 
@@ -558,7 +564,9 @@ def test_a_gpu_that_fails_in_a_job_of_the_paper_says_so_in_one_line(monkeypatch)
         raise FULL
 
     monkeypatch.setitem(engine.TASKS, "fails", fail)
-    with pytest.raises(DeviceError, match=r"^the GPU failed: the GPU's memory is full .*use smaller layers or batches"):
+    with pytest.raises(
+        DeviceError, match=r"^the GPU failed: the GPU has too little memory .*use smaller layers or batches"
+    ):
         engine.perform("fails", {}, {}, "gpu")
 
 
