@@ -616,7 +616,7 @@ def test_a_worker_that_is_killed_is_said_in_one_line_and_costs_only_its_own_work
     board, _ = smoke
     process = begin(tmp_path, "--quiet")
     for child in psutil.Process(process.pid).children():
-        if "spawn_main" in " ".join(child.cmdline()):
+        if "workers.serve" in " ".join(child.cmdline()):
             child.kill()
             break
     _, err = process.communicate(timeout=60)

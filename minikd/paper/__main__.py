@@ -150,7 +150,7 @@ def run(
     except engine.JobError as error:
         parser.fail(f"{error}; what was done is kept, and the same command goes on from there", code=1)
     except OSError as error:
-        parser.fail(f"{error.filename}: {error.strerror}")
+        parser.fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
     except KeyboardInterrupt:
         parser.fail("stopped; what was done is kept, and the same command goes on from there", code=130)
     print(json.dumps(board, indent=1) if args.json else table(board))

@@ -7,12 +7,8 @@ side by side are faster than two threads for one.
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import signal
-import threading
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, wait
 from contextlib import contextmanager
 from time import process_time
 from typing import Any
@@ -22,6 +18,7 @@ from threadpoolctl import threadpool_limits
 from minikd.backend import get_device, gpu_errors
 from minikd.paper import acoustics, pairs, tasks
 from minikd.paper.jobs import Job, Result, Store, missing
+from minikd.paper.workers import Workers
 
 TASKS = {**tasks.TASKS, **pairs.TASKS, **acoustics.TASKS}
 
@@ -81,8 +78,8 @@ def run(
                     failed = failed or JobError(f"{job.title}: {error}")
                 else:
                     on_done(job)
-        except BrokenExecutor:
-            raise JobError("a worker was killed, for want of memory perhaps: try fewer with --workers") from None
+        except BrokenExecutor as error:
+            raise JobError(str(error)) from None
     if failed is not None:
         raise failed
 
@@ -102,36 +99,14 @@ def _urgency(jobs: dict[str, Job]) -> dict[str, float]:
 
 @contextmanager
 def processes(count: int) -> Iterator[tuple[Executor, Callable[[], int]]]:
-    """So many processes on this machine. Leaving by an error, Ctrl-C among them, stops them at once."""
-    spawn = multiprocessing.get_context("spawn")  # a fork would copy the threads' locks, and a GPU's context
-    executor = ProcessPoolExecutor(count, mp_context=spawn, initializer=_live_and_die_with_the_parent)
+    """Processes on this machine, `count` of them. An error in the block, such as Ctrl-C, stops them at once."""
+    executor = Workers(count)
     try:
         yield executor, lambda: count
     except BaseException:
-        children = multiprocessing.active_children()
-        for child in children:
-            child.terminate()
-        for child in children:
-            child.join()
-        # A worker killed while it sends a result leaves half of it, and the executor's thread waits for the rest while
-        # anyone holds the sending end, as this process does.
-        executor._result_queue._writer.close()  # type: ignore[attr-defined]
-        executor.shutdown(wait=True, cancel_futures=True)
+        executor.kill()
         raise
     executor.shutdown()
-
-
-def _live_and_die_with_the_parent() -> None:
-    """In a worker: Ctrl-C is the parent's to answer; and a parent that is killed leaves no worker behind."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-
-    def watch() -> None:
-        parent.join()
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
 
 
 @contextmanager
