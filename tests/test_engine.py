@@ -1,13 +1,18 @@
 """The engine's workers: however one of them ends, the call ends too, and says why in one line."""
 
 import os
+import re
 import subprocess
 import sys
+from concurrent.futures import BrokenExecutor, Future, ThreadPoolExecutor
+from itertools import chain, repeat
 
 import pytest
 
-from minikd.paper import engine
+from minikd import __version__
+from minikd.paper import cluster, engine
 from minikd.paper.__main__ import main
+from minikd.paper.jobs import Job, Store
 
 # A result that kills its worker as soon as the worker has begun to send it.
 LARGE = """
@@ -107,6 +112,56 @@ if __name__ == "__main__":
         print(executor.submit(sum, [3, 4]).result())
 """
 
+DASK = """
+from minikd.paper import cluster
+from minikd.paper.__main__ import main
+
+cluster.LIMIT = 2
+"""
+
+PORT = """
+import socket, threading
+
+server, keep = socket.create_server(("127.0.0.1", 0)), []
+
+def serve():
+    while True:
+        ANSWERS
+
+threading.Thread(target=serve, daemon=True).start()
+main(["M1", "--dask", f"tcp://127.0.0.1:{server.getsockname()[1]}"])
+"""
+
+SCHEDULER = """
+import os, subprocess, sys, threading
+from pathlib import Path
+
+if __name__ == "__main__":
+    from distributed import LocalCluster
+    from minikd.paper.__main__ import main
+
+    started = []
+
+    def start_worker(path):
+        worker = [sys.executable, "-m", "distributed.cli.dask_worker", cluster.scheduler_address]
+        more = ["--nthreads", "1", "--no-nanny", "--no-dashboard"]
+        env = {**os.environ, "PYTHONPATH": str(Path(path).resolve())}
+        started.append(subprocess.Popen(worker + more, env=env, stderr=subprocess.DEVNULL))
+
+    def obey():
+        for order in sys.stdin:
+            exec(order)
+
+    options = {"threads_per_worker": 1, "dashboard_address": None, "silence_logs": 50}
+    with LocalCluster(n_workers=0, **options) as cluster:
+        threading.Thread(target=obey, daemon=True).start()
+        try:
+            main(["M3", "M7", "--profile", "smoke", "--dask", cluster.scheduler_address, "--out", "out"])
+        finally:
+            for process in started:
+                process.kill()
+"""
+
 
 def python(folder, text, **options):
     script = folder / "script.py"
@@ -173,3 +228,124 @@ def test_an_error_of_the_system_that_is_about_no_file_is_told_without_one(tmp_pa
     with pytest.raises(SystemExit):
         main(["M1", "--out", str(tmp_path)])
     assert capsys.readouterr().err == "minikd.paper: [Errno 24] Too many open files\n"
+
+
+# ---- a Dask cluster --------------------------------------------------------------------------------------------------
+
+
+def test_nothing_is_given_to_an_executor_while_there_are_no_workers(tmp_path, monkeypatch):
+    class Strict(ThreadPoolExecutor):
+        def submit(self, *arguments):
+            assert asked[-1] > 0
+            return super().submit(*arguments)
+
+    def workers():
+        asked.append(next(counts))
+        return asked[-1]
+
+    monkeypatch.setattr(engine, "PAUSE", 0.001)
+    asked, counts = [], chain([0, 0], repeat(1))
+    job = Job("mean", {}, title="no inputs")
+    with Strict(1) as executor, pytest.raises(engine.JobError, match="no inputs"):  # it was tried, and failed
+        engine.run([job], Store(tmp_path), executor, workers=workers)
+    assert asked[:3] == [0, 0, 1]
+
+
+@pytest.mark.parametrize(
+    ("address", "message"),
+    [
+        ("", "no Dask scheduler at '' (missing port number in address ''): start one with"),
+        ("not an address", "no Dask scheduler at 'not an address' (missing port number"),
+        ("http://127.0.0.1:8787/status", "no Dask scheduler at 'http://127.0.0.1:8787/status' (unknown address scheme"),
+    ],
+)
+def test_an_address_that_is_none_is_refused_in_one_line(address, message, tmp_path):
+    pytest.importorskip("distributed")
+    _, err = python(tmp_path, f'{DASK}main(["M1", "--dask", {address!r}])').communicate(timeout=120)
+    assert err.startswith(f"minikd.paper: {message}")
+    assert len(err.splitlines()) == 1
+
+
+SILENT = "keep.append(server.accept())"
+WEB = 'keep.append(server.accept()[0]); keep[-1].send(b"HTTP/1.0 400 Bad request syntax\\r\\n\\r\\n" + bytes(999))'
+
+
+@pytest.mark.parametrize("answers", [SILENT, WEB])
+def test_a_port_of_something_else_is_refused_in_one_line(answers, tmp_path):
+    pytest.importorskip("distributed")
+    process = python(tmp_path, DASK + PORT.replace("ANSWERS", answers))
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 2
+    assert err.startswith("minikd.paper: what listens at 'tcp://127.0.0.1:")
+    assert len(err.splitlines()) == 1, err
+
+
+class Run:
+    """A call that sends its work to a cluster, whose workers this test starts and stops."""
+
+    def __init__(self, folder):
+        self.folder, self.said = folder, []
+        self.process = python(folder, SCHEDULER, stdin=subprocess.PIPE)
+
+    def until(self, words):
+        for line in self.process.stderr:
+            self.said.append(line)
+            if words in line:
+                return
+        pytest.fail(f"ended without saying {words!r}: {self.said}")
+
+    def tell(self, order):
+        print(order, file=self.process.stdin, flush=True)
+
+    def end(self):
+        out, err = self.process.communicate(timeout=300)
+        return out, self.said + err.splitlines(keepends=True)
+
+
+def test_a_run_waits_for_workers_and_says_so_at_the_start_and_when_it_has_lost_them(tmp_path):
+    pytest.importorskip("distributed")
+    run = Run(tmp_path)
+    run.until("waiting for workers")
+    run.tell("cluster.scale(1)")
+    run.until("M3 is done")
+    run.tell("cluster.scale(0)")
+    run.until("waiting for workers")
+    run.tell("cluster.scale(1)")
+    out, _ = run.end()
+    assert run.process.returncode == 0
+    assert "M7" in out
+
+
+@pytest.mark.parametrize(
+    ("package", "message"),
+    [
+        ("raise ModuleNotFoundError(\"No module named 'minikd'\")", "No module named 'minikd'"),
+        ('__version__ = "0.0.1"', "No module named 'minikd.paper'"),
+    ],
+)
+def test_a_worker_that_lacks_minikd_is_named_with_the_cause_before_it_gets_a_job(package, message, tmp_path):
+    pytest.importorskip("distributed")
+    (tmp_path / "other" / "minikd").mkdir(parents=True)
+    (tmp_path / "other" / "minikd" / "__init__.py").write_text(package)
+    run = Run(tmp_path)
+    run.until("waiting for workers")
+    run.tell("start_worker('other')")
+    _, err = run.end()
+    assert run.process.returncode == 1
+    assert re.search(rf"the Dask worker tcp://\S+ cannot do jobs of minikd \(\w+: {message}\): install minikd", err[-1])
+    assert len(err) == 2
+    assert not list(tmp_path.glob("out/**/*.safetensors"))
+
+
+def test_a_worker_with_another_version_of_minikd_refuses_a_job():
+    with pytest.raises(ImportError, match=f"its minikd is {__version__}"):
+        cluster.answer("0.0.0", b"")
+
+
+def test_a_job_whose_workers_end_one_after_another_names_that_as_the_cause():
+    scheduler = pytest.importorskip("distributed.scheduler")
+    answered, future = Future(), Future()
+    answered.set_exception(scheduler.KilledWorker("job", None, 3))
+    cluster._hand_on(future, answered)
+    assert isinstance(future.exception(), BrokenExecutor)
+    assert str(future.exception()).startswith("one Dask worker after another ended during this job")

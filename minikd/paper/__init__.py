@@ -2,7 +2,8 @@
 
 jobs.py          a piece of work that depends on nothing but its settings and other pieces; where results are kept
 engine.py        jobs through processes or a cluster, in an order that their needs allow
-workers.py       processes on this machine that do calls
+workers.py       … processes on this machine that do calls
+cluster.py       … workers of a Dask cluster that do
 tasks.py         what a job can be: train a network, average an ensemble
 pairs.py         … and of pairs of digits: train a generalist, a specialist, count their combined answers
 scoreboard.py    a row of the scoreboard: claim, the paper's figure, its jobs, and how they are judged

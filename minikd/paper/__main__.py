@@ -18,6 +18,7 @@ from minikd.data import DataError
 from minikd.machine import machine
 from minikd.paper import (
     acoustics,
+    cluster,
     engine,
     ensembles,
     false_labels,
@@ -116,18 +117,18 @@ def run(
     Args: args, of `add_options`. asked, the command that makes a row. recordings, gets them, if a row is of speech.
         may_leave_out, whether such rows are left out, with a line, where they cannot be had.
     """
-    if args.workers is not None and (args.workers < 1 or args.dask):
+    if args.workers is not None and (args.workers < 1 or args.dask is not None):
         parser.fail(f"--workers must be ≥ 1, and is not for --dask, got {args.workers}")
     if args.write and (args.write.suffix != ".json" or not args.write.parent.is_dir()):
         parser.fail(f"--write needs a .json file in a folder that is there, got {args.write}")
     try:
         device = "gpu" if args.gpu else "cpu"
-        if not args.dask:
+        if args.dask is None:
             get_device(device)  # refuses, where there is none, before anything is started
         store = Store(args.out / "paper" / device)
         jobs = {row.id: row.jobs(args.profile) for row in rows}
         workers = args.workers or (1 if args.gpu else 2)
-        with engine.dask(args.dask) if args.dask else engine.processes(workers) as (executor, count):
+        with cluster.dask(args.dask) if args.dask is not None else engine.processes(workers) as (executor, count):
             jobs = available(jobs, store, recordings, may_leave_out=may_leave_out)
             with Progress(jobs, store, quiet=args.quiet) as progress:
                 engine.run(

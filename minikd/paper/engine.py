@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, wait
 from contextlib import contextmanager
-from time import process_time
+from time import process_time, sleep
 from typing import Any
 
 from threadpoolctl import threadpool_limits
@@ -21,6 +21,8 @@ from minikd.paper.jobs import Job, Result, Store, missing
 from minikd.paper.workers import Workers
 
 TASKS = {**tasks.TASKS, **pairs.TASKS, **acoustics.TASKS}
+
+PAUSE = 1.0  # seconds from one look at the workers to the next
 
 
 class JobError(RuntimeError):
@@ -50,8 +52,11 @@ def run(
 ) -> None:
     """Do what is missing of these jobs and keep it in the store, those that others wait longest for first.
 
-    Args: workers, how many there are just now; two jobs for each are with the executor at any time, so that none is
-        idle. device, "cpu" or "gpu", where the workers compute; on_done is called as each result is kept.
+    Args:
+        workers: how many there are just now, asked every second; may raise BrokenExecutor. The executor has two jobs
+            for each at any time, so that none is idle, and gets no more while there are no workers.
+        device: "cpu" or "gpu", where the workers compute.
+        on_done: called as each result is kept.
     Raises: JobError, when the jobs that run beside a failed one have ended and are kept, or where workers are lost.
     """
     waiting = missing(jobs, store)
@@ -61,13 +66,15 @@ def run(
     while running or (waiting and failed is None):
         ready = [job for job in waiting.values() if all(need in store for need in job.needs.values())]
         ready.sort(key=lambda job: -urgency[job.key])
-        room = 0 if failed else max(0, 2 * max(1, workers()) - len(running))
         try:
-            for job in ready[:room]:
+            room = 2 * workers() - len(running)
+            for job in ready[: max(0, room)] if failed is None else ():
                 inputs = {name: store.get(need) for name, need in job.needs.items()}
                 running[executor.submit(perform, job.task, job.settings, inputs, device)] = job
                 del waiting[job.key]
-            done, _ = wait(running, return_when=FIRST_COMPLETED)
+            if not running:  # no worker is there yet
+                sleep(PAUSE)
+            done, _ = wait(running, timeout=PAUSE, return_when=FIRST_COMPLETED)
             for future in done:
                 job = running.pop(future)
                 try:
@@ -107,21 +114,3 @@ def processes(count: int) -> Iterator[tuple[Executor, Callable[[], int]]]:
         executor.kill()
         raise
     executor.shutdown()
-
-
-@contextmanager
-def dask(address: str) -> Iterator[tuple[Executor, Callable[[], int]]]:
-    """The workers of a Dask cluster, which may come, go and die; minikd must be installed where they run.
-
-    Raises: ValueError without the extra `dask`, or where no scheduler answers.
-    """
-    try:
-        from distributed import Client
-    except ImportError:
-        raise ValueError("--dask needs the extra `dask`: python -m pip install 'minikd[dask]'") from None
-    try:
-        client = Client(address, timeout=10)
-    except (OSError, ValueError) as error:
-        raise ValueError(f"no Dask scheduler at {address} ({error}): start one with `dask scheduler`") from None
-    with client:
-        yield client.get_executor(pure=False), lambda: sum(client.nthreads().values())

@@ -160,11 +160,11 @@ def serve() -> None:
     threading.Thread(target=listen, daemon=True).start()
     with contextlib.suppress(BrokenPipeError):
         while True:
-            _write(replies, _reply(waiting.get()))
+            _write(replies, reply(waiting.get()))
 
 
-def _reply(call: bytes) -> bytes:
-    """What the call gave, pickled: the text of its exception or None, and its result."""
+def reply(call: bytes) -> bytes:
+    """Do a pickled call. Returns the pickle of two things: the text of its exception or None, and its result."""
     try:
         fn, args, kwargs = pickle.loads(call)
         return pickle.dumps((None, fn(*args, **kwargs)))
