@@ -632,7 +632,7 @@ def test_a_worker_that_is_killed_is_said_in_one_line_and_costs_only_its_own_work
         (["M99"], "no row is called M99: the rows are M1, M2"),
         (["--workers", "0"], "--workers must be ≥ 1"),
         (["--profile", "huge"], "invalid choice"),
-        (["--dask", "tcp://127.0.0.1:9"], "no Dask scheduler at tcp://127.0.0.1:9"),
+        (["--dask", "tcp://127.0.0.1:9"], "no Dask scheduler at 'tcp://127.0.0.1:9'"),
     ],
 )
 def test_a_call_that_cannot_be_met_ends_in_one_line(arguments, message, tmp_path):
