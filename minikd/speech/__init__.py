@@ -1,5 +1,6 @@
 """Speech: an acoustic model, an ensemble of ten, and one student that keeps its gain (Hinton et al. 2015, section 4).
 
+wav.py           what a WAV file holds, on every Python and from every recorder
 recordings.py    spoken digits as WAV files: read, checked, fetched, split by rule
 utterances.py    strings of them, in noise
 features.py      log-mel frames
