@@ -8,6 +8,8 @@ import sys
 from collections.abc import Callable
 from typing import Any, NoReturn
 
+from minikd import __version__
+
 
 class Parser(argparse.ArgumentParser):
     """The options of `python -m minikd.<name>`; text and examples stand in the help as they are written."""
@@ -20,6 +22,7 @@ class Parser(argparse.ArgumentParser):
             formatter_class=argparse.RawDescriptionHelpFormatter,
             allow_abbrev=False,
         )
+        self.add_argument("--version", action="version", version=f"minikd {__version__}")
 
     def error(self, message: str) -> NoReturn:
         """End for what the command line says."""

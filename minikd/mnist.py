@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from minikd import __version__, runs
+from minikd import runs
 from minikd.backend import Device, DeviceError, get_device, gpu_errors
 from minikd.cli import Parser, numbers, replace_what_consoles_lack
 from minikd.config import LEARNING_RATE, TrainConfig
@@ -149,7 +149,6 @@ def build_parser() -> Parser:
     add(files, "--export", "write the distilled student of the first seed as ONNX there", metavar="FILE.onnx")
     add(files, "--json", "print the results as JSON, not as a table", action="store_true")
     add(files, "--quiet", "no progress bars", action="store_true")
-    parser.add_argument("--version", action="version", version=f"minikd {__version__}")
     return parser
 
 

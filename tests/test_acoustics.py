@@ -198,6 +198,43 @@ def test_the_share_that_is_kept_is_of_the_means_and_its_interval_holds_it():
     assert low < outcome.numbers["kept"] < high
 
 
+@pytest.mark.parametrize(
+    ("ensemble", "student", "why"),
+    [
+        (61, 60, "the ensemble gained nothing, -1.5"),  # a ratio of two negative numbers would be 160 %
+        (None, 60, "the ensemble gained nothing, +0.00 points"),  # and one over zero an error
+        (63, 63, "the ensemble's gain may be chance, +0.5"),
+    ],
+)
+def test_an_ensemble_without_a_sure_gain_leaves_no_share_to_keep(ensemble, student, why):
+    results = board(62, 70 if ensemble is None else ensemble, student)
+    if ensemble is None:
+        results |= {f"baseline {i}": results["ensemble"] for i in range(4)}
+    outcome = ROWS["S4"].judge("cpu", results)
+    assert outcome.verdict == NOT
+    assert outcome.why.startswith(why)
+    assert "there is no share to keep" in outcome.why
+    assert outcome.numbers == {"kept": None, "interval": None, "students": None}
+    assert "%" in outcome.ours
+
+
+def test_the_interval_of_a_share_is_finite_where_a_few_draws_gain_nothing(monkeypatch):
+    draws = np.tile([60.0, 62.0, 61.5], (speech.DRAWS, 1))
+    draws[:200, 1] = np.linspace(58, 60, 200)  # 2 % of the draws: their ratios have the wrong sign, or are huge
+    monkeypatch.setattr(speech, "bootstrap", lambda groups, kind: draws)
+    outcome = ROWS["S4"].judge("cpu", board(62, 70, 68))
+    assert outcome.numbers["interval"] == [0.75, 0.75]
+    draws[:300, 1] = 59.0
+    assert ROWS["S4"].judge("cpu", board(62, 70, 68)).verdict == NOT
+
+
+def test_soft_targets_save_no_share_of_speech_where_hard_ones_lose_nothing():
+    outcome = ROWS["R3-speech"].judge("cpu", few(61, 61, 62, full=58))
+    assert outcome.verdict == NOT
+    assert outcome.why == "hard targets lose nothing, so there is no share of it to save"
+    assert outcome.numbers["curve"]
+
+
 def test_the_bootstrap_spreads_as_networks_and_utterances_do():
     """One network on U utterances of rates with variance s²: the mean's is s²/U."""
     one = system(60, 1.0)

@@ -358,6 +358,38 @@ def test_an_ensemble_that_gains_nothing_keeps_no_share():
     assert json.loads(json.dumps(outcome.numbers, allow_nan=False))["geometric, share"] is None
 
 
+@pytest.mark.parametrize("without", ["arithmetic", "geometric"])
+def test_one_mean_that_gains_nothing_is_not_hidden_by_the_other(without):
+    results = counted(member=[138, 142], **{"arithmetic-taught": [122], "geometric-taught": [122]})
+    errors = {"arithmetic": 120, "geometric": 120, without: 140}
+    results |= {f"{kind} ensemble": Result({"errors": count}, {}) for kind, count in errors.items()}
+    outcome = ROWS["E8"].judge("cpu", results)
+    assert outcome.verdict == NOT
+    assert outcome.why == f"the ensemble gained nothing by its {without} mean"
+    assert f"{without} mean 140, its student 122: there is no gain to keep" in outcome.ours
+    assert "keeps 90% of the gain" in outcome.ours
+    assert outcome.numbers[f"{without}, share"] is None
+
+
+def covered(*groups):
+    return {f"answers {i}": Result({"covered": counts}, {}) for i, counts in enumerate(groups)}
+
+
+def test_a_relative_gain_needs_cases_that_were_right_before():
+    """With none right before, 30 cases put right would be a gain of 3,000 %."""
+    outcome = ROWS["P6"].judge("cpu", covered({"0": [100, 50, 50], "1": [100, 50, 40], "2": [50, 50, 20]}))
+    assert outcome.ours == "0: +0.00 % (100 cases), 1: +20.00 % (100 cases), 2: none was right (50 cases)"
+    assert "slope +20.00 points" in outcome.why
+    assert len(figures.specialists({"P6": outcome.numbers}).axes[0].texts) == 2
+
+
+@pytest.mark.parametrize("groups", [{"1": [100, 50, 40]}, {"1": [100, 50, 40], "2": [50, 50, 20]}])
+def test_one_number_of_specialists_has_no_slope(groups):
+    outcome = ROWS["P6"].judge("cpu", covered(groups))
+    assert outcome.verdict == NOT
+    assert "there is no slope" in outcome.why
+
+
 def learnt(results):
     """kind → (train, test) accuracy in per cent, as results of 1,000 examples."""
     return {
@@ -386,6 +418,34 @@ def test_few_examples_are_judged_by_what_soft_targets_save_of_what_hard_ones_los
     assert ROWS["R2"].judge("cpu", results).verdict == DIRECTION
     results |= learnt({(few.SOFT, 0.03): (99, 89)})
     assert ROWS["R3"].judge("cpu", results).verdict == NOT
+
+
+def test_soft_targets_save_no_share_where_hard_ones_lose_nothing():
+    results = learnt(
+        {
+            (few.HARD, 1.0): (100, 90),
+            (few.STOPPED, 0.03): (99, 90),
+            (few.HARD, 0.03): (99, 90),
+            (few.SOFT, 0.03): (99, 95),
+        }
+    )
+    outcome = ROWS["R3"].judge("cpu", results)
+    assert outcome.verdict == NOT
+    assert outcome.why == "hard targets lose nothing, so there is no share of it to save"
+
+
+def test_no_kind_is_faster_where_no_rate_is_tolerated():
+    results = {"gradients": moment(1.0, 0.5, 2.0)}
+    results |= {f"{kind}; {rate}; 0": Result({"errors": None}, {}) for kind in gradients.KINDS for rate in (0.1, 0.2)}
+    assert ROWS["E9"].judge("cpu", results).verdict == DIRECTION  # quieter
+
+
+@pytest.mark.parametrize(("oracle", "honest", "words"), [(9, 4, "5.0 errors fewer"), (4, 9, "5.0 errors more")])
+def test_the_honest_shift_may_be_the_better_one(oracle, honest, words, monkeypatch):
+    errors = {"none": [20], "oracle": [oracle], "honest": [honest]}
+    found = {"errors": errors, "wrong": errors, "shift": errors, "cases": [100, 1000]}
+    monkeypatch.setattr(missing, "measure", lambda *_: found)
+    assert ROWS["M7"].judge("cpu", {}).why.endswith(f"the honest one makes {words}")
 
 
 def test_a_rate_is_tolerated_if_every_seed_ends_well():

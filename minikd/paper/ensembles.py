@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from minikd.paper.jobs import Job, Result
-from minikd.paper.scoreboard import DIRECTION, NOT, REPRODUCED, Outcome, Row, mean_sd
+from minikd.paper.scoreboard import DIRECTION, NOT, REPRODUCED, Outcome, Row, fraction, mean_sd
 from minikd.paper.students import PLANS, errors, student
 from minikd.paper.tasks import mean, training
 
@@ -44,16 +44,20 @@ def _judge(profile: str, results: Mapping[str, Result]) -> Outcome:
     members = errors(results, "member")
     single = float(np.mean(members))
     numbers: dict[str, Any] = {"members": members}
-    words, kept = [f"members {mean_sd(members)}"], []
+    kept: dict[str, float | None] = {}
+    words = [f"members {mean_sd(members)}"]
     for kind in KINDS:
         ensemble = results[f"{kind} ensemble"].record["errors"]
         students = errors(results, f"{kind}-taught")
-        gain = single - ensemble
-        share = (single - float(np.mean(students))) / gain if gain > 0 else float("nan")
-        kept.append(share)
-        words.append(f"{kind} mean {ensemble}, its student {mean_sd(students)}: keeps {share:.0%} of the gain")
-        numbers |= {kind: ensemble, f"{kind}, student": students, f"{kind}, share": None if gain <= 0 else share}
-    verdict = REPRODUCED if min(kept) > 0.8 else DIRECTION if min(kept) > 0 else NOT
+        kept[kind] = fraction(single - float(np.mean(students)), single - ensemble)
+        found = "there is no gain to keep" if kept[kind] is None else f"keeps {kept[kind]:.0%} of the gain"
+        words.append(f"{kind} mean {ensemble}, its student {mean_sd(students)}: {found}")
+        numbers |= {kind: ensemble, f"{kind}, student": students, f"{kind}, share": kept[kind]}
+    shares = [one for one in kept.values() if one is not None]
+    if len(shares) < len(kept):
+        without = " and ".join(kind for kind, one in kept.items() if one is None)
+        return Outcome("; ".join(words), NOT, f"the ensemble gained nothing by its {without} mean", numbers)
+    verdict = REPRODUCED if min(shares) > 0.8 else DIRECTION if min(shares) > 0 else NOT
     return Outcome("; ".join(words), verdict, "the paper's student kept more than 80 %, in speech (S4)", numbers)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from minikd.paper.jobs import Job, Result
-from minikd.paper.scoreboard import DIRECTION, NOT, REPRODUCED, Outcome, Row, mean_sd
+from minikd.paper.scoreboard import DIRECTION, NOT, REPRODUCED, Outcome, Row, fraction, mean_sd
 from minikd.paper.students import PLANS, student, teacher
 from minikd.paper.tasks import training
 
@@ -98,12 +98,14 @@ def _judge_soft(profile: str, results: Mapping[str, Result]) -> Outcome:
     soft, hard = _accuracies(results, SOFT, FEW), _accuracies(results, STOPPED, FEW)
     everything = float(np.mean(_accuracies(results, HARD, 1.0)["test"]))
     lost = [everything - float(np.mean(one["test"])) for one in (hard, soft)]
-    saved = 1 - lost[1] / lost[0] if lost[0] > 0 else float("nan")
+    saved, paper = fraction(lost[0] - lost[1], lost[0]), (57.0 - 44.5) / (58.9 - 44.5)
     numbers: dict[str, Any] = {"curve": {}}
     for name in results:
         kind, share, _ = name.rsplit(" ", 2)
         numbers["curve"].setdefault(kind, {})[share] = _accuracies(results, kind, float(share))
-    paper = (57.0 - 44.5) / (58.9 - 44.5)
+    if saved is None:
+        why = "hard targets lose nothing, so there is no share of it to save"
+        return Outcome(_words(soft), NOT, why, numbers)
     verdict = REPRODUCED if saved >= paper else DIRECTION if saved > 0 else NOT
     why = f"of the {lost[0]:.2f} points that hard targets lose, soft ones save {saved:.0%}; in the paper {paper:.0%}"
     return Outcome(_words(soft), verdict, why, numbers)

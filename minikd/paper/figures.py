@@ -18,6 +18,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator, StrMethodFormatter
 from minikd.data import load_mnist
 from minikd.limits import first_order_gradient, remainder_bound
 from minikd.paper.missing import SHIFTS
+from minikd.paper.scoreboard import fraction
 from minikd.paper.speech import PAPER as PAPER_SPEECH
 from minikd.paper.speech import TEMPERATURES
 from minikd.paper.tasks import GRADIENT_TEMPERATURES
@@ -282,7 +283,9 @@ def specialists(rows: Numbers) -> Figure:
     figure, (panel,) = _panels(1, width=8, height=4.2)
     for c in counts:
         cases, before, after = covered[c]
-        gain = 100 * (before - after) / max(cases - before, 1)
+        gain = fraction(100 * (before - after), cases - before)
+        if gain is None:  # none of these cases was right
+            continue
         panel.plot(int(c), gain, "o", color=OKABE_ITO[0], markersize=8, label="ours, with the number of cases")
         panel.annotate(
             f"{cases:,}", (int(c), gain), xytext=(0, 9), textcoords="offset points", ha="center", fontsize=10

@@ -90,7 +90,7 @@ def _judge_noise(profile: str, results: Mapping[str, Result]) -> Outcome:
             counts[kind].setdefault(rate, []).append(result.record["errors"])
     highest = {kind: tolerated(of) for kind, of in counts.items()}
     words.append("highest rate: " + ", ".join(f"{kind} {rate:g}" for kind, rate in highest.items()))
-    faster = [highest[kind] >= highest["hard"] for kind in KINDS if kind != "hard"]
+    faster = [0 < highest[kind] >= highest["hard"] for kind in KINDS if kind != "hard"]
     verdict = REPRODUCED if all(less) and all(faster) else DIRECTION if all(less) or all(faster) else NOT
     why = "a rate is tolerated while every seed ends within a quarter of the fewest errors of that kind"
     return Outcome("; ".join(words), verdict, why, {"moments": record["moments"], "errors": counts, "highest": highest})

@@ -105,7 +105,8 @@ def _judge_after(profile: str, results: Mapping[str, Result]) -> Outcome:
     )
     apart = float(np.mean(found["errors"]["honest"]) - np.mean(found["errors"]["oracle"]))
     right = 1 - float(np.mean(found["wrong"]["oracle"])) / found["cases"][0]
-    why = f"the oracle's shift brings {right:.1%} of the 3s; the honest one makes {apart:.1f} errors more"
+    honest = f"{abs(apart):.1f} errors {'fewer' if apart < 0 else 'more'}"
+    why = f"the oracle's shift brings {right:.1%} of the 3s; the honest one makes {honest}"
     helps = np.mean(found["errors"]["oracle"]) < np.mean(found["errors"]["none"])
     near_enough = np.mean(found["errors"]["oracle"]) <= 109
     return Outcome(ours, REPRODUCED if near_enough else DIRECTION if helps else NOT, why, found)

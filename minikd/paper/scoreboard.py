@@ -59,6 +59,15 @@ def mean_sd(values: Sequence[float], digits: int = 1) -> str:
     return f"{np.mean(values):.{digits}f} ± {np.std(values, ddof=1):.{digits}f}"
 
 
+def fraction(part: float, whole: float) -> float | None:
+    """part / whole, or None where there is no whole: a share of nothing, or of a loss, has no meaning.
+
+    >>> fraction(2.0, 4.0), fraction(-1.0, 0.0), fraction(-2.0, -4.0)
+    (0.5, None, None)
+    """
+    return part / whole if whole > 0 else None
+
+
 def sign_flip_p(differences: ArrayLike) -> float:
     """Two-sided p that paired differences have no direction: the share of all sign patterns with a mean as far from 0.
 

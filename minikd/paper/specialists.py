@@ -13,7 +13,7 @@ import numpy as np
 
 from minikd.config import TrainConfig
 from minikd.paper.jobs import Job, Result
-from minikd.paper.scoreboard import DIRECTION, NOT, REPRODUCED, Outcome, Row, mean_sd
+from minikd.paper.scoreboard import DIRECTION, NOT, REPRODUCED, Outcome, Row, fraction, mean_sd
 
 
 class Plan(NamedTuple):
@@ -108,15 +108,21 @@ def _judge_cover(profile: str, results: Mapping[str, Result]) -> Outcome:
     for result in results.values():
         for c, counts in result.record["covered"].items():
             total[int(c)] = total.get(int(c), np.zeros(3)) + counts
-    gains = {}  # relative, of the accuracy, in per cent
+    gains: dict[int, float | None] = {}  # relative, of the accuracy, in per cent
     for c, (cases, before, after) in sorted(total.items()):
-        gains[c] = 100 * (before - after) / max(cases - before, 1)
-    ours = ", ".join(f"{c}: {gain:+.2f} % ({total[c][0]:.0f} cases)" for c, gain in gains.items())
-    counts = list(gains)
-    cases = [total[c][0] for c in counts]
-    slope = float(np.polyfit(counts, list(gains.values()), 1, w=np.sqrt(cases))[0]) if len(counts) > 1 else 0.0
+        gains[c] = fraction(100 * (before - after), cases - before)
+    ours = ", ".join(
+        f"{c}: {'none was right' if gain is None else f'{gain:+.2f} %'} ({total[c][0]:.0f} cases)"
+        for c, gain in gains.items()
+    )
+    table = {str(c): total[c].astype(int).tolist() for c in gains}
+    known = {c: gain for c, gain in gains.items() if gain is not None}
+    if len(known) < 2:
+        why = "classes have the same number of specialists, or none of their cases was right: there is no slope"
+        return Outcome(ours, NOT, why, {"covered": table})
+    weights = np.sqrt([total[c][0] for c in known])
+    slope = float(np.polyfit(list(known), list(known.values()), 1, w=weights)[0])
     verdict = DIRECTION if slope > 0 else NOT
-    table = {str(c): total[c].astype(int).tolist() for c in counts}
     return Outcome(ours, verdict, f"slope {slope:+.2f} points a specialist, weighted by cases", {"covered": table})
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from minikd.config import TrainConfig
 from minikd.paper.acoustics import recordings_job
 from minikd.paper.jobs import Job, Result
-from minikd.paper.scoreboard import DIRECTION, NOT, REPRODUCED, Outcome, Row, mean_sd
+from minikd.paper.scoreboard import DIRECTION, NOT, REPRODUCED, Outcome, Row, fraction, mean_sd
 from minikd.speech.recordings import FSDD_DIGEST
 
 TEMPERATURES = (1.0, 2.0, 5.0, 10.0)
@@ -341,9 +341,19 @@ def _judge_student(profile: str, results: Mapping[str, Result]) -> Outcome:
 def _judge_kept(profile: str, results: Mapping[str, Result]) -> Outcome:
     groups = [_of(results, kind) for kind in ("baseline", "ensemble", "student")]
     single, ensemble, student = (float(np.mean(accuracy(group, "test"))) for group in groups)
-    kept = (student - single) / (ensemble - single)
-    draws = bootstrap(groups, "right")
-    low, high = np.quantile((draws[:, 2] - draws[:, 0]) / (draws[:, 1] - draws[:, 0]), [0.025, 0.975]).tolist()
+    kept, draws = fraction(student - single, ensemble - single), bootstrap(groups, "right")
+    gained, kept_of_it = draws[:, 1] - draws[:, 0], draws[:, 2] - draws[:, 0]
+    least, most = np.quantile(gained, 0.025, method="lower"), np.quantile(gained, 0.975, method="higher")
+    if kept is None or least <= 0:
+        ours = f"frames {single:.2f} %, ensemble {ensemble:.2f} %, student {student:.2f} %"
+        gain = f"{ensemble - single:+.2f} points of frames [{least:+.2f}, {most:+.2f}]"
+        why = f"the ensemble gained nothing, {gain}" if kept is None else f"the ensemble's gain may be chance, {gain}"
+        return Outcome(ours, NOT, f"{why}; there is no share to keep", dict.fromkeys(("kept", "interval", "students")))
+    # A draw whose ensemble gains nothing has no share; it counts as one that is as far off as can be, on either side.
+    low, high = (
+        float(np.quantile(np.divide(kept_of_it, gained, out=np.full(DRAWS, far), where=gained > 0), quantile))
+        for far, quantile in ((-np.inf, 0.025), (np.inf, 0.975))
+    )
     runs = [(one - single) / (ensemble - single) for one in accuracy(groups[2], "test")]
     verdict = REPRODUCED if kept > 0.8 else DIRECTION if kept > 0 and low > 0 else NOT
     ours = f"{kept:.0%} [{low:.0%}, {high:.0%}]"
@@ -391,14 +401,16 @@ def _judge_few_soft(profile: str, results: Mapping[str, Result]) -> Outcome:
     soft, hard = _shares(results, SOFT, FEW), _shares(results, STOPPED, FEW)
     everything = float(np.mean(_shares(results, HARD, 1.0)["test"]))
     lost = [everything - float(np.mean(one["test"])) for one in (hard, soft)]
-    saved = 1 - lost[1] / lost[0] if lost[0] > 0 else float("nan")
+    saved, paper = fraction(lost[0] - lost[1], lost[0]), (57.0 - 44.5) / (58.9 - 44.5)
     curve: dict[str, dict[str, Any]] = {HARD: {}, STOPPED: {}, SOFT: {}}
     shares = sorted({float(name.split()[-2]) for name in results if not name.startswith("baseline")} | {1.0})
     for share in shares:
         for kind in curve:
             if (kind, share) != (STOPPED, 1.0):
                 curve[kind][str(share)] = _shares(results, kind, share)
-    paper = (57.0 - 44.5) / (58.9 - 44.5)
+    if saved is None:
+        why = "hard targets lose nothing, so there is no share of it to save"
+        return Outcome(_both(soft), NOT, why, {"curve": curve})
     verdict = REPRODUCED if saved >= paper else DIRECTION if saved > 0 else NOT
     why = f"of the {lost[0]:.1f} points that hard targets lose, soft ones save {saved:.0%}; in the paper {paper:.0%}"
     return Outcome(_both(soft), verdict, why, {"curve": curve})
