@@ -1,5 +1,6 @@
 """The rows of speech: what a job of speech gives, what is chosen where, and how the rows are judged."""
 
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -9,12 +10,13 @@ import pytest
 from test_speech import FSDD, needs_fsdd, tree, wav
 
 from minikd.backend import CPU
+from minikd.data import DataError
 from minikd.paper import acoustics, speech
 from minikd.paper.__main__ import ROWS
 from minikd.paper.jobs import Result, Store
 from minikd.paper.scoreboard import DIRECTION, NOT, REPRODUCED
 from minikd.paper.tasks import Data, training
-from minikd.speech import recogniser
+from minikd.speech import recogniser, utterances
 from minikd.train import Network, logits
 
 TINY = replace(speech.PLANS["smoke"], first=4, digest="tones")
@@ -154,6 +156,34 @@ def test_early_stopping_keeps_the_first_best_epoch(done):
     assert "stopped" not in done(speech.few(TINY, speech.SOFT, 0.3, 0)).record
 
 
+def test_a_share_smaller_than_a_batch_is_one_batch(done):
+    whole, less = (done(speech.few(replace(TINY, batch_size=size), speech.HARD, 0.01, 0)) for size in (10**6, 40))
+    frames = whole.record["learnt"][0]
+    exact = done(speech.few(replace(TINY, batch_size=frames), speech.HARD, 0.01, 0))
+    assert whole.record == exact.record != less.record
+
+
+@pytest.mark.parametrize("profile", ["smoke", "cpu", "full"])
+def test_a_recording_too_short_for_its_states_is_named_before_any_work(profile, tmp_path_factory):
+    """What is long enough can be aligned, however short the pauses are."""
+    recordings = acoustics_recordings(tmp_path_factory)
+    plan = speech.PLANS[profile]
+    speech.check(plan, recordings)
+    least = 80 * plan.per_digit
+    lengths = np.full(len(recordings), least)
+    bounds = np.concatenate([[0], np.cumsum(lengths)])
+    short = replace(recordings, samples=np.resize(recordings.samples, bounds[-1]), bounds=bounds)
+    speech.check(plan, short)
+    drawn = utterances.draw(short, "train", passes=20, snrs=(0.0,), seed=0)
+    corpus = recogniser.corpus(drawn, noisy=False)
+    assert all(
+        own >= plan.per_digit * len(digits) for own, digits in zip(np.diff(corpus.bounds), corpus.digits, strict=True)
+    )
+    bounds = bounds - (np.arange(len(bounds)) > 7)
+    with pytest.raises(DataError, match=rf"0_ann_5\.wav: with . states per digit .* at least {least} samples, got"):
+        speech.check(plan, replace(short, bounds=bounds))
+
+
 # ---- judging ---------------------------------------------------------------------------------------------------------
 
 
@@ -235,6 +265,23 @@ def test_soft_targets_save_no_share_of_speech_where_hard_ones_lose_nothing():
     assert outcome.numbers["curve"]
 
 
+def test_a_baseline_far_from_the_papers_is_not_called_reproduced():
+    results = few(45, 40, 59) | board(62, 70, 68, errors=(0.55, 0.5, 0.5))
+    assert [ROWS[row].judge("cpu", results).verdict for row in ("S1", "R1-speech")] == [REPRODUCED, REPRODUCED]
+    results = board(10, 70, 68, errors=(4.0, 0.5, 0.5))
+    for row, figure in (("S1", "10.9 %"), ("R1-speech", "58.9 %")):
+        outcome = ROWS[row].judge("cpu", results)
+        assert outcome.verdict == NOT
+        assert outcome.why.endswith(f"more than a quarter away from the paper's {figure}")
+
+
+def test_a_share_of_little_speech_says_how_much_it_is():
+    results = few(45, 40, 59)
+    assert "; of so little speech the 3% are 100%" in ROWS["R3-speech"].judge("cpu", results).why
+    results |= {"baseline 0": system(60, 1.0, learnt=(3300, 2000))}
+    assert "so little" not in ROWS["R3-speech"].judge("cpu", results).why
+
+
 def test_the_bootstrap_spreads_as_networks_and_utterances_do():
     """One network on U utterances of rates with variance s²: the mean's is s²/U."""
     one = system(60, 1.0)
@@ -289,14 +336,19 @@ def tones(tmp_path_factory):
 
 
 def test_the_command_prints_every_row_of_speech_on_recordings_of_ones_own(tones, tmp_path):
-    done = command("minikd.speech", "--profile", "smoke", "--data", tones, "--out", tmp_path, "--hidden", "12,12")
+    options = ["--profile", "smoke", "--hidden", "12,12", "--members", "3"]
+    done = command("minikd.speech", *options, "--data", tones, "--out", tmp_path)
     assert done.returncode == 0, done.stderr
-    for row in speech.ROWS:
-        assert f"{row.id:<3} {row.claim}" in done.stdout
-    assert "python -m minikd.speech --hidden 12,12 --profile smoke" in done.stdout
-    again = command("minikd.speech", "--profile", "smoke", "--data", tones, "--out", tmp_path, "--hidden", "12,12")
+    assert "were done before" not in done.stderr  # nothing was; the recordings are no run
+    for row in speech.rows({"smoke": replace(speech.PLANS["smoke"], members=3)}):
+        assert f"{row.id:<3} {row.about('smoke')}" in done.stdout
+    assert "S2  ensemble of 3" in done.stdout
+    assert "mean of 3" in done.stdout
+    asked = f"python -m minikd.speech --hidden 12,12 --members 3 --profile smoke --data {tones} --out {tmp_path}"
+    assert {line for line in done.stdout.splitlines() if "command " in line} == {f"    command  {asked}"}
+    again = command(*asked.split()[2:])  # what is printed finds what was done
     assert again.stdout == done.stdout
-    assert "were done before, and are used again" in again.stderr
+    assert re.search(r"(\d+) of \1 runs were done before, and are used again", again.stderr)
 
 
 @pytest.mark.parametrize(
@@ -333,7 +385,6 @@ def test_the_papers_rows_are_of_the_official_recordings_alone(tones, tmp_path):
 
 
 def test_rows_of_speech_are_left_out_with_a_line_where_the_recordings_cannot_be_had(monkeypatch, tmp_path, capsys):
-    from minikd.data import DataError
     from minikd.paper import __main__ as paper
 
     def nothing():

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -16,11 +17,13 @@ import pytest
 from test_speech import FSDD
 from threadpoolctl import threadpool_limits
 
+from minikd import __version__
 from minikd.backend import CPU
 from minikd.checkpoint import CheckpointError
 from minikd.config import TrainConfig
 from minikd.losses import distillation_loss
 from minikd.mlp import initialise, mlp_backward, mlp_forward, unflatten
+from minikd.paper import __main__ as paper
 from minikd.paper import engine, few, figures, gradients, grid, missing, page, speech
 from minikd.paper.__main__ import ROWS, build_parser, table
 from minikd.paper.jobs import Job, Result, Store
@@ -68,7 +71,9 @@ def command(*arguments, **options):
 
 def numbers(out):
     """A scoreboard without what may differ from call to call."""
-    return [{key: value for key, value in line.items() if key != "seconds"} for line in json.loads(out)]
+    return [
+        {key: value for key, value in line.items() if key not in ("seconds", "command")} for line in json.loads(out)
+    ]
 
 
 # ---- jobs ------------------------------------------------------------------------------------------------------------
@@ -562,7 +567,12 @@ def test_every_row_runs_and_smoke_claims_nothing(smoke):
     assert [line["row"] for line in board] == EXPECTED
     for line in board:
         assert line["verdict"] == "claims nothing"
-        assert build_parser().parse_args(line["command"].split()[3:]).rows == [line["row"]]
+        asked = build_parser().parse_args(shlex.split(line["command"])[3:])
+        assert (asked.rows, asked.profile, asked.data) == (
+            [line["row"]],
+            "smoke",
+            FSDD if line["row"] in SPEECH else None,
+        )
     assert "claims nothing" in table(board)
 
 
@@ -595,6 +605,79 @@ def test_a_scoreboard_that_could_not_be_kept_is_refused_before_any_work(argument
     done = command(*arguments, "--out", "out", cwd=tmp_path)
     assert (done.returncode, list(tmp_path.iterdir())) == (2, [])
     assert "--write needs a .json file in a folder that is there" in done.stderr
+
+
+def test_a_printed_command_does_its_row_again_and_finds_what_was_done(smoke):
+    _, out = smoke
+    done = command(*TWO, "--profile", "smoke", "--out", out, "--workers", 1)
+    printed = [line.partition("command  ")[2] for line in done.stdout.splitlines() if "command  " in line]
+    assert printed == [f"python -m minikd.paper {row} --profile smoke --out {out}" for row in TWO]
+    again = subprocess.run([sys.executable, *shlex.split(printed[1])[1:]], capture_output=True, text=True)
+    assert re.search(r"(\d+) of \1 runs were done before", again.stderr)
+    assert again.stdout.strip() == done.stdout[done.stdout.index("M7") :].strip()
+
+
+@pytest.mark.parametrize(
+    ("given", "printed"),
+    [
+        (["M1"], "python -m minikd.paper M1"),
+        (["M1", "--profile", "cpu", "--workers", "3", "--dask", "tcp://host:1", "--quiet", "--json"], "…"),
+        (["M1", "--gpu", "--profile", "full"], "… --profile full --gpu"),
+        (["M1", "--data", "a folder", "--out", "two words"], "… --data 'a folder' --out 'two words'"),
+    ],
+)
+def test_a_command_has_every_option_that_decides_the_result_or_its_place(given, printed):
+    parser = build_parser()
+    asked = paper.command(parser, parser.parse_args(given), ["M1"])
+    assert asked == printed.replace("…", "python -m minikd.paper M1")
+
+
+def test_rows_that_are_finished_are_shown_when_a_job_of_another_row_fails(monkeypatch, tmp_path, capsys):
+    bad = training("one that diverges", replace(TINY, learning_rate=1e30), SMALL)
+    good = replace(ROWS["M2"], jobs=lambda profile: {"alone 0": training("small", TINY, SMALL, keep=("test",))})
+    failing = replace(ROWS["M1"], jobs=lambda profile: {"teacher 0": bad})
+    monkeypatch.setattr(paper, "ROWS", {"M2": good})
+    paper.main(["--profile", "smoke", "--out", str(tmp_path), "--workers", "1", "--quiet"])
+    alone = capsys.readouterr().out
+    monkeypatch.setattr(paper, "ROWS", {"M1": failing, "M2": good})
+    with pytest.raises(SystemExit) as stopped:
+        paper.main(["--profile", "smoke", "--out", str(tmp_path), "--workers", "1", "--quiet"])
+    said = capsys.readouterr()
+    assert stopped.value.code == 1
+    assert said.out == alone
+    assert said.err.startswith("minikd.paper: one that diverges: the cost is")
+    assert len(said.err.splitlines()) == 1
+
+
+def test_a_scoreboard_is_printed_before_it_is_written(monkeypatch, tmp_path, capsys):
+    good = replace(ROWS["M2"], jobs=lambda profile: {"alone 0": training("small", TINY, SMALL, keep=("test",))})
+    monkeypatch.setattr(paper, "ROWS", {"M2": good})
+
+    def full(path, data):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(paper, "write_atomically", full)
+    with pytest.raises(SystemExit) as stopped:
+        paper.main(["--profile", "smoke", "--out", str(tmp_path), "--quiet", "--write", str(tmp_path / "a.json")])
+    said = capsys.readouterr()
+    assert stopped.value.code == 1
+    assert "M2" in said.out
+    assert "a.json is not written: [Errno 28] No space left on device" in said.err
+
+
+@pytest.mark.parametrize("module", ["paper", "speech"])
+def test_a_command_knows_its_version(module):
+    done = subprocess.run([sys.executable, "-m", f"minikd.{module}", "--version"], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, f"minikd {__version__}\n")
+
+
+def test_a_claim_has_as_many_networks_as_its_profile():
+    assert ROWS["E8"].about("cpu").startswith("ten networks,")
+    assert ROWS["E8"].about("smoke").startswith("3 networks,")
+    assert ROWS["S2"].about("full") == "ensemble of ten"
+    assert all("{" not in row.about("smoke") for row in ROWS.values())
+    committed = {row["row"]: row["claim"] for profile in ("cpu", "cpu-speech") for row in page.load(profile)["rows"]}
+    assert {id: row.about("cpu") for id, row in ROWS.items()} == committed
 
 
 def test_one_worker_gives_the_scoreboard_of_two(smoke, tmp_path):

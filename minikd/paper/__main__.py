@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -95,34 +97,49 @@ def main(argv: Sequence[str] | None = None) -> None:
         check_official(recordings, args.data)
         return recordings
 
-    run(parser, args, rows, own_command, official, may_leave_out=not args.rows and args.data is None)
+    run(parser, args, rows, official, may_leave_out=not args.rows and args.data is None)
 
 
-def own_command(row: str) -> str:
-    """What makes a row alone."""
-    return f"python -m minikd.paper {row}".rstrip()
+def command(parser: Parser, args: argparse.Namespace, rows: Sequence[str] = (), *, spoken: bool = True) -> str:
+    """What does these rows again, with the same settings, and finds what was done before.
+
+    Options that change neither are left out: --workers, --dask, and how the scoreboard is shown. So is --data for rows
+    that are not of speech.
+    """
+    words = list(rows)
+    for name in ("hidden", "members", "profile", "gpu", "data", "out"):
+        value = getattr(args, name, None)
+        if value == parser.get_default(name) or (name == "data" and not spoken):
+            continue
+        words.append(f"--{name}")
+        if value is not True:
+            words.append(",".join(map(str, value)) if isinstance(value, tuple) else str(value))
+    return f"{parser.prog} {shlex.join(words)}".rstrip()
 
 
 def run(
     parser: Parser,
     args: argparse.Namespace,
     rows: Sequence[Row],
-    asked: Callable[[str], str],
     recordings: Callable[[], Recordings],
     *,
     may_leave_out: bool = False,
 ) -> None:
     """Do what is missing of these rows, judge them, print the scoreboard, and write it; end for what goes wrong.
 
-    Args: args, of `add_options`. asked, the command that makes a row. recordings, gets them, if a row is of speech.
-        may_leave_out, whether such rows are left out, with a line, where they cannot be had.
+    Where a job fails, the rows that are finished are printed all the same.
+
+    Args: args, of `add_options`. recordings, gets them, if a row is of speech. may_leave_out, whether such rows are
+        left out, with a line, where they cannot be had.
     """
     if args.workers is not None and (args.workers < 1 or args.dask is not None):
         parser.fail(f"--workers must be ≥ 1, and is not for --dask, got {args.workers}")
-    if args.write and (args.write.suffix != ".json" or not args.write.parent.is_dir()):
+    if args.write and not (args.write.suffix == ".json" and args.write.parent.is_dir() and not args.write.is_dir()):
         parser.fail(f"--write needs a .json file in a folder that is there, got {args.write}")
+    if args.write and not os.access(args.write.parent, os.W_OK):
+        parser.fail(f"--write needs a folder that can be written, got {args.write.parent}")
+    device, failure = "gpu" if args.gpu else "cpu", ""
     try:
-        device = "gpu" if args.gpu else "cpu"
         if args.dask is None:
             get_device(device)  # refuses, where there is none, before anything is started
         store = Store(args.out / "paper" / device)
@@ -139,22 +156,55 @@ def run(
                     device=device,
                     on_done=progress.done,
                 )
-        board = [judge(row, args.profile, jobs[row.id], store, asked(row.id)) for row in rows if row.id in jobs]
-        if args.write:
-            about = f"{asked(' '.join(getattr(args, 'rows', ())))} --profile {args.profile}"
-            about += " --gpu" if args.gpu else ""
-            record = {"command": about, "profile": args.profile, "machine": machine(get_device(device))}
-            done = not_done(job for named in jobs.values() for job in named.values()).values()
-            write(args.write, record | {"rows": board, "runs": [run_record(job, store) for job in done]})
     except (DeviceError, ValueError) as error:  # bad data and bad checkpoints are ValueErrors
         parser.fail(str(error))
     except engine.JobError as error:
-        parser.fail(f"{error}; what was done is kept, and the same command goes on from there", code=1)
+        failure = f"{error}; what was done is kept, and the same command goes on from there"
     except OSError as error:
         parser.fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
     except KeyboardInterrupt:
         parser.fail("stopped; what was done is kept, and the same command goes on from there", code=130)
-    print(json.dumps(board, indent=1) if args.json else table(board))
+    finished = {row: named for row, named in jobs.items() if all(job in store for job in named.values())}
+    board = scoreboard(parser, args, [row for row in rows if row.id in finished], finished, store)
+    if board or not failure:
+        print(json.dumps(board, indent=1) if args.json else table(board), flush=True)
+    if failure:
+        parser.fail(failure, code=1)
+    if args.write:
+        keep(parser, args, finished, store, board)
+
+
+def scoreboard(
+    parser: Parser, args: argparse.Namespace, rows: Sequence[Row], jobs: dict[str, dict[str, Job]], store: Store
+) -> list[dict[str, Any]]:
+    """The lines of these rows, whose jobs are all done, in plain JSON."""
+    board = []
+    for row in rows:
+        own = (row.id,) if "rows" in args else ()
+        asked = command(parser, args, own, spoken=_spoken(jobs[row.id]))
+        try:
+            board.append(judge(row, args.profile, jobs[row.id], store, asked))
+        except ValueError as error:  # a result is damaged
+            parser.fail(str(error))
+    return board
+
+
+def keep(
+    parser: Parser,
+    args: argparse.Namespace,
+    jobs: dict[str, dict[str, Job]],
+    store: Store,
+    board: Sequence[dict[str, Any]],
+) -> None:
+    """Write the scoreboard, and what made it, to the file that --write names."""
+    done = not_done(job for named in jobs.values() for job in named.values()).values()
+    spoken = any(_spoken(named) for named in jobs.values())
+    asked = command(parser, args, getattr(args, "rows", ()), spoken=spoken)
+    about = {"command": asked, "profile": args.profile, "machine": machine(get_device("gpu" if args.gpu else "cpu"))}
+    try:
+        write(args.write, {**about, "rows": board, "runs": [run_record(job, store) for job in done]})
+    except (OSError, ValueError) as error:
+        parser.fail(f"{args.write} is not written: {error}", code=1)
 
 
 def available(
@@ -192,10 +242,10 @@ def judge(row: Row, profile: str, jobs: dict[str, Job], store: Store, command: s
         outcome = outcome._replace(verdict="claims nothing", why="smoke shows that the code runs")
     return {
         "row": row.id,
-        "claim": row.claim,
+        "claim": row.about(profile),
         "paper": row.paper,
         **outcome._asdict(),
-        "command": command + ("" if profile == "cpu" else f" --profile {profile}"),
+        "command": command,
         "seconds": round(sum(result.record["seconds"] for result in results.values()), 1),
     }
 
@@ -239,7 +289,7 @@ class Progress:
         self.left = {row: not_done(jobs.values(), store) for row, jobs in rows.items()}
         todo = {key: job for jobs in self.left.values() for key, job in jobs.items()}
         asked = not_done(job for jobs in rows.values() for job in jobs.values())
-        reused = sum(job in store for job in asked.values())
+        reused = sum(job in store and job.task != "recordings" for job in asked.values())
         self.runs, self.quiet = len(todo), quiet
         if reused and not quiet:
             print(f"{reused} of {reused + len(todo)} runs were done before, and are used again", file=sys.stderr)

@@ -163,7 +163,8 @@ class Speech:
 def acoustic_task(settings: dict[str, Any], inputs: dict[str, Result], device: Device) -> Output:
     """Train an acoustic model on a `share` of the training utterances; `teacher`, if needed, gives its soft targets.
 
-    `temperature`, if needed, is a job that chose one, which takes the place of the configuration's.
+    `temperature`, if needed, is a job that chose one, which takes the place of the configuration's. A share of fewer
+    frames than a batch is one batch.
 
     Record: what `Speech.judge` says, with words if `words` asks for them; T; cost, of the last epoch; learnt, the
     frames learnt from and those of them that are right at the end. With `stop_early` also stopped: the same frames and
@@ -175,6 +176,7 @@ def acoustic_task(settings: dict[str, Any], inputs: dict[str, Result], device: D
         config = replace(config, T=inputs["temperature"].record["T"])
     chosen = speech.share(settings["share"], config.seeds[0])
     data = speech.examples("train").take(chosen)
+    config = replace(config, batch_size=min(config.batch_size, len(data)))
     targets = None
     if "teacher" in inputs:
         targets = SoftTargets(freeze(inputs["teacher"].arrays["train"][chosen]), data.fingerprint, "")

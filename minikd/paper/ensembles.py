@@ -62,6 +62,7 @@ def _judge(profile: str, results: Mapping[str, Result]) -> Outcome:
 
 
 ROWS = (
-    Row("E8", "ten networks, both means, a student of each: errors and the share of the gain that it keeps",
-        "more than 80 % (on speech)", _jobs, _judge),
+    Row("E8", "{members} networks, both means, a student of each: errors and the share of the gain that it keeps",
+        "more than 80 % (on speech)", _jobs, _judge,
+        lambda profile: MEMBERS[profile][0]),
 )  # fmt: skip

@@ -34,8 +34,9 @@ class Outcome(NamedTuple):
 class Row:
     """A claim.
 
-    id: as the project numbers the paper's claims. claim: in a line. paper: the paper's figure, as text. jobs: profile →
-    the row's jobs by name. judge: profile and their results → outcome.
+    id: as the project numbers the paper's claims. claim: in a line; {members} in it stands for the size of an ensemble.
+    paper: the paper's figure, as text. jobs: profile → the row's jobs by name. judge: profile and their results →
+    outcome. members: profile → the size of its ensemble.
     """
 
     id: str
@@ -43,6 +44,12 @@ class Row:
     paper: str
     jobs: Callable[[str], dict[str, Job]]
     judge: Callable[[str, Mapping[str, Result]], Outcome]
+    members: Callable[[str], int] = lambda profile: 0
+
+    def about(self, profile: str) -> str:
+        """The claim as a profile tests it."""
+        members = self.members(profile)
+        return self.claim.format(members="ten" if members == 10 else members)
 
 
 # ---- statistics ------------------------------------------------------------------------------------------------------

@@ -7,14 +7,14 @@ from dataclasses import replace
 
 from minikd.cli import Parser, numbers, replace_what_consoles_lack
 from minikd.paper.__main__ import add_options, run
-from minikd.paper.speech import PLANS, rows
+from minikd.paper.speech import PLANS, check, rows
 from minikd.speech.recordings import Recordings, fetch, load
 
 ABOUT = """\
 Speech (Hinton, Vinyals & Dean 2015, sections 4 and 6): strings of spoken digits in noise, a hidden Markov model, and a
-network that says for each frame how probable each state is. Ten networks that differ in their first weights alone,
-their ensemble, and one student that is distilled from it: frame accuracy and word error rate (S1 to S4). Then 3 % of
-the speech, with hard and with soft targets (R1 to R3). All of it beside the paper's figures, with a verdict each.
+network that says for each frame how probable each state is. Networks that differ only in their first weights, their
+ensemble, and one student that is distilled from it: frame accuracy and word error rate (S1 to S4). Then 3 % of the
+speech, with hard and with soft targets (R1 to R3). All of it beside the paper's figures, with a verdict for each.
 """
 
 EXAMPLES = """\
@@ -27,6 +27,7 @@ examples:
 The recordings are those of the Free Spoken Digit Dataset, 3,000 by six speakers, which is fetched once, or your own,
 laid out alike: recordings/{digit}_{speaker}_{take}.wav, 8 kHz, mono, 16 bit. Takes 0 to 4 are the test set, 5 to 9 the
 development set, on which everything is chosen; the last speaker by name is heard in neither, and reported apart.
+Small sets work too: a share of the speech is whole utterances, at least one, and a batch is at most the whole share.
 
 What was done is kept below --out, and found again: a call that was stopped goes on with the same command. The rows are
 those of `python -m minikd.paper`.
@@ -59,6 +60,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     try:
         if args.data is not None:
             given = load(args.data)
+            check(plan, given)
             plan = replace(plan, digest=given.digest)
     except ValueError as error:
         parser.fail(str(error))
@@ -67,10 +69,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     def recordings() -> Recordings:
         return given or fetch()
 
-    asked = "python -m minikd.speech"
-    for name, value in (("hidden", args.hidden and ",".join(map(str, args.hidden))), ("members", args.members)):
-        asked += f" --{name} {value}" if value else ""
-    run(parser, args, rows({args.profile: plan}), lambda row: asked, recordings)
+    run(parser, args, rows({args.profile: plan}), recordings)
 
 
 if __name__ == "__main__":
