@@ -151,7 +151,8 @@ def table(results: dict[str, Any]) -> str:
         f"The soft targets {'saved' if gain['mean'] >= 0 else 'cost'} {_mean_sd(abs(gain['mean']), gain['sd'])} errors"
     )
     worth += " (the differences of the pairs)" if many else ""
-    if gain["mean"] > 0 and way > 0:
+    noise = math.sqrt((rows[ALONE]["errors_mean"] + rows[TEACHER]["errors_mean"]) / len(seeds))  # binomial, of way
+    if gain["mean"] > 0 and way > 2 * noise:  # a share of a way that may be chance says nothing
         worth += f": {100 * gain['mean'] / way:.0f} % of the way from the student alone to its teacher"
     lines += ["", worth + "."]
     if results["reasons"]:

@@ -1,7 +1,8 @@
-"""What the command says of a distillation that did not help."""
+"""What a run of `python -m minikd.mnist` says of its numbers."""
 
 import pytest
 
+from minikd import report
 from minikd.config import TrainConfig
 from minikd.report import ALONE, DISTILLED, TEACHER, reasons
 
@@ -54,3 +55,48 @@ def test_a_loss_without_a_visible_cause_says_so():
 def test_a_weak_teacher_comes_before_everything_else():
     found = said(teacher=(139, 139), epochs=2, T=1.0)
     assert [one.split()[0] for one in found] == ["The", "T", "2"]
+
+
+def printed(teacher, alone, distilled):
+    """The table of runs with these errors, a number for each seed."""
+    counts = dict(zip(report.NETWORKS, (teacher, alone, distilled), strict=True))
+    rows = {
+        name: {
+            "sizes": [4, 3, 2],
+            "parameters": 23,
+            "errors": errors,
+            "errors_mean": sum(errors) / len(errors),
+            "errors_sd": report._sd(errors),
+            "paper": None,
+            "seconds": 1.0,
+        }
+        for name, errors in counts.items()
+    }
+    gain = [a - b for a, b in zip(alone, distilled, strict=True)]
+    asked = {
+        "networks": {report.DISTILLED: {"T": 8.0, "alpha": 0.9}},
+        "seeds": list(range(len(alone))),
+        "train": {"name": "digits", "examples": 60_000},
+        "evaluation": {"name": "digits", "examples": 10_000},
+    }
+    about = {"errors": gain, "mean": sum(gain) / len(gain), "sd": report._sd(gain)}
+    results = {"asked": asked, "results": rows, "gain": about, "reasons": [], "teachers_reused": [], "folder": "runs"}
+    return report.table(results)
+
+
+@pytest.mark.parametrize(
+    ("teacher", "alone", "distilled", "share"),
+    [
+        ([100], [145], [120], "56 % of the way"),
+        ([143], [145], [120], None),  # 1,250 % of a way of two errors
+        ([145], [145], [120], None),
+        ([160], [145], [120], None),
+        ([100, 104], [120, 122], [110, 112], None),
+        ([100] * 9, [120] * 9, [110] * 9, "50 % of the way"),
+        ([100], [145], [150], None),
+    ],
+)
+def test_the_share_of_the_way_is_given_where_the_way_is_no_chance(teacher, alone, distilled, share):
+    words = printed(teacher, alone, distilled)
+    assert ("of the way" in words) == (share is not None)
+    assert share is None or share in words
