@@ -436,9 +436,9 @@ def _judge_few_soft(profile: str, results: Mapping[str, Result]) -> Outcome:
         return Outcome(_both(soft), NOT, why, {"curve": curve})
     verdict = REPRODUCED if saved >= paper else DIRECTION if saved > 0 else NOT
     why = f"of the {lost[0]:.1f} points that hard targets lose, soft ones save {saved:.0%}; in the paper {paper:.0%}"
-    few, every = (results[name].record["learnt"][0] for name in (f"{SOFT} {FEW} 0", "baseline 0"))
-    if few > 1.5 * FEW * every:  # a share is one utterance at least
-        why += f"; of so little speech the {FEW:.0%} are {few / every:.0%}"
+    learnt, every = (results[name].record["learnt"][0] for name in (f"{SOFT} {FEW} 0", "baseline 0"))
+    if learnt > 1.5 * FEW * every:  # a share is one utterance at least
+        why += f"; of so little speech the {FEW:.0%} are {learnt / every:.0%}"
     return Outcome(_both(soft), verdict, why, {"curve": curve})
 
 

@@ -289,8 +289,8 @@ def _samples(where: str, file: bytes) -> NDArray[np.int16]:
         ) from None
     if (sound.encoding, sound.bits, sound.channels, sound.rate) != ("PCM", 16, 1, RATE):
         raise DataError(
-            f"{where}: a recording is {FORM}; this is {sound.bits}-bit {sound.encoding}, channels: {sound.channels}, "
-            f"{sound.rate} samples per second: convert it to 16-bit PCM, mono"
+            f"{where}: this is {sound.bits}-bit {sound.encoding}, channels: {sound.channels}, {sound.rate} samples per "
+            f"second: convert it to {FORM}"
         )
     samples = sound.samples()
     if len(samples) < sound.promised // 2:
