@@ -113,7 +113,7 @@ def reasons(taught: dict[str, Any], rows: dict[str, dict[str, Any]], gain: dict[
     if alpha < 0.2:
         found.append(f"The soft targets have a weight of only {alpha:g}. Raise --alpha.")
     if epochs < 5:
-        found.append(f"{epochs} epochs are few for a student to learn the teacher's answers. Raise --epochs.")
+        found.append(f"With --epochs {epochs} a student has hardly learnt the teacher's answers. Raise it.")
     if abs(gain["mean"]) <= noise:
         pair = "one pair of runs differs" if pairs == 1 else f"the mean of {pairs} pairs differs"
         found.append(f"By chance alone, {pair} by up to {noise:.0f} errors. More --seeds tell the difference.")

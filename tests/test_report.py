@@ -38,7 +38,7 @@ def test_a_clear_gain_needs_no_reason():
         ({"T": 1.0}, "T = 1 is low for logits with a range of 30"),
         ({"T": 200.0}, "T = 200 is high for logits with a range of 30"),
         ({"alpha": 0.1}, "a weight of only 0.1"),
-        ({"epochs": 2}, "2 epochs are few"),
+        ({"epochs": 2}, "With --epochs 2 a student has hardly learnt"),
         ({"alone": (140, 160), "distilled": (150, 145)}, "the mean of 2 pairs differs by up to 25 errors"),
         ({"teacher": (70,), "alone": (140,), "distilled": (130,)}, "one pair of runs differs by up to 23 errors"),
     ],
@@ -54,7 +54,7 @@ def test_a_loss_without_a_visible_cause_says_so():
 
 def test_a_weak_teacher_comes_before_everything_else():
     found = said(teacher=(139, 139), epochs=2, T=1.0)
-    assert [one.split()[0] for one in found] == ["The", "T", "2"]
+    assert [one.split()[0] for one in found] == ["The", "T", "With"]
 
 
 def printed(teacher, alone, distilled):
