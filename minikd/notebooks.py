@@ -5,22 +5,31 @@ Executing and checking need nbclient and ipykernel, opening needs JupyterLab: th
 
 from __future__ import annotations
 
-import argparse
 import importlib.util
 import os
-import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+from minikd import __version__
 from minikd.checkpoint import write_atomically
+from minikd.cli import Parser
 from minikd.widgets import STATIC
 
 FOLDER = Path(__file__).resolve().parent.parent / "notebooks"
 VARIES = "varies"
 """The tag of a cell that prints what need not be equal: times, and what training gives on another processor."""
+EXAMPLES = """\
+examples:
+  python -m minikd.notebooks                            open the first notebook in JupyterLab
+  python -m minikd.notebooks 4                          open notebook 4
+  python -m minikd.notebooks 4 --no-browser --port 8890
+  python -m minikd.notebooks --check 1 4                run notebooks 1 and 4, and compare what they print
+
+The first option that is not listed above, and everything after it, goes to JupyterLab as it is. JupyterLab listens
+on localhost only and asks for its token, unless its own options say otherwise."""
 
 
 def find(numbers: Sequence[int] = ()) -> list[Path]:
@@ -74,7 +83,7 @@ def execute(path: Path) -> Any:
 
 
 def printed(notebook: Any) -> list[tuple[str, str]]:
-    """What each code cell prints or shows as text, and what it begins with, but for cells tagged as varying."""
+    """What each code cell prints or shows as text, and what it begins with, except cells tagged as varying."""
     return [
         (cell.source.split("\n")[0], "".join(_texts(cell)))
         for cell in notebook.cells
@@ -100,24 +109,64 @@ def difference(committed: Any, made: Any) -> str:
     return ""
 
 
+def split(argv: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return the arguments that are ours, and those for JupyterLab: from the first option that is not ours on.
+
+    >>> split(["4", "--no-browser", "--port", "8890"])
+    (['4'], ['--no-browser', '--port', '8890'])
+    """
+    ours = ("-h", "--help", "--version", "--execute", "--check")
+    first = next((i for i, one in enumerate(argv) if one.startswith("-") and one not in ours), len(argv))
+    return list(argv[:first]), list(argv[first:])
+
+
+def open_lab(path: Path, options: Sequence[str]) -> None:
+    """Run JupyterLab until the reader stops it. Its root is the repository's, so that links to its pages work."""
+    from jupyterlab.labapp import LabApp
+
+    as_root = hasattr(os, "geteuid") and os.geteuid() == 0  # Windows has none
+    if as_root and "--allow-root" not in options:
+        print("minikd.notebooks: you are root, so JupyterLab is started with --allow-root", file=sys.stderr)
+        options = ["--allow-root", *options]
+    place = [
+        f"--ServerApp.root_dir={FOLDER.parent}",
+        f"--LabApp.default_url=/lab/tree/{path.relative_to(FOLDER.parent).as_posix()}",
+    ]
+    LabApp.launch_instance([*place, *options])
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """Open, execute or check."""
-    parser = argparse.ArgumentParser(prog="python -m minikd.notebooks", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("numbers", nargs="*", type=int, metavar="N", help="these notebooks alone, with the options")
+    parser = Parser("notebooks", (__doc__ or "").splitlines()[0], EXAMPLES)
+    parser.usage = "%(prog)s [-h] [--version] [--execute | --check] [N ...] [options of JupyterLab]"
+    parser.add_argument(
+        "numbers", nargs="*", type=int, metavar="N", help="the notebook to open, or those to run; default: 1, or all"
+    )
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--execute", action="store_true", help="run them from scratch, and keep what they print")
     what.add_argument("--check", action="store_true", help="run them from scratch, and compare; change nothing")
-    args = parser.parse_args(argv)
+    parser.add_argument("--version", action="version", version=f"minikd {__version__}")
+    ours, of_lab = split(sys.argv[1:] if argv is None else argv)
+    args = parser.parse_args(ours)
+    runs = args.execute or args.check
+    if runs and of_lab:
+        parser.error(f"JupyterLab is not started with --execute or --check, so leave out {of_lab[0]}")
+    if not runs and len(args.numbers) > 1:
+        parser.error(f"give the number of one notebook to open, got {len(args.numbers)}")
     try:
         paths = find(args.numbers)
     except ValueError as error:
         parser.error(str(error))
-    needed = "nbclient" if args.execute or args.check else "jupyterlab"
+    needed = "nbclient" if runs else "jupyterlab"
     if importlib.util.find_spec(needed) is None:
         parser.error(f"this needs {needed}: python -m pip install --editable '.[notebooks]'")
-    if not (args.execute or args.check):
-        first = paths[0] if args.numbers else FOLDER
-        sys.exit(subprocess.call([sys.executable, "-m", "jupyterlab", str(first)]))
+    if runs:
+        sys.exit(1 if run(paths, keep=args.execute) else 0)
+    open_lab(paths[0], of_lab)
+
+
+def run(paths: Sequence[Path], keep: bool) -> int:
+    """Execute notebooks, and keep them or print how they differ from what is committed; return how many differ."""
     import nbformat
 
     failed = 0
@@ -125,12 +174,12 @@ def main(argv: Sequence[str] | None = None) -> None:
         began = perf_counter()
         notebook = execute(path)
         print(f"{path.name}: {perf_counter() - began:.0f} s", flush=True)
-        if args.execute:
+        if keep:
             write_atomically(path, (nbformat.writes(notebook) + "\n").encode())  # type: ignore[no-untyped-call]
         elif words := difference(read(path), notebook):
             print(words)
             failed += 1
-    sys.exit(1 if failed else 0)
+    return failed
 
 
 if __name__ == "__main__":

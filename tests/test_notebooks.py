@@ -1,9 +1,19 @@
 """The notebooks: each runs from scratch, prints what is committed, stays small; its exercises know their mistakes."""
 
+import importlib.machinery
 import json
+import os
 import re
+import socket
+import subprocess
 import sys
+import time
+import types
+from collections.abc import Iterator
 from pathlib import Path
+from urllib.error import HTTPError
+from urllib.parse import quote
+from urllib.request import urlopen
 
 import numpy as np
 import pytest
@@ -14,7 +24,13 @@ from minikd.exercises import Exercise, exercise, keep_progress, progress
 
 pytest.importorskip("nbclient", reason="notebooks need the extra kernel")
 
+ROOT = Path(__file__).parent.parent
 PATHS = sorted(notebooks.FOLDER.glob("[0-9][0-9]-*.ipynb"))
+PAGES = [
+    *ROOT.glob("*.md"),
+    *(page for part in ("notebooks", "derivations", "benchmarks") for page in (ROOT / part).glob("*.md")),
+    *PATHS,
+]
 NUMBERS = [int(path.name[:2]) for path in PATHS]
 EXERCISES = [(str(notebook), number) for notebook in NUMBERS for number in exercises.exercises(str(notebook))]
 
@@ -69,13 +85,6 @@ def test_a_committed_notebook_is_small_whole_and_fit_to_read(path: Path) -> None
     assert not any(str(place) in text for text in said for place in (notebooks.FOLDER.parent, sys.prefix))
 
 
-@pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
-def test_links_of_a_notebook_lead_somewhere(path: Path) -> None:
-    for cell in cells(path, "markdown"):
-        for target in re.findall(r"\]\((?!https?:|#)([^)#]+)[^)]*\)", cell):
-            assert (path.parent / target).exists(), target
-
-
 def test_a_notebook_that_prints_something_else_is_seen() -> None:
     committed, made = notebooks.read(PATHS[0]), notebooks.read(PATHS[0])
     assert notebooks.difference(committed, made) == ""
@@ -111,6 +120,126 @@ def test_an_installed_package_without_the_repository_says_where_the_notebooks_ar
     monkeypatch.setattr(notebooks, "FOLDER", tmp_path)
     with pytest.raises(ValueError, match="run this from a clone"):
         notebooks.find()
+
+
+# ---- links, and JupyterLab -------------------------------------------------------------------------------------------
+
+
+def links(page: Path) -> list[str]:
+    """Where the relative links of a page or a notebook lead, from the repository's root; above it, with dots."""
+    text = page.read_text("utf-8") if page.suffix == ".md" else "\n".join(cells(page, "markdown"))
+    targets = re.findall(r"\]\((?!https?:|#)([^)#]+)[^)]*\)", re.sub(r"```.*?```", "", text, flags=re.DOTALL))
+    return [os.path.relpath(page.parent / target, ROOT).replace(os.sep, "/") for target in targets]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_links_lead_to_what_jupyterlab_serves(page: Path) -> None:
+    for target in links(page):
+        assert (ROOT / target).exists(), target
+        assert not target.startswith("."), f"{target} is above the root or hidden, so JupyterLab answers 404"
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """The arguments with which a stand-in for JupyterLab is started."""
+    calls: list[list[str]] = []
+    lab, app = types.ModuleType("jupyterlab"), types.ModuleType("jupyterlab.labapp")
+    lab.__spec__ = importlib.machinery.ModuleSpec("jupyterlab", None)
+    app.LabApp = types.SimpleNamespace(launch_instance=calls.append)  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "jupyterlab", lab)
+    monkeypatch.setitem(sys.modules, "jupyterlab.labapp", app)
+    monkeypatch.setattr(os, "geteuid", lambda: 1000, raising=False)
+    return calls
+
+
+def test_jupyterlab_starts_at_the_root_of_the_repository_with_options_passed_through(started: list[list[str]]) -> None:
+    notebooks.main([])
+    notebooks.main(["4", "--no-browser", "--port", "8890", "--ip=127.0.0.1"])
+    root = f"--ServerApp.root_dir={ROOT}"
+    assert started == [
+        [root, f"--LabApp.default_url=/lab/tree/notebooks/{PATHS[0].name}"],
+        [
+            *(root, f"--LabApp.default_url=/lab/tree/notebooks/{PATHS[3].name}"),
+            *("--no-browser", "--port", "8890", "--ip=127.0.0.1"),
+        ],
+    ]
+
+
+def test_root_is_allowed_to_open_jupyterlab_and_told_so(
+    started: list[list[str]], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 0, raising=False)
+    notebooks.main(["1"])
+    assert capsys.readouterr().err == "minikd.notebooks: you are root, so JupyterLab is started with --allow-root\n"
+    notebooks.main(["1", "--allow-root"])
+    assert capsys.readouterr().err == ""
+    assert [one.count("--allow-root") for one in started] == [1, 1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["1", "2"], "give the number of one notebook to open, got 2"),
+        (["--check", "1", "--port", "1"], "JupyterLab is not started with --execute or --check, so leave out --port"),
+    ],
+)
+def test_what_neither_the_launcher_nor_jupyterlab_can_do_is_refused(
+    arguments: list[str], words: str, started: list[list[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        notebooks.main(arguments)
+    assert stopped.value.code == 2
+    assert words in capsys.readouterr().err
+    assert started == []
+
+
+def test_the_help_says_how_options_reach_jupyterlab(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        notebooks.main(["--help"])
+    said = capsys.readouterr().out
+    assert "options of JupyterLab]" in said
+    assert "goes to JupyterLab as it is" in said
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[tuple[str, str]]:
+    """JupyterLab as the launcher starts it, with no settings of the user's: its address and its token."""
+    pytest.importorskip("jupyterlab", reason="serving notebooks needs the extra notebooks")
+    env = {name: value for name, value in os.environ.items() if not name.startswith("JUPYTER")}
+    env |= {f"JUPYTER_{kind}_DIR": str(tmp_path / kind) for kind in ("CONFIG", "RUNTIME", "DATA")}
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    command = [sys.executable, "-m", "minikd.notebooks", "7", "--no-browser", "--port", port]
+    with subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True, cwd=tmp_path) as lab:
+        assert lab.stderr is not None
+        said = ""
+        for line in lab.stderr:
+            said += line
+            if found := re.search(r"(http://127\.0\.0\.1:\d+)/lab/tree/notebooks/07-.*\?token=(\w+)", line):
+                break
+        assert found, said
+        while lab.poll() is None:  # it says its address just before it listens
+            try:
+                socket.create_connection(("127.0.0.1", int(port))).close()
+                break
+            except ConnectionRefusedError:
+                time.sleep(0.05)
+        try:
+            yield found[1], found[2]
+        finally:
+            lab.terminate()
+            lab.stderr.read()
+
+
+def test_jupyterlab_serves_every_link_and_asks_for_its_token(server: tuple[str, str]) -> None:
+    address, token = server
+    with pytest.raises(HTTPError, match="403") as refused:
+        urlopen(f"{address}/api/contents")
+    refused.value.close()
+    for target in sorted({target for page in PAGES for target in links(page)}):
+        with urlopen(f"{address}/api/contents/{quote(target)}?content=0&token={token}") as answer:  # 404 raises
+            assert answer.status == 200, target
 
 
 # ---- sliders ---------------------------------------------------------------------------------------------------------
