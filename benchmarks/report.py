@@ -16,13 +16,12 @@ from typing import Any, NamedTuple
 
 from matplotlib import rc_context
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, StrMethodFormatter
 
 from benchmarks import epoch, inference, memory, population, prepare, run, step
 from benchmarks.contestants import TEACHER, name
 from benchmarks.pytorch import COMPILED, EAGER, FUSED, GRAPHS
 from benchmarks.timing import over
-from minikd.plots import OKABE_ITO, STYLE, save
+from minikd.plots import OKABE_ITO, STYLE, save, scale_y
 
 HERE = Path(__file__).parent
 RESULTS, PLOTS, README = HERE / "results", HERE / "plots", HERE / "README.md"
@@ -158,7 +157,7 @@ def _value(aim: Aim, row: dict[str, Any]) -> float:
 
 
 def plot_step(record: dict[str, Any]) -> Figure:
-    """Milliseconds of a step against the width of the network and against the batch; the floor is black and dashed."""
+    """Milliseconds per step against the width of the network and against the batch; the floor is black and dashed."""
     by_width = {int(row["network"].split("-")[1]): row for row in record["rows"] if row["batch"] == 128}
     by_batch = {row["batch"]: row for row in record["rows"] if row["network"] == name(TEACHER)}
     curves = {}
@@ -169,11 +168,11 @@ def plot_step(record: dict[str, Any]) -> Figure:
             drawn[contestant] = ({x: 1e3 * _of(row, contestant) for x, row in by.items()}, look)
         look = {"color": "black", "linestyle": "--", "label": "floor"}
         drawn["floor"] = ({x: 1e3 * _of(row, "floor") for x, row in by.items()}, look)
-    return _figure(curves, "ms a step")
+    return _figure(curves, "ms per step")
 
 
 def plot_population(record: dict[str, Any]) -> Figure:
-    """The cost of a student against the size of the population, with the floor of one run, all as shares of one run."""
+    """Cost per student against the size of the population, with the floor of one run, all as shares of one run."""
     curves = {}
     for width in population.WIDTHS:
         by = {row["students"]: row for row in record["rows"] if row["network"] == name((width, width))}
@@ -190,7 +189,7 @@ def plot_population(record: dict[str, Any]) -> Figure:
                 {"color": "black", "linestyle": "--", "label": "floor of one run"},
             )
         }
-    return _figure(curves, "cost of a student, one run = 1")
+    return _figure(curves, "cost per student, one run = 1")
 
 
 FIGURES = {"step": plot_step, "population": plot_population}
@@ -211,12 +210,11 @@ def _figure(panels: dict[str, dict[str, tuple[dict[int, float], dict[str, Any]]]
                 seen = [(x, ys[x]) for x in sorted(ys) if not math.isnan(ys[x])]
                 if seen:
                     panel.plot(*zip(*seen, strict=True), linewidth=2, **look)
-            panel.set(xscale="log", yscale="log", xlabel=axis)
+            panel.set(xscale="log", xlabel=axis)
             panel.set_xticks(points, map(str, points))
             panel.minorticks_off()
-            panel.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-            panel.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
             panel.grid(axis="y", linewidth=0.5)
+        scale_y(axes[0], axes[0].dataLim.intervaly)  # they share it
         axes[0].set_ylabel(ylabel)
         axes[0].legend(frameon=False, fontsize=10)
     return figure
@@ -230,7 +228,8 @@ def content(mark: str, results: Results) -> str:
     if mark == "aims":
         return aims(results)
     if mark == "plots":
-        links = [f"![{s} on the {p.upper()}](plots/{p}-{s}.png)" for p, s in results if s in FIGURES]
+        words = {s: (draw.__doc__ or "").splitlines()[0].rstrip(".") for s, draw in FIGURES.items()}
+        links = [f"![{p.upper()}: {words[s]}](plots/{p}-{s}.png)" for p, s in results if s in FIGURES]
         return "\n\n".join(links) or f"Plots: {MISSING}."
     return "\n\n".join(table(mark, results[p, mark]) for p in PLACES if (p, mark) in results) or f"{mark}: {MISSING}."
 

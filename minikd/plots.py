@@ -17,6 +17,7 @@ import numpy as np
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, StrMethodFormatter
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image, PngImagePlugin  # matplotlib needs it too
@@ -75,7 +76,7 @@ def learning_curves(histories: Mapping[str, Sequence[Mapping[str, float]]], eval
         left.plot(epoch, errors, color=colours[name], linewidth=2, label=name)
     left.set(xlabel="epoch", ylabel=f"wrong cases, {evaluated_on} set", xlim=(0, 1.03 * last))
     left.xaxis.set_major_locator(MaxNLocator(6, integer=True, steps=[1, 2, 5, 10]))
-    _scale_y(left, np.concatenate([errors for _, _, errors in curves.values()]))
+    scale_y(left, np.concatenate([errors for _, _, errors in curves.values()]))
     left.set_title(f"Errors on the {evaluated_on} set, {left.get_yscale()} scale", loc="left")
     _label_ends(left, {name: (epoch[-1], errors[-1]) for name, (epoch, _, errors) in curves.items()}, colours)
 
@@ -85,7 +86,7 @@ def learning_curves(histories: Mapping[str, Sequence[Mapping[str, float]]], eval
         panel.set_title(f"Training cost: {name}", loc="left", color=colours[name])
         panel.set_ylabel("nats a case")
         panel.tick_params(labelbottom=row == len(curves) - 1)
-        _scale_y(panel, cost)
+        scale_y(panel, cost)
     panel.set_xlabel("epoch")
     return figure
 
@@ -135,9 +136,9 @@ def dark_knowledge(
         panel.set_yscale("log")
         panel.yaxis.set_major_locator(LogLocator(numticks=4))
         panel.yaxis.set_minor_locator(NullLocator())
-        panel.set_ylim(floor / 2, 2)
+        panel.set_ylim(floor / 2, 1)
     for panel in panels[:, 2]:
-        panel.set_ylim(0, 1.05 * np.max(soft))
+        panel.set_ylim(0, min(1, 1.05 * np.max(soft)))
     panels[0, 1].set_title("at T = 1, log scale", loc="left")
     panels[0, 2].set_title(f"at T = {T:g}, linear scale", loc="left")
     for panel in panels[-1, 1:3]:
@@ -279,7 +280,8 @@ def distributions(
         raise ValueError(f"rows must be distributions over the same K classes, each (K,), got shapes {sorted(shapes)}")
     charts = list(rows)
     ratios = [0.5] * (image is not None) + [1.0] * len(charts)
-    figure = Figure(figsize=(min(3 + 3 * len(charts), 13), 3 + 0.3 * bool(title)), layout="constrained")
+    height = 3 + 0.3 * bool(title) + 0.3 * (true_class is not None)
+    figure = Figure(figsize=(min(3 + 3 * len(charts), 13), height), layout="constrained")
     panels = figure.subplots(1, len(ratios), squeeze=False, width_ratios=ratios)[0].tolist()
     if image is not None:
         panels[0].imshow(image, cmap="gray_r", vmin=0, vmax=255)
@@ -294,12 +296,15 @@ def distributions(
         panel.bar(np.arange(len(q)), q, color=colours)
         panel.set_xticks(range(0, len(q), -(-len(q) // 10)))
         panel.set(xlabel="class", yscale="log" if log else "linear")
-        panel.set_ylim((lowest / 3, 2) if log else (0, 1.05 * max(float(np.max(one)) for one in rows.values())))
+        panel.set_ylim((lowest / 3, 1) if log else (0, min(1, 1.05 * max(float(np.max(q)) for q in rows.values()))))
         if log:
             panel.yaxis.set_major_locator(LogLocator(numticks=6))
             panel.yaxis.set_minor_locator(NullLocator())
         panel.set_title(name, loc="left")
     panels[-len(charts)].set_ylabel(ylabel + ", log scale" * log)
+    if true_class is not None:
+        key = [Patch(color=TRUE_CLASS, label="the true class"), Patch(color=LIKELIEST_WRONG, label="the highest other")]
+        figure.legend(handles=key, loc="outside lower center", ncols=2, frameon=False, fontsize=10)
     if title:
         figure.suptitle(title, x=0.01, horizontalalignment="left")
     return figure
@@ -319,6 +324,8 @@ def curves(
 ) -> Figure:
     """Draw a line for each name, told apart by colour and by dashes, with marked places on both axes.
 
+    If x has few values, each has its dot and its tick.
+
     Args: x (n,); series, a name -> y (n,), or a pair (mean, sd), drawn with a band; marks, a name -> x of a vertical
         line; horizontals, a name -> y of a horizontal one.
     Returns: a Figure with one panel; its first lines are the series in order.
@@ -333,17 +340,22 @@ def curves(
         raise ValueError("series must name at least one line, got none: pass {name: y}")
     figure = Figure(figsize=(10, 4.6), layout="constrained")
     panel = figure.add_subplot()
+    few = len(x) <= 12
     for i, (name, y) in enumerate(series.items()):
         mean, sd = y if isinstance(y, tuple) else (y, None)
         mean = np.asarray(mean, float)
         if mean.shape != x.shape or (sd is not None and np.shape(sd) != x.shape):
             raise ValueError(f"each series must have the {x.shape} values of x, got {mean.shape} for {name!r}")
-        panel.plot(x, mean, DASHES[i % len(DASHES)], color=OKABE_ITO[i % len(OKABE_ITO)], linewidth=2.2, label=name)
+        look: Any = {"color": OKABE_ITO[i % len(OKABE_ITO)], "linewidth": 2.2, "marker": "o" if few else None}
+        panel.plot(x, mean, DASHES[i % len(DASHES)], label=name, **look)
         if sd is not None:
             sd = np.asarray(sd, float)
             panel.fill_between(x, mean - sd, mean + sd, color=OKABE_ITO[i % len(OKABE_ITO)], alpha=0.2, linewidth=0)
     panel.set(xlabel=xlabel, ylabel=ylabel, xscale="log" if logx else "linear", yscale="log" if logy else "linear")
-    if logx and 3 < x.max() / x.min() <= 1e3:
+    if few:
+        panel.set_xticks(x, [f"{value:g}" for value in x])
+        panel.xaxis.set_minor_locator(NullLocator())
+    elif logx and 3 < x.max() / x.min() <= 1e3:
         panel.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         panel.xaxis.set_minor_locator(NullLocator())
         panel.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
@@ -353,12 +365,13 @@ def curves(
             name, (at, 1), xycoords=("data", "axes fraction"), xytext=(0, 3), textcoords="offset points", ha="center",
             fontsize=10,
         )  # fmt: skip
-    for name, at in (horizontals or {}).items():
+    for name, at in (horizontals or {}).items():  # named beside the panel, where no line can cross the name
         panel.axhline(at, color="black", linewidth=1, linestyle="--")
         panel.annotate(
-            name, (0, at), xycoords=("axes fraction", "data"), xytext=(5, 3), textcoords="offset points", fontsize=10
-        )
-    if len(series) > 1:
+            name, (1, at), xycoords=("axes fraction", "data"), xytext=(5, 0), textcoords="offset points", va="center",
+            fontsize=10,
+        )  # fmt: skip
+    if len(series) > 1 or horizontals:
         panel.legend(frameon=False, fontsize=10)
     panel.set_title(title, loc="left", pad=20 if marks else None)
     return figure
@@ -372,7 +385,9 @@ def bars(
     reference: Mapping[str, float] | None = None,
     title: str = "",
 ) -> Figure:
-    """Draw a bar a name with its value above it, ± its spread, and a dash at a reference, such as the paper's figure.
+    """Draw one bar per name with its value above it, ± its spread, and a dash at a reference such as the paper's.
+
+    Each bar has its own colour as far as the colours go; more bars than colours are of one colour.
 
     Args: values, a name -> a number; spread and reference, of some of these names.
     Returns: a Figure with one panel.
@@ -389,10 +404,10 @@ def bars(
     figure = Figure(figsize=(min(2.5 + 1.6 * len(values), 12), 4.2), layout="constrained")
     panel = figure.add_subplot()
     for i, (name, value) in enumerate(values.items()):
-        panel.bar(i, value, color=OKABE_ITO[i % len(OKABE_ITO)], width=0.65)
+        panel.bar(i, value, color=OKABE_ITO[i if len(values) <= len(OKABE_ITO) else 0], width=0.65)
         if name in spread:
             panel.errorbar(i, value, yerr=spread[name], color="black", capsize=5)
-        panel.text(i, value + spread.get(name, 0.0), f"{value:.4g}", ha="center", va="bottom")
+        panel.text(i, value + spread.get(name, 0.0), _brief(value), ha="center", va="bottom")
         if name in reference:
             panel.plot([i - 0.4, i + 0.4], [reference[name]] * 2, color="black", linewidth=3, label="the paper's")
     panel.set_xticks(range(len(values)), list(values))
@@ -525,19 +540,19 @@ def _check(labels: ArrayLike, logits: ArrayLike) -> tuple[NDArray[np.intp], NDAr
     return labels.astype(np.intp), logits.astype(np.float64)
 
 
-def _scale_y(panel: Axes, values: NDArray[np.float64]) -> None:
+def scale_y(panel: Axes, values: ArrayLike) -> None:
     """Scale the y axis by logarithms with a few plain numbers at its ticks, or linearly if a value is not positive."""
     lowest, highest = np.min(values), np.max(values)
     if lowest <= 0:
         return
     panel.set_yscale("log")
     panel.yaxis.set_minor_locator(NullLocator())
-    panel.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-    for least_ratio, subs in ((100, (1,)), (10, (1, 2, 5)), (3, (1, 1.5, 2, 3, 5, 7))):
+    panel.yaxis.set_major_formatter(StrMethodFormatter("{x:,g}"))
+    for least_ratio, subs in ((1000, (1,)), (100, (1, 3)), (10, (1, 2, 5)), (3, (1, 1.5, 2, 3, 5, 7))):
         if highest / lowest >= least_ratio:
             panel.yaxis.set_major_locator(LogLocator(subs=subs))
             return
-    panel.yaxis.set_major_locator(MaxNLocator(4))  # so narrow that logarithms are all but linear
+    panel.yaxis.set_major_locator(MaxNLocator(7))  # so narrow that logarithms are all but linear
 
 
 def _label_ends(panel: Axes, ends: Mapping[str, tuple[float, float]], colours: Mapping[str, str]) -> None:
@@ -595,6 +610,11 @@ def _draw_example(
     panels[3].set_axis_off()
     for i, (line, colour) in enumerate(lines):
         panels[3].text(0, 0.95 - 0.225 * i, line, color=colour, va="center", transform=panels[3].transAxes)
+
+
+def _brief(value: float) -> str:
+    """Return a value as it stands above a bar, with three digits or all before the point: '4.34', '441', '1,329'."""
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
 def _times(log_ratio: float) -> str:

@@ -393,11 +393,47 @@ def test_curves_draw_means_bands_and_marked_places():
     assert (panel.get_xscale(), panel.get_yscale(), panel.get_title(loc="left")) == ("log", "linear", "A title")
 
 
+def test_no_axis_of_probability_reaches_beyond_one():
+    sure = np.array([1.0 - 1e-9, 1e-9])
+    for log in (False, True):
+        assert plots.distributions({"sure": sure}, log=log).axes[0].get_ylim()[1] == 1
+    logits = np.array([[0.0, 20.0]])
+    _, sharp, soft, _ = plots.dark_knowledge(np.zeros((1, 4, 4), np.uint8), np.array([1]), logits, 1.0).axes
+    assert (sharp.get_ylim()[1], soft.get_ylim()[1]) == (1, 1)
+
+
+def test_distributions_say_what_their_colours_mean():
+    figure = plots.distributions({"one": np.array([0.1, 0.7, 0.2])}, true_class=1)
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["the true class", "the highest other"]
+    assert plots.distributions({"one": np.array([0.1, 0.7, 0.2])}).legends == []
+
+
+@pytest.mark.parametrize("logx", [False, True])
+def test_curves_of_a_few_points_have_a_dot_and_a_tick_at_each(logx):
+    (panel,) = plots.curves([1, 2, 4, 8, 12, 20, 40], {"one": range(7)}, "T", "errors", logx=logx).axes
+    assert [label.get_text() for label in panel.get_xticklabels()] == ["1", "2", "4", "8", "12", "20", "40"]
+    assert panel.lines[0].get_marker() == "o"
+
+
+def test_curves_name_a_horizontal_line_beside_the_panel_and_a_single_curve_in_the_legend():
+    (panel,) = plots.curves(range(50), {"taught": range(50)}, "T", "errors", horizontals={"alone": 25.0}).axes
+    panel.figure.draw_without_rendering()
+    assert Text.get_window_extent(panel.texts[0]).x0 > panel.get_window_extent().x1
+    assert [text.get_text() for text in panel.get_legend().get_texts()] == ["taught"]
+
+
 def test_curves_refuse_what_has_no_x():
     with pytest.raises(ValueError, match="at least one line"):
         plots.curves([1, 2], {}, "x", "y")
     with pytest.raises(ValueError, match=r"the \(2,\) values of x, got \(3,\) for 'a'"):
         plots.curves([1, 2], {"a": [1, 2, 3]}, "x", "y")
+
+
+def test_bars_give_three_digits_and_use_no_colour_twice():
+    (panel,) = plots.bars({"a": 4.9904, "b": 441.4, "c": 1329.0}, "errors").axes
+    assert [text.get_text() for text in panel.texts] == ["4.99", "441", "1,329"]
+    (panel,) = plots.bars({str(k): 1.0 for k in range(10)}, "right, %").axes
+    assert {to_hex(bar.get_facecolor()).upper() for bar in panel.patches} == {plots.OKABE_ITO[0]}
 
 
 def test_bars_show_values_spread_and_reference():

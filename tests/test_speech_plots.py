@@ -14,7 +14,8 @@ Z = RNG.normal(size=(F, STATES)).astype(np.float32)
 
 
 def test_a_picture_of_what_is_heard_holds_frames_digits_and_what_is_said():
-    above, below = hearing(FRAMES, LABELS, Z, PER_DIGIT).axes
+    above, below, *scales = hearing(FRAMES, LABELS, Z, PER_DIGIT).axes
+    assert [scale.get_ylabel() for scale in scales] == ["log energy", "probability"]
     assert np.array_equal(above.images[0].get_array(), FRAMES.T)
     q = softmax(Z.astype(np.float64))
     shown = below.images[0].get_array()
@@ -34,6 +35,7 @@ def test_the_boundary_shows_both_states_and_the_likeliest_other_at_each_temperat
             np.testing.assert_allclose(lines[label].get_ydata(), softmax(Z[:F].astype(np.float64), T)[:, state])
         assert lines["3·1"].get_xdata()[0] == -5
         assert panel.get_title() == f"T = {T:g}"
+        assert all(float(at).is_integer() for at in panel.get_xticks())
 
 
 def test_states_have_names():

@@ -1,7 +1,7 @@
 """The figures of the scoreboard, drawn from its numbers alone, and two of the teacher that ships, from its logits.
 
-Those of the scoreboard take the rows' numbers, by their ids, as `minikd.paper --write` keeps them. What is black is the
-paper's; colours are ours.
+Those of the scoreboard take the rows' numbers, by their ids, as `minikd.paper --write` keeps them. Stars are the
+paper's numbers; dots, bars and lines are ours.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, MaxNLocator, StrMethodFormatter
+from matplotlib.ticker import MaxNLocator
 
 from minikd.data import load_mnist
 from minikd.limits import first_order_gradient, remainder_bound
@@ -22,19 +22,20 @@ from minikd.paper.scoreboard import fraction
 from minikd.paper.speech import PAPER as PAPER_SPEECH
 from minikd.paper.speech import TEMPERATURES
 from minikd.paper.tasks import GRADIENT_TEMPERATURES
-from minikd.plots import OKABE_ITO, STYLE, dark_knowledge
+from minikd.plots import DASHES, OKABE_ITO, STYLE, dark_knowledge, scale_y
 from minikd.softmax import softmax
 from minikd.speech.hmm import WORDS
 from minikd.speech.plots import boundary, hearing
 from minikd.targets import load_teacher
 
 Numbers = Mapping[str, Any]
+TEST_ERRORS = "test errors of 10,000, mean ± sd"
 PAPER: Any = {"color": "black", "marker": "*", "markersize": 13, "linestyle": "none", "label": "the paper's"}
 MARKERS = "osD^vP"
 
 
 def students(rows: Numbers) -> Figure:
-    """M1 to M3: test errors, a dot a seed."""
+    """M1 to M3: test errors, one dot per seed."""
     return _dots(
         ("teacher", rows["M1"]["errors"], 67),
         ("student alone", rows["M2"]["errors"], 146),
@@ -53,20 +54,30 @@ def ensembles(rows: Numbers) -> Figure:
 
 
 def _dots(*lines: tuple[str, Sequence[int], int | None]) -> Figure:
-    """A line for each (name, errors, the paper's errors): a dot a network, a bar at the mean, a star the paper's."""
+    """A line for each (name, errors, the paper's errors): a dot per network, a bar at the mean, a star the paper's."""
     figure, (panel,) = _panels(1, width=8, height=0.9 + 0.55 * len(lines))
     for i, (_, values, paper) in enumerate(lines):
         colour = OKABE_ITO[i]
-        panel.plot(values, np.full(len(values), i), "o", color=colour, alpha=0.7)
+        panel.plot(values, [i + offset for offset in _apart(values)], "o", color=colour, alpha=0.7)
         panel.plot([np.mean(values)] * 2, [i - 0.28, i + 0.28], color=colour, linewidth=3)
         if paper is not None:
             panel.plot(paper, i, **PAPER)
     panel.set_yticks(range(len(lines)), [name for name, _, _ in lines])
-    panel.set(xlabel="test errors of 10,000; a dot a network, the bar is their mean", ylim=(len(lines) - 0.5, -0.5))
+    panel.set(xlabel="test errors of 10,000; one dot per network, the bar is their mean", ylim=(len(lines) - 0.5, -0.5))
     panel.grid(axis="x", linewidth=0.5)
     if any(paper is not None for _, _, paper in lines):
         figure.legend(*_once(panel), loc="outside upper right", frameon=False, fontsize=10)
     return figure
+
+
+def _apart(values: Sequence[float], step: float = 0.18) -> list[float]:
+    """How far up or down each dot stands, so that dots of one value do not hide each other.
+
+    >>> _apart([136, 78, 136], step=0.5)
+    [-0.25, 0.0, 0.25]
+    """
+    values = list(values)
+    return [step * (values[:n].count(value) - (values.count(value) - 1) / 2) for n, value in enumerate(values)]
 
 
 def _grid(rows: Numbers) -> tuple[list[float], dict[int, np.ndarray]]:
@@ -76,7 +87,7 @@ def _grid(rows: Numbers) -> tuple[list[float], dict[int, np.ndarray]]:
 
 
 def grid_map(rows: Numbers) -> Figure:
-    """M4, M5: mean test errors of each width and T; the colour is how many per cent above the width's best."""
+    """M4, M5: mean test errors of each width and T; the colour is how many per cent they are above the width's best."""
     T, errors = _grid(rows)
     means = np.array([of.mean(axis=0) for of in errors.values()])  # (widths, temperatures)
     above = 100 * (means / means.min(axis=1, keepdims=True) - 1)
@@ -87,14 +98,14 @@ def grid_map(rows: Numbers) -> Figure:
         panel.text(j, i, f"{mean:.0f}", ha="center", va="center", color="white" if dark[i, j] else "black")
     panel.set_xticks(range(len(T)), [f"{t:g}" for t in T])
     panel.set_yticks(range(len(means)), [str(width) for width in errors])
-    panel.set(xlabel="temperature T", ylabel="units a hidden layer")
+    panel.set(xlabel="temperature T", ylabel="units per hidden layer")
     panel.set_title("Mean test errors", loc="left")
     figure.colorbar(image, ax=panel, label="above the width's best, %")
     return figure
 
 
 def grid_curves(rows: Numbers) -> Figure:
-    """M4, M5: the same as curves, ± the standard deviation over seeds; grey is where the paper looks."""
+    """M4, M5: test errors over T, a panel per width, ± the sd over seeds; grey is where the paper looks."""
     T, errors = _grid(rows)
     figure, panels = _panels(len(errors), width=3.6 * len(errors), height=4)
     for panel, (i, (width, of)) in zip(panels, enumerate(errors.items()), strict=True):
@@ -108,16 +119,22 @@ def grid_curves(rows: Numbers) -> Figure:
         panel.set_title(f"{width} units, {len(of)} seeds", loc="left")
         panel.legend(frameon=False, fontsize=9, loc="upper right")
         panel.margins(y=0.25)
-    panels[0].set_ylabel("test errors of 10,000")
+    panels[0].set_ylabel(TEST_ERRORS)
     return figure
 
 
 def shifts(rows: Numbers) -> Figure:
-    """M6 to M9: errors against the shift of the biases, with none, with the honest one and with the oracle's."""
+    """M6 to M9: errors of students that never saw some digits, against the shift of the biases."""
     figure, panels = _panels(2, width=11, height=4.5)
     about = (
-        ("M7", "no 3s: test errors", "bias of 3 raised by, nats", 1.0, ((0, 206), (3.5, 109))),
-        ("M9", "only 7s and 8s: test errors, %", "biases of 7 and 8 raised by, nats", 100.0, ((0, 47.3), (-7.6, 13.2))),
+        ("M7", "no 3s: test errors of 10,000", "bias of 3 raised by (nats)", 1.0, ((0, 206), (3.5, 109))),
+        (
+            "M9",
+            "only 7s and 8s: test errors, %",
+            "biases of 7 and 8 raised by (nats)",
+            100.0,
+            ((0, 47.3), (-7.6, 13.2)),
+        ),
     )
     for panel, (row, ylabel, xlabel, per, paper) in zip(panels, about, strict=True):
         found = rows[row]
@@ -130,27 +147,28 @@ def shifts(rows: Numbers) -> Figure:
             words = {"none": "no shift", "honest": "honest: sees no label", "oracle": "oracle: chosen on the test set"}
             panel.plot(*at, marker, color=OKABE_ITO[colour], markersize=9, label=words[way])
         panel.plot(*zip(*paper, strict=True), **PAPER)
-        panel.set(xlabel=xlabel, ylabel=ylabel, yscale="log")
-        lower, upper = panel.get_ylim()
-        ticks = [t for t in (10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000) if lower <= t <= upper]
-        panel.set_yticks(ticks, [f"{t:,}" for t in ticks])
-        panel.minorticks_off()
+        panel.set(xlabel=xlabel, ylabel=ylabel)
+        scale_y(panel, panel.dataLim.intervaly)
         panel.grid(axis="y", linewidth=0.5)
         panel.legend(frameon=False, fontsize=10)
     return figure
 
 
 def few(rows: Numbers) -> Figure:
-    """R1 to R3: accuracy on the test set, and on what was learnt from, against the share of the training set."""
+    """R1 to R3: accuracy on the test set and on the training cases, against the share of the training set."""
     return _curves(rows["R3"]["curve"])
 
 
 def speech_few(rows: Numbers) -> Figure:
-    """R1 to R3 on speech: the same of frames."""
-    figure = _curves(rows["R3-speech"]["curve"])
-    test, train = ((100, 58.9), (3, 44.5), (3, 57.0)), ((100, 63.4), (3, 67.3), (3, 65.4))
-    for panel, paper in zip(figure.axes, (test, train), strict=True):
-        panel.plot(*zip(*paper, strict=True), **{**PAPER, "zorder": 3})
+    """R1 to R3 on speech: frames right in the test set and in the training cases, against the share of the speech."""
+    curve = rows["R3-speech"]["curve"]
+    figure = _curves(curve)
+    papers = {"hard": (100, 58.9, 63.4), "hard, stopped early": (3, 44.5, 67.3), "soft": (3, 57.0, 65.4)}
+    for i, kind in enumerate(curve):  # a star has the colour of our line of its kind
+        share, *accuracy = papers[kind]
+        for panel, right in zip(figure.axes, accuracy, strict=True):
+            panel.plot(share, right, **{**PAPER, "label": None, "markerfacecolor": OKABE_ITO[i], "zorder": 3})
+    figure.axes[0].plot([], [], **{**PAPER, "markerfacecolor": "white", "label": "the paper's, in our colours"})
     figure.axes[0].legend(frameon=False, fontsize=10)
     return figure
 
@@ -162,7 +180,8 @@ def _curves(curve: Mapping[str, Any]) -> Figure:
             shares = sorted(by_share, key=float)
             accuracy = [by_share[share][of] for share in shares]  # of some shares there are more networks
             _curve(panel, [100 * float(share) for share in shares], accuracy, i, kind)
-        panel.set(xscale="log", xlabel="share of the training set, %", ylabel="right, %")
+        panel.set(xscale="log", xlabel="share of the training set, %", ylabel="right, %; mean ± sd")
+        _at_most_100(panel)
         panel.set_xticks([1, 3, 10, 30, 100], ["1", "3", "10", "30", "100"])
         panel.minorticks_off()
         panel.set_title(f"Accuracy, {title}", loc="left")
@@ -173,7 +192,7 @@ def _curves(curve: Mapping[str, Any]) -> Figure:
 
 def systems(rows: Numbers) -> Figure:
     """S1 to S4: frames right and words wrong of single networks, their ensemble and its students, on the test set."""
-    figure, panels = _panels(2, width=11, height=3.6)
+    figure, panels = _panels(2, width=11, height=3.8)
     found = {
         "one network": rows["S1"]["baseline"],
         "ensemble": rows["S2"]["ensemble"],
@@ -185,23 +204,23 @@ def systems(rows: Numbers) -> Figure:
     ):
         for i, (measures, paper) in enumerate(zip(found.values(), PAPER_SPEECH.values(), strict=True)):
             values = measures["test"][measure]
-            panel.plot(values, np.full(len(values), i), "o", color=OKABE_ITO[i], alpha=0.7)
+            panel.plot(values, [i + offset for offset in _apart(values)], "o", color=OKABE_ITO[i], alpha=0.7)
             panel.plot([np.mean(values)] * 2, [i - 0.28, i + 0.28], color=OKABE_ITO[i], linewidth=3)
             panel.plot(paper[place], i, **PAPER)
         panel.set_yticks(range(3), found)
-        panel.set(xlabel=f"{xlabel}; bars: means", ylim=(2.5, -0.5))
+        panel.set(xlabel=f"{xlabel}; one dot per network, bar: mean", ylim=(2.5, -0.5))
         panel.grid(axis="x", linewidth=0.5)
     figure.legend(*_once(panels[0]), loc="outside upper right", frameon=False, fontsize=10)
     return figure
 
 
 def heard(rows: Numbers) -> Figure:
-    """S2: the beginning of a test utterance with a 7 in it, and how probable the ensemble takes each digit."""
+    """S2: the beginning of a test utterance as log-mel frames, and the ensemble's probability of each digit."""
     return hearing(*_look(rows))
 
 
 def doubts(rows: Numbers) -> Figure:
-    """S2: the ensemble's softened probabilities where a state of the same utterance gives way to the next."""
+    """S2: the ensemble's softened probabilities at a change of state in that utterance, a panel per temperature."""
     _, labels, z, per_digit = _look(rows)
     inner = np.flatnonzero(np.diff(labels) == 1) + 1  # from a state to the next of the same digit
     return boundary(z, labels, int(inner[len(inner) // 2]), TEMPERATURES, per_digit)
@@ -214,7 +233,7 @@ def _look(rows: Numbers) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
 
 
 def temperatures(rows: Numbers) -> Figure:
-    """S3: students of the ensemble by T, a short run each, on the development set, where T is chosen."""
+    """S3: frames right and word error rate of the ensemble's students over T, on the development set."""
     sweep = rows["S3"]["sweep"]
     T = [float(t) for t in sweep]
     figure, panels = _panels(2, width=11, height=3.6)
@@ -224,7 +243,8 @@ def temperatures(rows: Numbers) -> Figure:
         values = [measures["development"][measure][0] for measures in sweep.values()]
         panel.plot(T, values, marker=MARKERS[i], color=OKABE_ITO[i], linewidth=2)
         panel.axvline(rows["S3"]["T"], color="black", linewidth=1, linestyle=":", label="chosen")
-        panel.set(xscale="log", xlabel="temperature T", ylabel=f"{ylabel}, development set")
+        panel.set(xscale="log", xlabel="temperature T", ylabel=ylabel)
+        panel.set_title("Development set, one short run per T", loc="left")
         panel.set_xticks(T, [f"{t:g}" for t in T])
         panel.minorticks_off()
         panel.grid(axis="y", linewidth=0.5)
@@ -233,7 +253,7 @@ def temperatures(rows: Numbers) -> Figure:
 
 
 def false_labels(rows: Numbers) -> Figure:
-    """N1: test errors against the weight of the soft targets, a curve for each share of false labels."""
+    """N1: test errors against the weight of the soft targets, a curve per share of false labels."""
     found = rows["N1"]
     figure, panels = _panels(2, width=11, height=4.2, sharey=True)
     titles = {"clean": "Teacher of clean labels", "same": "Teacher of the same false labels"}
@@ -241,21 +261,17 @@ def false_labels(rows: Numbers) -> Figure:
         for i, share in enumerate(["0.0", "0.1", "0.2", "0.4"]):
             if share in by_share:
                 _curve(panel, found["alpha"], np.array(by_share[share]).T, i, f"{100 * float(share):.0f} % false")
-        panel.set(xlabel="weight of the soft targets, α", yscale="log")
+        panel.set(xlabel="weight of the soft targets, α")
         panel.set_title(titles[kind], loc="left")
         panel.grid(axis="y", linewidth=0.5)
         panel.legend(frameon=False, fontsize=10)
-    lower, upper = panels[0].get_ylim()
-    ticks = [t for t in (100, 200, 300, 500, 1000, 2000, 3000) if lower <= t <= upper]
-    panels[0].set_yticks(ticks, [f"{t:,}" for t in ticks])
-    for panel in panels:
-        panel.minorticks_off()
-    panels[0].set_ylabel("test errors of 10,000")
+    scale_y(panels[0], panels[0].dataLim.intervaly)
+    panels[0].set_ylabel(TEST_ERRORS)
     return figure
 
 
 def gradients(rows: Numbers) -> Figure:
-    """E6, E9: the size of soft gradients, with T², and their variance between cases, as shares of the hard ones'."""
+    """E6, E9: size of the soft gradients times T², and their variance between cases, over those of the hard ones."""
     figure, panels = _panels(2, width=11, height=4.2)
     about = (("mean size of T² × soft gradient ÷ hard", "size", 2), ("variance between cases, soft ÷ hard", "noise", 0))
     for panel, (ylabel, of, power) in zip(panels, about, strict=True):
@@ -266,11 +282,10 @@ def gradients(rows: Numbers) -> Figure:
             epoch = moment["epoch"]
             panel.plot(GRADIENT_TEMPERATURES, ratio, label=f"after epoch {epoch}" if epoch else "fresh network", **look)
         panel.axhline(1, color="black", linestyle="--", linewidth=1, label="as the hard one")
-        panel.set(xscale="log", yscale="log", xlabel="temperature T", ylabel=ylabel)
+        panel.set(xscale="log", xlabel="temperature T", ylabel=ylabel)
         panel.set_xticks(GRADIENT_TEMPERATURES, [f"{t:g}" for t in GRADIENT_TEMPERATURES])
         panel.minorticks_off()
-        panel.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        panel.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        scale_y(panel, panel.dataLim.intervaly)
         panel.grid(axis="y", linewidth=0.5)
     panels[0].legend(frameon=False, fontsize=10)
     return figure
@@ -290,12 +305,12 @@ def specialists(rows: Numbers) -> Figure:
         panel.annotate(
             f"{cases:,}", (int(c), gain), xytext=(0, 9), textcoords="offset points", ha="center", fontsize=10
         )
-    panel.plot([1, 2], [3.4, 7.4], **{**PAPER, "label": "the paper's, on JFT"})
+    panel.plot([1, 2], [3.4, 7.4], **{**PAPER, "label": "the paper's, on JFT", "markerfacecolor": "none"})
     panel.axhline(0, color="black", linewidth=0.5)
     panel.set(xlabel="specialists for the case's class", ylabel="relative gain in accuracy, %")
     panel.xaxis.set_major_locator(MaxNLocator(integer=True))
-    panel.margins(y=0.2)
-    panel.legend(*_once(panel), frameon=False, fontsize=10)
+    panel.margins(y=0.15)
+    panel.legend(*_once(panel), loc=(0.55, 0.17), frameon=False, fontsize=10)
     return figure
 
 
@@ -358,7 +373,9 @@ def high_temperature() -> Figure:
     for T in (8, 20):
         panel.axvline(T, color="black", linewidth=0.8, linestyle=":")
         panel.text(1.05 * T, 30, f"T = {T}")
-    panel.set(xscale="log", yscale="log", xlabel="temperature T", ylabel="largest of a case's classes, mean of cases")
+    panel.set(
+        xscale="log", yscale="log", xlabel="temperature T", ylabel="largest over the classes, mean over the cases"
+    )
     panel.set_xticks([1, 2, 4, 8, 20, 50, 100, 200, 500], ["1", "2", "4", "8", "20", "50", "100", "200", "500"])
     panel.minorticks_off()
     panel.legend(frameon=False, fontsize=10)
@@ -385,11 +402,19 @@ def _once(panel: Axes) -> tuple[list[Any], list[str]]:
     return list(once.values()), list(once)
 
 
+def _at_most_100(panel: Axes) -> None:
+    """End an axis of per cent at 100, with room for the marks there, and cut the ± that reaches further."""
+    lower, upper = panel.get_ylim()
+    if upper > 100:
+        panel.set_ylim(lower, 100 + 0.02 * (100 - lower))
+        panel.spines["left"].set_bounds(lower, 100)
+
+
 def _curve(
     panel: Axes, x: Sequence[float], values: Iterable[Sequence[float]], i: int, label: str | None = None
 ) -> None:
     """The mean of the values at each x, ± their standard deviation; i, the number of its looks."""
     columns = [np.asarray(one) for one in values]
     sd = [one.std(ddof=1) for one in columns] if min(map(len, columns)) > 1 else None
-    look: Any = {"color": OKABE_ITO[i], "marker": MARKERS[i], "linewidth": 2, "capsize": 3}
+    look: Any = {"color": OKABE_ITO[i], "marker": MARKERS[i], "linestyle": DASHES[i], "linewidth": 2, "capsize": 3}
     panel.errorbar(x, [one.mean() for one in columns], yerr=sd, label=label, **look)

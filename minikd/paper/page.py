@@ -48,8 +48,9 @@ def scoreboard(record: dict[str, Any]) -> str:
 
 def section(name: str, record: dict[str, Any], profile: str) -> str:
     """A figure, and of each of its rows the verdict with its reason, and the command that makes it alone."""
-    _, ids = FIGURES[name]
-    lines = [f"![{', '.join(ids)}]({picture(profile, name)})", ""]
+    draw, ids = FIGURES[name]
+    shown = (draw.__doc__ or "").splitlines()[0].rstrip(".")
+    lines = [f"![{shown}]({picture(profile, name)})", ""]
     for row in record["rows"]:
         if row["row"] in ids:
             minutes = f"{row['seconds'] / 60:.0f} minutes of one core" if row["seconds"] >= 60 else "under a minute"

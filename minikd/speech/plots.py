@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib import rc_context
 from matplotlib.figure import Figure
+from matplotlib.ticker import MultipleLocator
 from numpy.typing import NDArray
 
 from minikd.plots import DASHES, OKABE_ITO, STYLE
@@ -31,10 +32,11 @@ def name(state: int, per_digit: int) -> str:
 def hearing(
     frames: NDArray[np.float32], labels: NDArray[np.integer], z: NDArray[np.floating], per_digit: int
 ) -> Figure:
-    """Draw what is heard: log-mel frames, and below them how probable the network takes each digit, with what is said.
+    """Draw what is heard: log-mel frames, and below them the network's probability of each digit, with what is said.
 
     Args: frames (F, 40), log-mel, normalised or not; labels (F,), the aligned states; z (F, states), logits.
-    Returns: a Figure of two panels on one axis of time. Raises: ValueError where the lengths differ.
+    Returns: a Figure of two panels on one axis of time, then their colour scales.
+    Raises: ValueError where the lengths differ.
     """
     F = _length(frames, labels, z)
     q = softmax(z.astype(np.float64))
@@ -42,13 +44,15 @@ def hearing(
     figure = Figure(figsize=(10, 6), layout="constrained")
     above, below = figure.subplots(2, 1, sharex=True)
     about = {"aspect": "auto", "origin": "lower", "interpolation": "nearest"}
-    above.imshow(frames.T, extent=(0, F * SECONDS, 0, frames.shape[1]), cmap="magma", **about)
+    energy = above.imshow(frames.T, extent=(0, F * SECONDS, 0, frames.shape[1]), cmap="magma", **about)
     above.set(ylabel="mel filter", title="What reaches the network")
-    below.imshow(by_digit.T, extent=(0, F * SECONDS, -0.5, 10.5), cmap="cividis", vmin=0, vmax=1, **about)
+    sure = below.imshow(by_digit.T, extent=(0, F * SECONDS, -0.5, 10.5), cmap="cividis", vmin=0, vmax=1, **about)
+    figure.colorbar(energy, ax=above, label="log energy")
+    figure.colorbar(sure, ax=below, label="probability")
     said = np.where(labels == 10 * per_digit, 10, labels // per_digit)
     below.step(SECONDS * np.arange(F + 1), np.append(said, said[-1]), where="post", color="white", linewidth=1.5)
     below.set_yticks(range(11), [*map(str, range(10)), "silence"])
-    below.set(xlabel="time, s", title="How probable the network takes each digit; white: what is said")
+    below.set(xlabel="time, s", title="The network's probability of each digit; the white line is what is said")
     return figure
 
 
@@ -56,7 +60,7 @@ def hearing(
 def boundary(
     z: NDArray[np.floating], labels: NDArray[np.integer], at: int, T: Sequence[float], per_digit: int
 ) -> Figure:
-    """Draw the softened probabilities of the states around a change of state, a panel a temperature.
+    """Draw the softened probabilities of the states around a change of state, one panel per temperature.
 
     Args: z (F, states), logits; labels (F,); at, the first frame of the later state; T, temperatures.
     Returns: a Figure; lines are the two states, and the likeliest third one. Raises: ValueError for a bad `at`.
@@ -75,8 +79,9 @@ def boundary(
             panel.plot(near - at, p[:, state], DASHES[i], color=OKABE_ITO[i], linewidth=2, label=name(state, per_digit))
         panel.axvline(-0.5, color="black", linewidth=0.8, linestyle=":")
         panel.set(xlabel="frames from the change", title=f"T = {t:g}", ylim=(0, 1))
+        panel.xaxis.set_major_locator(MultipleLocator(4))  # there are no half frames
     figure.axes[0].set_ylabel("probability")
-    figure.axes[-1].legend(frameon=False, fontsize=10)
+    figure.axes[-1].legend(frameon=False, fontsize=10, title="digit·state")
     return figure
 
 
