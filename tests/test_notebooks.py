@@ -85,6 +85,40 @@ def test_a_committed_notebook_is_small_whole_and_fit_to_read(path: Path) -> None
     assert not any(str(place) in text for text in said for place in (notebooks.FOLDER.parent, sys.prefix))
 
 
+@pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
+def test_a_notebook_asks_for_what_the_table_says_before_it(path: Path) -> None:
+    table = (notebooks.FOLDER / "README.md").read_text("utf-8")
+    row = next(line for line in table.splitlines() if f"]({path.name})" in line).strip("|").split("|")
+    about = re.search(r"\*(\d+) minutes\. Before: (.*?)At the end", cells(path, "markdown")[0], re.DOTALL)
+    assert about is not None
+    assert about[1] == row[3].strip(), "minutes"
+    linked = [str(int(number)) for number in re.findall(r"\((\d\d)-", about[2])]
+    assert linked == re.findall(r"\b\d+\b", row[4]), "before"
+
+
+@pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
+def test_equations_that_a_notebook_names_are_in_the_derivations(path: Path) -> None:
+    tags = "\n".join(page.read_text("utf-8") for page in (ROOT / "derivations").glob("*.md"))
+    for name in re.findall(r"\bD\d+(?:\.\d+)?\b", "\n".join(cells(path, "markdown"))):
+        assert re.search(rf"\b{re.escape(name)}\b", tags), name
+
+
+def test_every_constant_that_notebook_10_assumes_has_its_slider() -> None:
+    moved = next(cell for cell in cells(PATHS[9], "code") if cell.startswith("explore("))
+    assert re.findall(r"(\w+)=\[", moved) == ["overhead_us", "teraflops", "terabytes_per_s"]
+
+
+def test_notebook_10_prints_a_whole_kernel() -> None:
+    shown = next(text for _, text in notebooks.printed(notebooks.read(PATHS[9])) if "__global__" in text)
+    assert shown.startswith("// log sum_k exp")
+    assert shown.count("{") == shown.count("}")
+
+
+def test_notebook_7_says_how_many_training_digits_its_teacher_gets_wrong() -> None:
+    said = "".join(text for _, text in notebooks.printed(notebooks.read(PATHS[6])))
+    assert re.search(r"76 errors on the 10,000 test digits, \d+ on the 60,000 that it was trained on", said)
+
+
 def test_a_notebook_that_prints_something_else_is_seen() -> None:
     committed, made = notebooks.read(PATHS[0]), notebooks.read(PATHS[0])
     assert notebooks.difference(committed, made) == ""
