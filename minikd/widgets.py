@@ -13,8 +13,8 @@ STATIC = "MINIKD_STATIC"
 def explore(draw: Callable[..., Any], **choices: Sequence[float]) -> None:
     """Show what `draw` returns for the values that the reader's sliders stand at.
 
-    Args: draw(**values) → a figure, or anything that a notebook shows; choices, a slider's name and the values it has,
-        of which it begins with the first.
+    Args: draw(**values) → a figure, or anything that a notebook shows; choices, a slider's name and its values. The
+        slider begins at the first, and has them in order of size.
     """
     names = ", ".join(choices)
     if os.environ.get(STATIC):
@@ -32,7 +32,11 @@ def explore(draw: Callable[..., Any], **choices: Sequence[float]) -> None:
 
     sliders = {
         name: ipywidgets.SelectionSlider(
-            options=[(f"{value:g}", value) for value in values], description=name, continuous_update=False
+            options=[(f"{value:g}", value) for value in sorted(values)],
+            value=values[0],
+            description=name,
+            style={"description_width": "initial"},  # as wide as the name
+            continuous_update=False,
         )
         for name, values in choices.items()
     }

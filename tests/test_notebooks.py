@@ -291,6 +291,19 @@ def test_a_slider_draws_what_it_stands_at(monkeypatch: pytest.MonkeyPatch) -> No
     assert shown[-1] == {"T": 8, "digit": 3}
 
 
+def test_a_slider_has_its_values_in_order_begins_at_the_first_given_and_shows_its_whole_name(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ipywidgets = pytest.importorskip("ipywidgets")
+    monkeypatch.delenv(widgets.STATIC, raising=False)
+    made: list[object] = []
+    monkeypatch.setattr(ipywidgets, "VBox", lambda children: made.extend(children) or ipywidgets.Box(children))
+    widgets.explore(lambda **values: None, overhead_us=[10, 2, 5])
+    assert [label for label, _ in made[0].options] == ["2", "5", "10"]
+    assert made[0].value == 10
+    assert made[0].style.description_width == "initial"
+
+
 def test_where_nobody_can_move_a_slider_a_line_says_so(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
