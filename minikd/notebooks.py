@@ -65,6 +65,7 @@ def execute(path: Path) -> Any:
         notebook,
         timeout=600,
         kernel_name="python3",
+        coalesce_streams=True,  # what is printed in one go on a fast machine stays in one piece on a slow one
         extra_arguments=["--log-level=40"],  # the kernel's own remarks are not the notebook's
         resources={"metadata": {"path": str(path.parent)}},
     )
