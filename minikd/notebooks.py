@@ -13,7 +13,6 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-from minikd import __version__
 from minikd.checkpoint import write_atomically
 from minikd.cli import Parser
 from minikd.widgets import STATIC
@@ -146,7 +145,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--execute", action="store_true", help="run them from scratch, and keep what they print")
     what.add_argument("--check", action="store_true", help="run them from scratch, and compare; change nothing")
-    parser.add_argument("--version", action="version", version=f"minikd {__version__}")
     ours, of_lab = split(sys.argv[1:] if argv is None else argv)
     args = parser.parse_args(ours)
     runs = args.execute or args.check

@@ -45,7 +45,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Parse, print the report, and exit: 0 if every kernel is right, 1 if not, 2 without a usable GPU."""
     replace_what_consoles_lack()
     parser = Parser("backend", __doc__ or "", EXAMPLES)
-    parser.add_argument("--version", action="version", version=f"minikd {__version__}")
     parser.parse_args(argv)
     try:
         device = get_device("gpu")
