@@ -89,6 +89,8 @@ def reasons(taught: dict[str, Any], rows: dict[str, dict[str, Any]], gain: dict[
     noise = 2 * (math.sqrt((alone + distilled) / 2) if gain["sd"] is None else gain["sd"] / math.sqrt(pairs))
     if gain["mean"] > noise:
         return []
+    if alone == 0:
+        return ["The student alone makes no errors, so there is nothing to gain."]
     T, alpha, epochs, spread = taught["T"], taught["alpha"], taught["epochs"], rows[TEACHER]["logit_range"]
     found = []
     if teacher > 0.8 * alone:

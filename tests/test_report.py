@@ -52,6 +52,12 @@ def test_a_loss_without_a_visible_cause_says_so():
     assert said() == ["None of the causes that this command can see applies."]
 
 
+def test_a_student_without_errors_has_nothing_to_gain():
+    assert said(alone=(0,), distilled=(0,), teacher=(0,)) == [
+        "The student alone makes no errors, so there is nothing to gain."
+    ]
+
+
 def test_a_weak_teacher_comes_before_everything_else():
     found = said(teacher=(139, 139), epochs=2, T=1.0)
     assert [one.split()[0] for one in found] == ["The", "T", "With"]
