@@ -1,5 +1,6 @@
 """The notebooks: each runs from scratch, prints what is committed, stays small; its exercises know their mistakes."""
 
+import ast
 import importlib.machinery
 import json
 import os
@@ -9,7 +10,7 @@ import subprocess
 import sys
 import time
 import types
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.error import HTTPError
 from urllib.parse import quote
@@ -330,7 +331,6 @@ def test_the_folded_solution_is_right_and_the_stub_is_not_written_yet(notebook: 
     assert called is not None
     verdict = exercise(number, names[called[1]])
     assert verdict, verdict
-    assert "not written yet" in repr(exercise(number, lambda *a, **k: ...)) or exercises.find(number).gradient
     said = [
         output["data"]["text/plain"]
         for cell in notebooks.read(path).cells
@@ -339,6 +339,44 @@ def test_the_folded_solution_is_right_and_the_stub_is_not_written_yet(notebook: 
     ]
     assert len(said) == 1
     assert "not written yet" in said[0]
+
+
+@pytest.mark.parametrize(("notebook", "number"), EXERCISES)
+def test_the_cell_of_an_exercise_has_the_dots_that_its_message_speaks_of(notebook: str, number: str) -> None:
+    path = PATHS[NUMBERS.index(int(notebook))]
+    (cell,) = (cell for cell in cells(path, "code") if f'exercise("{number}"' in cell)
+    function = ast.parse(cell).body[0]
+    assert isinstance(function, ast.FunctionDef)
+    assert [ast.unparse(line) for line in function.body[1:]] == ["return ..."]
+    assert ast.get_docstring(function)
+    defined: dict[str, Callable[..., object]] = {}
+    exec(ast.unparse(function), defined)
+    assert exercise(number, defined[function.name]).words.endswith(": " + exercises.NOT_YET)
+    assert "place of the dots" in exercises.NOT_YET
+    assert "in place of `return ...`" in (notebooks.FOLDER / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("number", ["1.1", "2.1", "4.1"])
+def test_an_exercise_without_return_is_told_so(number: str) -> None:
+    def forgets(*arguments: object, **named: object) -> None:
+        np.ones(3)
+
+    def gives_up(*arguments: object, **named: object) -> None:
+        raise NotImplementedError
+
+    assert exercise(number, forgets).words.endswith(": " + exercises.NOTHING)
+    assert exercise(number, gives_up).words.endswith(": " + exercises.NOT_YET)
+    assert "put your own line" not in exercises.NOTHING
+
+
+def test_a_sum_that_lost_its_axis_is_pointed_at() -> None:
+    def without_keepdims(z: np.ndarray, T: float) -> np.ndarray:
+        return np.exp(z / T) / np.exp(z / T).sum(axis=-1)
+
+    with np.errstate(all="ignore"):
+        verdict = exercise("1.1", without_keepdims)
+    assert "stopped with ValueError" in verdict.words
+    assert verdict.words.endswith("keepdims=True?")
 
 
 @pytest.mark.parametrize(("notebook", "number"), EXERCISES)
@@ -363,7 +401,8 @@ def test_an_exercise_says_what_is_wrong() -> None:
         raise KeyError("W1")
 
     assert DOUBLE.judge(lambda x: x + x)
-    assert "not written yet" in DOUBLE.judge(lambda x: None).words
+    assert DOUBLE.judge(lambda x: ...).words == exercises.NOT_YET
+    assert DOUBLE.judge(lambda x: None).words == exercises.NOTHING
     assert "writes into its arguments" in DOUBLE.judge(into_argument).words
     assert "it stopped with KeyError" in DOUBLE.judge(stops).words
     assert DOUBLE.judge(lambda x: 2.0).words == "wrong: the answer should have shape (3,), it has ()"

@@ -23,6 +23,7 @@ from minikd import check
 from minikd.checkpoint import write_atomically
 
 NOT_YET = "not written yet: put your own line in place of the dots, and run the cell again"
+NOTHING = "it returns nothing: end it with `return` and your answer"
 
 
 @dataclass(frozen=True)
@@ -64,12 +65,10 @@ class Exercise:
             given = deepcopy(case)
             try:
                 answers.append(function(*given))
-            except NotImplementedError:
-                return Verdict(False, NOT_YET)
             except Exception as error:
-                return Verdict(False, f"it stopped with {type(error).__name__}: {error}; at {_shown(case)}")
-            if answers[-1] is None or answers[-1] is Ellipsis:
-                return Verdict(False, NOT_YET)
+                return Verdict(False, _stopped(error, f"; at {_shown(case)}"))
+            if missing := _missing(answers[-1]):
+                return Verdict(False, missing)
             if not all(np.array_equal(one, other) for one, other in zip(given, case, strict=True)):
                 return Verdict(False, "it writes into its arguments: work on new arrays, the caller needs the old ones")
         assert self.solution is not None
@@ -92,12 +91,9 @@ class Exercise:
         try:
             diagnosis = check.gradient(listening, problem)
         except Exception as error:
-            if any(one is None or one is Ellipsis for one in made) or isinstance(error, NotImplementedError):
-                return Verdict(False, NOT_YET)
-            return Verdict(False, f"it stopped with {type(error).__name__}: {error}")
-        if any(one is None or one is Ellipsis for one in made):
-            return Verdict(False, NOT_YET)
-        return Verdict(bool(diagnosis), str(diagnosis))
+            return Verdict(False, _stopped(error))
+        missing = next((words for words in map(_missing, made) if words), None)
+        return Verdict(False, missing) if missing else Verdict(bool(diagnosis), str(diagnosis))
 
     def _equal(self, answer: Any, truth: Any) -> bool:
         try:
@@ -121,6 +117,19 @@ class Exercise:
         if came.shape != truth.shape:
             return f"wrong: the answer should have shape {truth.shape}, it has {came.shape}"
         return f"wrong: at {_shown(case)} it should be {_short(truth)}, it is {_short(came)}"
+
+
+def _missing(answer: Any) -> str | None:
+    """Words for an answer that is not there: the dots of the cell, or None."""
+    parts = answer if isinstance(answer, tuple) else (answer,)
+    return NOT_YET if any(part is Ellipsis for part in parts) else NOTHING if answer is None else None
+
+
+def _stopped(error: Exception, where: str = "") -> str:
+    if isinstance(error, NotImplementedError):
+        return NOT_YET
+    hint = "; does a sum over an axis need keepdims=True?" if "broadcast" in str(error) else ""
+    return f"it stopped with {type(error).__name__}: {error}{where}{hint}"
 
 
 def exercise(number: str, function: Callable[..., Any]) -> Verdict:
