@@ -178,6 +178,13 @@ def to_device(array: Array, device: str | Device) -> Array:
     return array if get_xp(array=array) is target.xp else target.put(to_host(array))
 
 
+def on_host(array: Array) -> bool:
+    """Whether the array's values can be read without waiting for a device, by what it says of its memory (DLPack)."""
+    if type(array) is np.ndarray:
+        return True
+    return hasattr(array, "__dlpack_device__") and array.__dlpack_device__()[0] == 1  # kDLCPU
+
+
 def to_host(array: Array) -> np.ndarray:
     """The array as a NumPy array; for one on the GPU this waits until it is computed."""
     return np.asarray(array.get() if hasattr(array, "get") else array)

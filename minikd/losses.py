@@ -9,7 +9,9 @@ Targets are keyword-only, so teacher and student cannot be swapped by position.
 
 from __future__ import annotations
 
-from minikd.backend import Array, Namespace, get_float_xp, get_xp
+import numpy as np
+
+from minikd.backend import Array, Namespace, get_float_xp, get_xp, on_host
 from minikd.softmax import check_scalar, check_temperature, log_softmax, softmax
 
 
@@ -58,9 +60,10 @@ def hard_cross_entropy(z: Array, *, y: Array) -> tuple[Array, Array]:
 
     Args:
         z: (..., B, K) float, the student's logits in nats.
-        y: (B,) or (..., B) integer labels in 0 … K − 1. Their range is checked where data enter, not here.
+        y: (B,) or (..., B) integer labels in 0 … K − 1. On a GPU, where reading them would wait, their range is
+            checked where data enter, not here.
     Returns: C, (...,), nats: averaged over B; dz, z's shape.
-    Raises: ValueError for shapes and devices; TypeError for dtypes.
+    Raises: ValueError for shapes, devices and labels out of range; TypeError for dtypes.
 
     >>> import numpy as np
     >>> C, dz = hard_cross_entropy(np.array([[2.0, -1.0, 0.5]]), y=np.array([0]))
@@ -181,9 +184,24 @@ def _check(z: Array, v: Array | None = None, y: Array | None = None, **per_stude
             raise ValueError(f"y must have shape {z.shape[:-1]}, one label a case, or broadcast to it, got {y.shape}")
         if not get_xp(y=y).isdtype(y.dtype, "integral"):
             raise TypeError(f"y must hold integer labels, got {y.dtype}: convert it with astype")
+        if on_host(y):
+            _check_range(y, z.shape[-1])
     for name, value in per_student.items():
         if not isinstance(value, float) and not _fits(value.shape[:-2], z.shape[:-2], own=0):
             raise ValueError(f"{name} has shape {value.shape}, one number a student, but z has students {z.shape[:-2]}")
+
+
+def _check_range(y: Array, K: int) -> None:
+    """That labels are classes. One that is not would match no class, as if its case had no target at all."""
+    if isinstance(y, np.ndarray) and y.dtype == np.int64 and y.view(np.uint64).max() < K:
+        return  # the usual labels, in one pass: a negative number reads as a huge one
+    xp = get_xp(y=y)
+    low, high = int(xp.min(y)), int(xp.max(y))
+    if low < 0 or high >= K:
+        raise ValueError(
+            f"y must hold labels in 0 … K − 1 = {K - 1}, as z has K = {K} classes, got {low if low < 0 else high}: "
+            "leave out the cases that have no label, or give z a column for each class"
+        )
 
 
 def _fits(shape: tuple[int, ...], target: tuple[int, ...], own: int) -> bool:

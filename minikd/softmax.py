@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from minikd.backend import Array, get_float_xp
+from minikd.backend import Array, get_float_xp, on_host
 
 
 def log_softmax(z: Array, T: float | Array = 1.0) -> Array:
@@ -106,6 +106,6 @@ def check_scalar(name: str, value: Any, z: Array, holds: Callable[[Any], Any], r
     get_float_xp(**{"z": z, name: value})
     if value.ndim < 2 or value.shape[-2:] != (1, 1):
         raise ValueError(f"{name} must be a number or an array of shape (..., 1, 1), got shape {value.shape}")
-    if isinstance(value, np.ndarray) and not np.all(holds(value)):
-        raise ValueError(f"{name} must be {rule}, got {value.ravel().tolist()}")
+    if on_host(value) and not get_float_xp(z=z).all(holds(value)):
+        raise ValueError(f"{name} must be {rule}, got {np.asarray(value).ravel().tolist()}")
     return value

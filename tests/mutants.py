@@ -217,6 +217,14 @@ cost and gradient averaged over the classes too
 classes counted from one
 - dtype=y.dtype), axis=-2) - 1
 + dtype=y.dtype), axis=-2)
+
+labels below zero let through
+- low < 0 or high >= K
++ high >= K
+
+labels above the last class let through by the quick check
+- y.view(np.uint64).max() < K
++ y.view(np.uint64).max() <= K
 """,
     ),
     *planted(

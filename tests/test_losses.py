@@ -7,6 +7,7 @@ import re
 import numpy as np
 import pytest
 import strategies
+import strict_cupy
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from oracles import (
@@ -27,6 +28,7 @@ from oracles import (
     spread,
 )
 
+from minikd import host, train
 from minikd.losses import distillation_loss, hard_cross_entropy, logit_matching, soft_cross_entropy
 
 CLASSES = [2, 3, 10, 100]
@@ -700,6 +702,73 @@ def test_logits_without_cases_or_classes_are_refused(shape):
 def test_labels_that_are_no_integers_are_refused(hard, dtype):
     with pytest.raises(TypeError, match=f"y must hold integer labels, got {np.dtype(dtype)}: convert it with astype"):
         hard(Z, np.zeros(4, dtype))
+
+
+TAKES_LABELS = {
+    "hard": lambda z, y: hard_cross_entropy(z, y=y),
+    "distillation": lambda z, y: distillation_loss(z, y=y, alpha=0.0),
+    "distillation, with a teacher": lambda z, y: distillation_loss(z, v=z, y=y, T=2.0, alpha=0.5),
+    "distillation, labels without weight": lambda z, y: distillation_loss(z, v=z, y=y, alpha=1.0),
+    "distillation, class by class": lambda z, y: host.distillation_loss(z, v=z, y=y, T=2.0, alpha=0.5),
+}
+
+
+@pytest.mark.parametrize("cost", TAKES_LABELS)
+@pytest.mark.parametrize(
+    "y",
+    [
+        np.array([0, 1, -1, 2]),
+        np.array([0, 1, 3, 2]),
+        np.array([0, -100, 1, 2]),  # an index that other libraries ignore
+        np.array([0, 255, 1, 2], np.uint8),  # −1, wrapped
+        np.array([0, -1, 1, 2], np.int8),
+        np.array([0, -1, 1, 2], ">i8"),  # of another byte order
+        np.array([0, 2**63, 1, 2], np.uint64),
+        np.array([0, 0, 3, 0, 0, 0, 0, 0])[::2][[0, 1, 2, 3]],  # not contiguous
+        np.array([[0, 1, 2, 0], [0, 1, 2, 3]]),  # the second student of a population
+        np.array([[0, 1, 2, -1]]),  # one for all students
+    ],
+    ids=str,
+)
+def test_a_label_that_is_no_class_is_refused_on_the_host(cost, y):
+    z = np.zeros((4, 3)) if y.ndim == 1 else np.zeros((2, 4, 3))
+    wrong = int(y.min()) if int(y.min()) < 0 else int(y.max())
+    with pytest.raises(
+        ValueError, match=re.escape(f"y must hold labels in 0 … K − 1 = 2, as z has K = 3 classes, got {wrong}:")
+    ):
+        TAKES_LABELS[cost](z, y)
+
+
+@pytest.mark.parametrize("z", [Z, np.zeros((2, 4, 3))], ids=["one", "population"])
+def test_a_label_that_is_no_class_is_refused_in_any_namespace_of_the_host(z):
+    strict = pytest.importorskip("array_api_strict")
+    for y in ([0, 1, -1, 2], [0, 3, 1, 2]):
+        with pytest.raises(ValueError, match=f"y must hold labels in .*got {3 if 3 in y else -1}:"):
+            hard_cross_entropy(strict.asarray(z), y=strict.asarray(y))
+
+
+def test_a_T_of_one_student_that_is_out_of_range_is_refused_in_any_namespace_of_the_host():
+    strict = pytest.importorskip("array_api_strict")
+    z, T = strict.asarray(np.zeros((2, 4, 3))), strict.asarray(np.array([2.0, -1.0]).reshape(2, 1, 1))
+    with pytest.raises(ValueError, match=re.escape("T must be a finite number > 0, got [2.0, -1.0]")):
+        soft_cross_entropy(z, v=z, T=T)
+
+
+def test_nothing_waits_on_a_device_to_read_labels():
+    device = strict_cupy.device()
+    z, y = device.put(Z), device.put(np.array([0, 1, -1, 2]))
+    with strict_cupy.counting() as count:
+        hard_cross_entropy(z, y=y)
+        distillation_loss(z, v=z, y=y, alpha=0.5)
+    assert count.waits == 0
+
+
+def test_a_step_of_training_refuses_a_label_that_is_no_class():
+    for block in (None, 4):
+        state = train.State((3, 2), *np.zeros((2, 8)), block=block)
+        with pytest.raises(ValueError, match=r"y must hold labels in 0 … K − 1 = 1, as z has K = 2 classes, got 2:"):
+            train.train_step(state, Z, y=np.array([0, 1, 0, 2]), learning_rate=0.1)
+        assert not state.p.any()
 
 
 def test_lists_are_refused(soft):
