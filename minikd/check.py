@@ -25,7 +25,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from itertools import combinations, pairwise
+from itertools import combinations, pairwise, permutations
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -220,32 +220,53 @@ class Case:
         self.overwrites = overwrites  # whether the function may write into the arguments that it returns
         self.twins = twins  # whether the last probe is the first one with another z
         self._mistakes, self._recipe = mistakes, recipe
-        self._made: dict[int, list[tuple[Explanation, list[Outputs | None]]]] = {}
+        self._sums: dict[int, tuple[list[Explanation], NDArray[Any], NDArray[Any]]] = {}
 
     def explain(self, trials: list[Trial]) -> list[Explanation]:
-        """The smallest sets of mistakes, of one or two, that give the same numbers at every probe, if any does."""
-        drawn = [trial for trial in trials if any(trial.probe is probe for probe in self.probes)]
-        own = [trial for trial in trials if all(trial.probe is not probe for probe in self.probes)]
-        for number in (1, 2):
+        """The smallest sets of mistakes that give the same numbers at every probe, if any does.
+
+        They are sets of one or two, and of three where at most one of them is more than a factor.
+        """
+        first = next(trial for trial in trials if trial.probe is self.probes[0])
+        for number in (1, 2, 3):
             found: dict[tuple[str, ...], Explanation] = {}
-            for explanation, values in self._candidates(number):
-                if all(map(_fits, drawn, values)) and all(_fits(t, self._value(explanation, t.probe)) for t in own):
+            for explanation in self._near(number, first):
+                values = [self._value(explanation, trial.probe) for trial in trials]
+                if all(map(_fits, trials, values)) and self._leaves_a_trace(explanation):
                     found.setdefault(tuple(mistake.name for mistake in explanation), explanation)
             if found:
                 return list(found.values())
         return []
 
-    def _candidates(self, number: int) -> list[tuple[Explanation, list[Outputs | None]]]:
-        """What each set of that many mistakes gives at the doctor's probes; kept, as it is the same for everyone."""
-        if number not in self._made:
-            self._made[number] = [
-                (explanation, values)
-                for explanation in combinations(self._mistakes, number)
-                if len({mistake.place for mistake in explanation}) == number
-                for values in [[self._value(explanation, probe) for probe in self.probes]]
-                if not all(map(_is_truth, self.probes, values))  # two mistakes may cancel, or leave no trace
-            ]
-        return self._made[number]
+    def _near(self, number: int, first: Trial) -> list[Explanation]:
+        """The sets of that many mistakes whose gradients at the first probe may be the learner's: a weighted sum is.
+
+        These sums are kept, as they are the same for everyone; they spare a comparison for each of thousands of sets.
+        """
+        if number not in self._sums:
+            sets = list(self._sets(number))
+            values = [self._value(explanation, first.probe) or () for explanation in sets]
+            sums = np.array([_weighted_sum(value) if value else np.nan for value in values])
+            slack = np.array([SAME * sum(array.size * _largest(array) for array in value) for value in values])
+            self._sums[number] = sets, sums, slack
+        sets, sums, slack = self._sums[number]
+        if first.raised is not None:
+            return sets
+        rounding = sum(array.size * np.max(eps) for array, eps in zip(first.outputs, first.permitted, strict=True))
+        return [sets[i] for i in np.flatnonzero(np.abs(sums - _weighted_sum(first.outputs)) <= slack + rounding)]
+
+    def _sets(self, number: int) -> Iterator[Explanation]:
+        """Every set of that many mistakes which can be made together."""
+        for explanation in combinations(self._mistakes, number):
+            if len({mistake.place for mistake in explanation}) == number and (
+                number < 3 or sum(mistake.is_factor for mistake in explanation) >= 2
+            ):
+                yield explanation
+
+    def _leaves_a_trace(self, explanation: Explanation) -> bool:
+        """Whether it gives wrong numbers: two mistakes may cancel, or leave zeros, for which there are other words."""
+        values = [self._value(explanation, probe) for probe in self.probes]
+        return not all(map(_is_truth, self.probes, values)) and any(np.any(a) for value in values for a in value or ())
 
     def _value(self, explanation: Explanation, probe: Probe) -> Outputs | None:
         """The recipe's gradients with those mistakes; None where they cannot be worked out, as shapes do not fit."""
@@ -646,11 +667,11 @@ class Trial:
     def cost_offset(self) -> float:
         return (self.cost or 0.0) - (self.probe.cost or 0.0)
 
-    def is_right(self, which: int | None = None) -> bool:
-        """Whether one of the outputs, or every one, is the truth but for rounding."""
+    def is_right(self, which: int | None = None, came: int | None = None) -> bool:
+        """Whether one of the outputs, or every one, is the truth but for rounding; the one that came in which place."""
         if which is None:
             return all(map(self.is_right, range(len(self.outputs))))
-        yours, truth = self.outputs[which], self.probe.truth[which]
+        yours, truth = self.outputs[which if came is None else came], self.probe.truth[which]
         return yours.shape == truth.shape and bool(np.all(np.abs(yours - truth) <= self.permitted[which]))
 
     def distance(self, which: int) -> NDArray[Any]:
@@ -871,7 +892,12 @@ def _cost_fault(case: Case, trials: list[Trial]) -> str:
 
 
 def _plain_fault(case: Case, wrong: list[Trial]) -> tuple[str, str] | None:
-    """Another shape, a nan, or nothing but zeros: the first that there is."""
+    """Another order or shape, a nan, or nothing but zeros: the first that there is."""
+    for order in list(permutations(range(len(case.outputs))))[1:]:
+        if all(trial.is_right(which, came) for trial in wrong for which, came in enumerate(order)):
+            names = (case.outputs[order.index(came)] for came in range(len(order)))
+            words = f"Return ({', '.join(case.outputs)}); yours are ({', '.join(names)})."
+            return "the gradients in another order", words
     for trial in wrong:
         for name, yours, truth in zip(case.outputs, trial.outputs, trial.probe.truth, strict=True):
             if yours.shape != truth.shape:
@@ -966,6 +992,11 @@ def _fits(trial: Trial, value: Outputs | None) -> bool:
 
 def _is_truth(probe: Probe, value: Outputs | None) -> bool:
     return value is not None and all(map(_same, value, probe.truth, probe.permitted(EPS)))
+
+
+def _weighted_sum(outputs: Outputs) -> float:
+    """Σ w a over all numbers, with |w| ≤ 1 in no simple relation to each other: few gradients share it."""
+    return float(sum(np.cos(np.arange(1.0, array.size + 1)) @ np.ravel(array) for array in outputs))
 
 
 def _largest(array: NDArray[Any]) -> float:
