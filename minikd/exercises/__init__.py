@@ -46,14 +46,15 @@ class Exercise:
 
     title: what it is to do, in a few words. gradient: the name by which `minikd.check.gradient` knows the problem; or
     solution: a right function, cases: the arguments it is tried on, mistakes: words, and the function that makes just
-    that mistake, and tolerance: relative to the largest number of the right answer.
+    that mistake, or several that make it in several ways, and tolerance: relative to the largest number of the right
+    answer.
     """
 
     title: str
     gradient: str | None = None
     solution: Callable[..., Any] | None = None
     cases: Sequence[tuple[Any, ...]] = ()
-    mistakes: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
+    mistakes: Mapping[str, Callable[..., Any] | Sequence[Callable[..., Any]]] = field(default_factory=dict)
     tolerance: float = 1e-6
 
     def judge(self, function: Callable[..., Any]) -> Verdict:
@@ -75,10 +76,19 @@ class Exercise:
         wrong = [i for i, answer in enumerate(answers) if not self._equal(answer, self.solution(*self.cases[i]))]
         if not wrong:
             return Verdict(True, f"right, on {len(answers)} cases")
-        for words, mistaken in self.mistakes.items():
-            if all(self._equal(answer, mistaken(*case)) for answer, case in zip(answers, self.cases, strict=True)):
-                return Verdict(False, f"wrong: {words}")
+        everywhere = list(range(len(answers)))
+        finite = [i for i in everywhere if _is_finite(answers[i])]
+        for tried in (everywhere, finite):  # a mistake may come together with an overflow elsewhere
+            for words in self.mistakes if tried else ():
+                if any(all(self._equal(answers[i], way(*self.cases[i])) for i in tried) for way in self.ways(words)):
+                    rest = (f"; and it is not finite at {_shown(self.cases[i])}" for i in everywhere if i not in tried)
+                    return Verdict(False, f"wrong: {words}{next(rest, '')}")
         return Verdict(False, self._difference(answers[wrong[0]], self.cases[wrong[0]]))
+
+    def ways(self, words: str) -> Sequence[Callable[..., Any]]:
+        """The functions that make the mistake of those words."""
+        mistaken = self.mistakes[words]
+        return (mistaken,) if callable(mistaken) else mistaken
 
     def _diagnose(self, function: Callable[..., Any], problem: str) -> Verdict:
         made: list[Any] = []
@@ -117,6 +127,13 @@ class Exercise:
         if came.shape != truth.shape:
             return f"wrong: the answer should have shape {truth.shape}, it has {came.shape}"
         return f"wrong: at {_shown(case)} it should be {_short(truth)}, it is {_short(came)}"
+
+
+def _is_finite(answer: Any) -> bool:
+    try:
+        return bool(np.all(np.isfinite(answer)))
+    except TypeError:
+        return False
 
 
 def _missing(answer: Any) -> str | None:

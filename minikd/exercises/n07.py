@@ -20,8 +20,8 @@ def _paired(alone: Any, taught: Any, ddof: int = 1, root: bool = True) -> Any:
     return mean, (variance / n if root else variance) ** 0.5
 
 
-def _unpaired(alone: Any, taught: Any) -> Any:
-    of_both = sum(np.var(counts, ddof=1) for counts in (alone, taught)) / len(alone)
+def _unpaired(alone: Any, taught: Any, ddof: int = 1) -> Any:
+    of_both = sum(np.var(counts, ddof=ddof) for counts in (alone, taught)) / len(alone)
     return np.mean(alone) - np.mean(taught), of_both**0.5
 
 
@@ -31,14 +31,37 @@ EXERCISES = {
         solution=_paired,
         cases=_PAIRS,
         mistakes={
-            "unpaired: take the differences first, what a seed gives to both then cancels": _unpaired,
-            "the standard deviation of the pairs; the standard error of their mean is it over √S": lambda a, b: _paired(
-                a, b, root=False
+            "unpaired: take the differences first, what a seed gives to both then cancels": (
+                _unpaired,
+                lambda a, b: _unpaired(a, b, ddof=0),
             ),
+            "the standard deviation of the pairs; the standard error of their mean is it over √S": (
+                lambda a, b: _paired(a, b, root=False),
+                lambda a, b: _paired(a, b, ddof=0, root=False),
+            ),
+            "the variance of the mean; the standard error is its root": (
+                lambda a, b: (_paired(a, b)[0], _paired(a, b)[1] ** 2),
+                lambda a, b: (_paired(a, b)[0], _paired(a, b, ddof=0)[1] ** 2),
+            ),
+            "the standard deviation goes over √S, not over S": (
+                lambda a, b: (_paired(a, b)[0], _paired(a, b)[1] / len(a) ** 0.5),
+                lambda a, b: (_paired(a, b)[0], _paired(a, b, ddof=0)[1] / len(a) ** 0.5),
+            ),
+            "over √S: that S − 1 is in the standard deviation already": lambda a, b: (
+                _paired(a, b)[0],
+                _paired(a, b, root=False)[1] / (len(a) - 1) ** 0.5,
+            ),
+            "the sum of the differences, it should be their mean": lambda a, b: (np.sum(a - b), _paired(a, b)[1]),
+            "the other order: first the mean, then the standard error": lambda a, b: _paired(a, b)[::-1],
+            "the standard error is missing: return both": lambda a, b: _paired(a, b)[0],
             "divide by S − 1, not S: the mean was estimated from the same pairs (ddof=1)": lambda a, b: _paired(
                 a, b, ddof=0
             ),
-            "the sign: errors saved are alone − taught": lambda a, b: (-_paired(a, b)[0], _paired(a, b)[1]),
+            "the sign: errors saved are alone − taught": (
+                lambda a, b: (-_paired(a, b)[0], _paired(a, b)[1]),
+                lambda a, b: _paired(b, a, root=False),
+                lambda a, b: _paired(b, a, ddof=0, root=False),
+            ),
         },
     ),
     "7.2": Exercise(
@@ -49,6 +72,14 @@ EXERCISES = {
             "that is the share of errors saved; the teacher is the goal, not zero errors": lambda t, a, s: (a - s) / a,
             "that is the share left to go": lambda t, a, s: (s - t) / (a - t),
             "the other way up": lambda t, a, s: (a - t) / (a - s),
+            "the sign: errors saved are alone − taught": lambda t, a, s: (s - a) / (a - t),
+            "that is the ratio of the two networks' errors": (lambda t, a, s: t / s, lambda t, a, s: s / t),
+            "in per cent; a share is asked for": lambda t, a, s: 100 * (a - s) / (a - t),
+            "divide by the whole way, alone − teacher": (
+                lambda t, a, s: (a - s) / t,
+                lambda t, a, s: float(a - s),
+                lambda t, a, s: (a - s) / (s - t),
+            ),
         },
     ),
 }

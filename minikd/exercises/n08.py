@@ -1,5 +1,6 @@
 """The exercises of notebook 8: shifting classes, and matching a prior."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,12 @@ def _mean_share(z: Any, classes: Any, s: float) -> Any:
     return np.mean(inside / (inside + outside))
 
 
+def _changed(z: Any, classes: Any, change: Callable[[Any], Any]) -> Any:
+    z = z.copy()
+    z[:, classes] = change(z[:, classes])
+    return z
+
+
 def _on_probabilities(z: Any, classes: Any, s: float) -> Any:
     q = softmax(z)
     q[:, classes] += s
@@ -40,6 +47,19 @@ EXERCISES = {
             "the sign: s > 0 makes the classes more probable": lambda z, classes, s: shift_classes(z, classes, -s),
             "all classes moved alike, and that changes nothing": lambda z, classes, s: z + s,
             "probabilities were shifted; the bias belongs to the logits": _on_probabilities,
+            "multiplied by s; a shift is added": lambda z, classes, s: _changed(z, classes, lambda own: own * s),
+            "set to s; a shift is added": lambda z, classes, s: _changed(z, classes, lambda own: 0 * own + s),
+            "multiplied by exp(s): that is for probabilities; logits get s added": lambda z, classes, s: _changed(
+                z, classes, lambda own: own * np.exp(s)
+            ),
+            "added exp(s): the odds get that factor, and the logits get s": lambda z, classes, s: shift_classes(
+                z, classes, np.exp(s)
+            ),
+            "rows were shifted, that is cases; classes are columns: z[:, classes]": lambda z, classes, s: (
+                shift_classes(z.T, classes, s).T
+            ),
+            "only the first of the classes was shifted": lambda z, classes, s: shift_classes(z, classes[:1], s),
+            "probabilities; the logits are asked for": lambda z, classes, s: softmax(shift_classes(z, classes, s)),
             "the other classes moved": lambda z, classes, s: z + s - (shift_classes(z, classes, s) - z),
         },
     ),
@@ -48,6 +68,22 @@ EXERCISES = {
         solution=lambda z, classes, s, prior: _mean_share(z, classes, s) - prior,
         cases=_PRIORS,
         mistakes={
+            "the sign: mean probability less prior": lambda z, c, s, prior: prior - _mean_share(z, c, s),
+            "the prior is not subtracted": lambda z, c, s, prior: _mean_share(z, c, s),
+            "the prior is subtracted, not divided by": lambda z, c, s, prior: _mean_share(z, c, s) / prior,
+            "without its sign: a zero is found where the sign changes": (
+                lambda z, c, s, prior: abs(_mean_share(z, c, s) - prior),
+                lambda z, c, s, prior: (_mean_share(z, c, s) - prior) ** 2,
+            ),
+            "the sign of the shift": lambda z, c, s, prior: _mean_share(z, c, -s) - prior,
+            "the sum over cases, it should be their mean": lambda z, c, s, prior: len(z) * _mean_share(z, c, s) - prior,
+            "one number per case: take the mean over cases": lambda z, c, s, prior: (
+                softmax(shift_classes(z, c, s))[:, c].sum(axis=-1) - prior
+            ),
+            "shifted after the softmax; the shift belongs to the logits": (
+                lambda z, c, s, prior: _on_probabilities(z, c, s)[:, c].sum(axis=-1).mean() - prior,
+                lambda z, c, s, prior: np.exp(s) * _mean_share(z, c, 0.0) - prior,
+            ),
             "the shift was not used": lambda z, classes, s, prior: _mean_share(z, classes, 0.0) - prior,
             "answers were counted; probabilities are smooth in s, so that a zero exists": _counted,
             "several classes: add up their probabilities, then take the mean over cases": lambda z, c, s, prior: (

@@ -13,6 +13,10 @@ def _flops(sizes: Any, B: float, forward: int = 1, first_dx: bool = False, two: 
     return float(forward * sum(products) + weights_and_inputs)
 
 
+def _forward(sizes: Any, B: float) -> float:
+    return float(sum(2 * B * sizes[i] * sizes[i + 1] for i in range(len(sizes) - 1)))
+
+
 EXERCISES = {
     "10.1": Exercise(
         "the floating-point operations of a step",
@@ -21,11 +25,25 @@ EXERCISES = {
         mistakes={
             "the first layer's dx is not computed: nobody needs it": lambda sizes, B: _flops(sizes, B, first_dx=True),
             "a multiplication and an addition are two": lambda sizes, B: _flops(sizes, B, two=1),
-            "the backward pass alone; the forward pass has a product a layer too": lambda sizes, B: _flops(
+            "a multiplication and an addition are two; and the first layer's dx is not computed": lambda sizes, B: (
+                _flops(sizes, B, first_dx=True, two=1)
+            ),
+            "of the whole batch: B is missing": (
+                lambda sizes, B: _flops(sizes, 1),
+                lambda sizes, B: _flops(sizes, 1, first_dx=True),
+            ),
+            "backward has two products per layer, for dW and dx": lambda sizes, B: 2 * _forward(sizes, B),
+            "the number of weights; a step multiplies each with B cases, forward and backward": (
+                lambda sizes, B: _forward(sizes, 0.5),
+                lambda sizes, B: _forward(sizes, 0.5) + sum(sizes[1:]),
+            ),
+            "a layer is missing": lambda sizes, B: _flops(sizes[:-1], B) if len(sizes) > 2 else 0.0,
+            "the backward pass alone; the forward pass has one product per layer too": lambda sizes, B: _flops(
                 sizes, B, forward=0
             ),
-            "the forward pass alone; backward has two products a layer": lambda sizes, B: float(
-                sum(2 * B * sizes[i] * sizes[i + 1] for i in range(len(sizes) - 1))
+            "the forward pass alone; backward has two products per layer": (
+                lambda sizes, B: _forward(sizes, B),
+                lambda sizes, B: _forward(sizes, B / 2),
             ),
         },
     ),
@@ -37,7 +55,21 @@ EXERCISES = {
             "the other way up": lambda sizes, n, overhead, rate: _flops(sizes, 1) / rate / (n * overhead),
             "one launch; a step has several": lambda sizes, n, overhead, rate: overhead * rate / _flops(sizes, 1),
             "the forward pass alone; count backward too": lambda sizes, n, overhead, rate: (
-                n * overhead * rate / sum(2 * sizes[i] * sizes[i + 1] for i in range(len(sizes) - 1))
+                n * overhead * rate / _forward(sizes, 1)
+            ),
+            "the first layer's dx is not computed": lambda sizes, n, overhead, rate: (
+                n * overhead * rate / _flops(sizes, 1, first_dx=True)
+            ),
+            "a multiplication and an addition are two": lambda sizes, n, overhead, rate: (
+                n * overhead * rate / _flops(sizes, 1, two=1)
+            ),
+            "operations; divide by those of one example": lambda sizes, n, overhead, rate: n * overhead * rate,
+            "seconds of all launches; how many examples take as long?": lambda sizes, n, overhead, rate: n * overhead,
+            "seconds of one example; how many take as long as the launches?": lambda sizes, n, overhead, rate: (
+                _flops(sizes, 1) / rate
+            ),
+            "work takes flops / rate: the rate is on the wrong side": lambda sizes, n, overhead, rate: (
+                n * overhead / (_flops(sizes, 1) * rate)
             ),
         },
     ),
