@@ -668,7 +668,7 @@ class Trial:
         return (self.cost or 0.0) - (self.probe.cost or 0.0)
 
     def is_right(self, which: int | None = None, came: int | None = None) -> bool:
-        """Whether one of the outputs, or every one, is the truth but for rounding; the one that came in which place."""
+        """Whether one of the outputs, or every one, is the truth up to rounding; `came`: its place, if not its own."""
         if which is None:
             return all(map(self.is_right, range(len(self.outputs))))
         yours, truth = self.outputs[which if came is None else came], self.probe.truth[which]
