@@ -14,14 +14,12 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from matplotlib import rc_context
-from matplotlib.figure import Figure
-
 from benchmarks import epoch, inference, memory, population, prepare, run, step
 from benchmarks.contestants import TEACHER, name
 from benchmarks.pytorch import COMPILED, EAGER, FUSED, GRAPHS
 from benchmarks.timing import over
-from minikd.plots import OKABE_ITO, STYLE, save, scale_y
+from minikd.canvas import Figure, style
+from minikd.plots import OKABE_ITO, save, scale_y
 
 HERE = Path(__file__).parent
 RESULTS, PLOTS, README = HERE / "results", HERE / "plots", HERE / "README.md"
@@ -201,7 +199,7 @@ def _of(row: dict[str, Any], contestant: str) -> float:
 
 def _figure(panels: dict[str, dict[str, tuple[dict[int, float], dict[str, Any]]]], ylabel: str) -> Figure:
     """A panel for each entry, titled by its horizontal axis: curves as ({x: y}, look), logarithmic both ways."""
-    with rc_context(STYLE):
+    with style():
         figure = Figure(figsize=(4.5 * len(panels), 4.2), layout="constrained")
         axes = figure.subplots(1, len(panels), squeeze=False, sharey=True)[0]
         for panel, (axis, curves) in zip(axes, panels.items(), strict=True):

@@ -1,6 +1,6 @@
 """Every figure: learning curves, and the dark knowledge in a teacher's wrong answers.
 
-Figures are made with matplotlib's objects alone, never with pyplot: no global state, and no display is needed.
+Figures are made in the style of `minikd.canvas`: neither a backend nor a user's matplotlibrc matters.
 In a notebook, say `%matplotlib inline` once; a figure that ends a cell is then shown.
 """
 
@@ -13,10 +13,11 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
+from minikd.canvas import Figure, style  # before Matplotlib
+
+# isort: split
 import numpy as np
-from matplotlib import rc_context
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, StrMethodFormatter
 from numpy.typing import ArrayLike, NDArray
@@ -31,21 +32,12 @@ TRUE_CLASS, LIKELIEST_WRONG, OTHER_WRONG = OKABE_ITO[0], OKABE_ITO[1], "#999999"
 
 DASHES = ("-", "--", "-.", ":")
 
-STYLE: Any = {  # for rc_context, whose type lists every setting by name
-    "font.family": "DejaVu Sans",  # comes with matplotlib, so the same figure everywhere
-    "font.size": 12,
-    "axes.titlesize": 12,
-    "xtick.labelsize": 10,
-    "ytick.labelsize": 10,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-}
 SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 DPI = 150
 LABEL_GAP = 0.055  # least distance between two labels at the lines' ends, as a share of the panel's height
 
 
-@rc_context(STYLE)
+@style()
 def learning_curves(histories: Mapping[str, Sequence[Mapping[str, float]]], evaluated_on: str = "test") -> Figure:
     """Draw the errors of several networks against the epoch in one panel, and the training cost of each in its own.
 
@@ -91,7 +83,7 @@ def learning_curves(histories: Mapping[str, Sequence[Mapping[str, float]]], eval
     return figure
 
 
-@rc_context(STYLE)
+@style()
 def dark_knowledge(
     images: NDArray[np.uint8],
     labels: NDArray[Any],
@@ -178,7 +170,7 @@ def choose_ambiguous(logits: NDArray[Any], labels: NDArray[Any], count: int) -> 
     return chosen[np.argsort(labels[chosen], kind="stable")]
 
 
-@rc_context(STYLE)
+@style()
 def gradient_ratio(yours: NDArray[Any], truth: NDArray[Any], name: str = "gradient") -> Figure:
     """Draw yours / truth against the truth, a point an element: what a wrong gradient is wrong by, at a glance.
 
@@ -220,7 +212,7 @@ def gradient_ratio(yours: NDArray[Any], truth: NDArray[Any], name: str = "gradie
 # ---- for the notebooks -----------------------------------------------------------------------------------------------
 
 
-@rc_context(STYLE)
+@style()
 def digits(images: NDArray[np.uint8], captions: Sequence[str] = (), columns: int = 10, title: str = "") -> Figure:
     """Draw images in a grid, each with its caption below.
 
@@ -254,7 +246,7 @@ def digits(images: NDArray[np.uint8], captions: Sequence[str] = (), columns: int
     return figure
 
 
-@rc_context(STYLE)
+@style()
 def distributions(
     rows: Mapping[str, NDArray[Any]],
     true_class: int | None = None,
@@ -310,7 +302,7 @@ def distributions(
     return figure
 
 
-@rc_context(STYLE)
+@style()
 def curves(
     x: ArrayLike,
     series: Mapping[str, Any],
@@ -377,7 +369,7 @@ def curves(
     return figure
 
 
-@rc_context(STYLE)
+@style()
 def bars(
     values: Mapping[str, float],
     ylabel: str,
@@ -419,7 +411,7 @@ def bars(
     return figure
 
 
-@rc_context(STYLE)
+@style()
 def network_diagram(
     layers: Sequence[tuple[NDArray[Any], NDArray[Any]]],
     activations: Sequence[NDArray[Any]] = (),
@@ -479,7 +471,7 @@ def network_diagram(
 # ---- files and parts ------------------------------------------------------------------------------------------------
 
 
-@rc_context(STYLE)
+@style()
 def save(figure: Figure, path: str | os.PathLike[str], source: str | None = None) -> None:
     """Write `figure` as a PNG of 150 dots an inch: the whole file or nothing, and the same bytes each time.
 

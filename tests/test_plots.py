@@ -1,10 +1,13 @@
 """The figures show what they were given: every bar, curve and word is read back and recomputed here."""
 
 import math
+import os
 import subprocess
 import sys
 from itertools import pairwise
+from pathlib import Path
 
+import matplotlib
 import numpy as np
 import pytest
 from matplotlib.colors import to_hex
@@ -261,8 +264,6 @@ def test_a_file_that_would_not_be_a_png_is_refused(tmp_path):
 
 
 def test_drawing_changes_no_setting_of_matplotlib_and_no_argument():
-    import matplotlib
-
     before = dict(matplotlib.rcParams)
     arguments = examples()
     copies = [array.copy() for array in arguments]
@@ -293,6 +294,91 @@ def test_pyplot_is_never_imported(tmp_path):
         "assert 'matplotlib.pyplot' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", program, str(tmp_path / "a.png")], check=True)
+
+
+# Whatever the user's settings
+
+
+DRAW = """
+import hashlib, sys
+from pathlib import Path
+from minikd import plots
+figure = plots.learning_curves({"a": [dict(epoch=1, cost=1.0, errors=5), dict(epoch=2, cost=0.5, errors=3)]})
+plots.save(figure, sys.argv[1])
+print(hashlib.sha256(Path(sys.argv[1]).read_bytes()).hexdigest())
+"""
+SHOW = """
+figure.canvas.print_figure(sys.argv[1], dpi=72, bbox_inches="tight")  # as a notebook shows it
+print(hashlib.sha256(Path(sys.argv[1]).read_bytes()).hexdigest())
+"""
+NO_HOME = """
+import os, pwd
+def getpwuid(uid): raise KeyError(uid)
+pwd.getpwuid = getpwuid
+os.environ.pop("HOME", None)
+"""
+
+
+def drawn(program: str, folder, **environment: str) -> list[str]:
+    """The digests of the files that the program draws in this working directory."""
+    run = subprocess.run(
+        [sys.executable, "-c", program, str(folder / "a.png")],
+        cwd=folder,
+        env={name: value for name, value in os.environ.items() if name != "MPLBACKEND"} | environment,
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 0, run.stderr
+    return run.stdout.split()
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    return drawn(DRAW + SHOW, tmp_path_factory.mktemp("undisturbed"))
+
+
+RESTYLED = b"text.usetex: True\nfont.size: 30\naxes.facecolor: red\nsavefig.dpi: 20\nxtick.labelsize: 3\n"
+WRONG = b"figure.dpi: nonsense\nno such line\nno.such: 1\n"
+
+
+@pytest.mark.parametrize(
+    ("settings", "place"),
+    [(RESTYLED, "here"), (RESTYLED + WRONG, "home"), (b"\xff\xfe not text", "here"), (b"\xff\xfe not text", "home")],
+    ids=["restyled", "wrong", "undecodable, here", "undecodable"],
+)
+def test_no_matplotlibrc_breaks_or_restyles_a_figure_saved_or_shown(settings, place, tmp_path, undisturbed):
+    folder = tmp_path / place
+    folder.mkdir()
+    (folder / "matplotlibrc").write_bytes(settings)
+    environment = {"MPLCONFIGDIR": str(folder)} if place == "home" else {}
+    where = tmp_path if place == "home" else folder
+    assert drawn(DRAW + SHOW, where, **environment) == undisturbed
+
+
+def test_figures_need_no_folder_for_settings(tmp_path, undisturbed):
+    (tmp_path / "file").write_text("")
+    assert drawn(DRAW + SHOW, tmp_path, MPLCONFIGDIR=str(tmp_path / "file" / "none")) == undisturbed
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no passwd")
+def test_figures_need_no_home(tmp_path, undisturbed):
+    assert drawn(NO_HOME + DRAW + SHOW, tmp_path) == undisturbed
+
+
+@pytest.mark.parametrize("module", ["minikd.plots", "minikd.speech.plots", "minikd.paper.figures", "benchmarks.report"])
+def test_a_backend_that_is_not_installed_does_not_matter(module, tmp_path, undisturbed):
+    root = str(Path(__file__).parent.parent)
+    program = f"import sys; sys.path.insert(0, {root!r}); import {module}\n"
+    program += "import os; assert os.environ['MPLBACKEND'] == 'nonsense'\n"
+    assert drawn(program + DRAW + SHOW, tmp_path, MPLBACKEND="nonsense") == undisturbed
+
+
+def test_drawing_leaves_the_settings_of_the_user_as_they_are():
+    with matplotlib.rc_context({"text.usetex": True, "axes.facecolor": "red"}):
+        before = dict(matplotlib.rcParams)
+        figure = plots.learning_curves(HISTORIES)
+        figure.canvas.draw()
+        assert dict(matplotlib.rcParams) == before
 
 
 # The ratio of a gradient to the truth

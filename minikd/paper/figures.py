@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from minikd.canvas import Figure, style  # before Matplotlib
+
+# isort: split
 import numpy as np
-from matplotlib import rc_context
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from minikd.data import load_mnist
@@ -22,7 +23,7 @@ from minikd.paper.scoreboard import fraction
 from minikd.paper.speech import PAPER as PAPER_SPEECH
 from minikd.paper.speech import TEMPERATURES
 from minikd.paper.tasks import GRADIENT_TEMPERATURES
-from minikd.plots import DASHES, OKABE_ITO, STYLE, dark_knowledge, scale_y
+from minikd.plots import DASHES, OKABE_ITO, dark_knowledge, scale_y
 from minikd.softmax import softmax
 from minikd.speech.hmm import WORDS
 from minikd.speech.plots import boundary, hearing
@@ -368,8 +369,8 @@ def high_temperature() -> Figure:
         ("how far they are apart", apart, "-"),
         ("the proven bound on that", bound, "--"),
     )
-    for i, (name, sizes, style) in enumerate(lines):
-        panel.plot(temperatures, sizes, style, color=OKABE_ITO[i // 2], linewidth=2, label=name)
+    for i, (name, sizes, dashes) in enumerate(lines):
+        panel.plot(temperatures, sizes, dashes, color=OKABE_ITO[i // 2], linewidth=2, label=name)
     for T in (8, 20):
         panel.axvline(T, color="black", linewidth=0.8, linestyle=":")
         panel.text(1.05 * T, 30, f"T = {T}")
@@ -390,7 +391,7 @@ OF_THE_TEACHER: dict[str, Callable[[], Figure]] = {
 
 
 def _panels(count: int, width: float, height: float, sharey: bool = False) -> tuple[Figure, Sequence[Axes]]:
-    with rc_context(STYLE):
+    with style():
         figure = Figure(figsize=(width, height), layout="constrained")
         return figure, figure.subplots(1, count, squeeze=False, sharey=sharey)[0].tolist()
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from minikd.canvas import Figure, style  # before Matplotlib
+
+# isort: split
 import numpy as np
-from matplotlib import rc_context
-from matplotlib.figure import Figure
 from matplotlib.ticker import MultipleLocator
 from numpy.typing import NDArray
 
-from minikd.plots import DASHES, OKABE_ITO, STYLE
+from minikd.plots import DASHES, OKABE_ITO
 from minikd.softmax import softmax
 from minikd.speech.features import ADVANCE
 from minikd.speech.recordings import RATE
@@ -28,7 +29,7 @@ def name(state: int, per_digit: int) -> str:
     return "silence" if state == 10 * per_digit else f"{state // per_digit}·{state % per_digit + 1}"
 
 
-@rc_context(STYLE)
+@style()
 def hearing(
     frames: NDArray[np.float32], labels: NDArray[np.integer], z: NDArray[np.floating], per_digit: int
 ) -> Figure:
@@ -56,7 +57,7 @@ def hearing(
     return figure
 
 
-@rc_context(STYLE)
+@style()
 def boundary(
     z: NDArray[np.floating], labels: NDArray[np.integer], at: int, T: Sequence[float], per_digit: int
 ) -> Figure:
