@@ -14,6 +14,7 @@ import re
 import secrets
 import stat
 import sys
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,10 @@ class CheckpointError(ValueError):
 
     def __init__(self, path: str | os.PathLike[str], wrong: str, mend: str) -> None:
         super().__init__(" ".join(f"{os.fspath(path)}: {wrong}: {mend}".splitlines()))
+
+
+class CheckpointMissingError(CheckpointError):
+    """There is no file at the path."""
 
 
 def digest(arrays: Mapping[str, npt.NDArray[Any]]) -> str:
@@ -92,7 +97,8 @@ def load(path: str | os.PathLike[str]) -> tuple[dict[str, npt.NDArray[Any]], dic
 
     Returns: (arrays, record); the arrays are writable and own their memory. Temporary files that killed saves to
     this path left are removed on the way. A header is read only if it fits in the file, so a lying one costs no memory.
-    Raises: CheckpointError for a file that is missing, damaged, cut short, of another kind or of another version.
+    Raises: CheckpointMissingError where there is no file; CheckpointError for one that is damaged, cut short, of
+        another kind or of another version.
     """
     _remove_leftovers(Path(os.path.realpath(path)))
     try:
@@ -106,7 +112,7 @@ def load(path: str | os.PathLike[str]) -> tuple[dict[str, npt.NDArray[Any]], dic
             file.seek(0)
             data = file.read()
     except FileNotFoundError as error:
-        raise CheckpointError(path, "no such file", "check the path, or train without it first") from error
+        raise CheckpointMissingError(path, "no such file", "check the path, or train without it first") from error
     except OSError as error:
         wrong = f"cannot be read ({error.strerror or error})"
         raise CheckpointError(path, wrong, "check the path and its permissions") from error
@@ -167,6 +173,24 @@ def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
                 os.fsync(folder)
             finally:
                 os.close(folder)
+
+
+def check_writable(path: str | os.PathLike[str]) -> None:
+    """Check before long work that `write_atomically` will be able to write there; leaves nothing behind.
+
+    Raises: ValueError, in one line, for a folder that is missing or cannot be written, or a path that is no file.
+    """
+    target = Path(os.path.realpath(path))
+    if target.exists() and not target.is_file():
+        raise ValueError(f"{os.fspath(path)!r} must be a file, and a folder, device or pipe has this name: use another")
+    if not target.parent.is_dir():
+        raise ValueError(f"the folder of {os.fspath(path)!r} is not there: make it first")
+    try:
+        with tempfile.TemporaryFile(dir=target.parent):
+            pass
+    except OSError as error:
+        wrong = f"the folder of {os.fspath(path)!r} cannot be written ({error.strerror})"
+        raise ValueError(f"{wrong}: change its permissions, or choose another") from error
 
 
 def _remove_leftovers(target: Path) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 
 from minikd import runs
 from minikd.backend import Device, DeviceError, get_device, gpu_errors
-from minikd.cli import Parser, numbers, replace_what_consoles_lack
+from minikd.cli import Parser, numbers, reason, start
 from minikd.config import LEARNING_RATE, TrainConfig
 from minikd.data import Dataset, held_out_split, load_idx_folder, load_mnist
 from minikd.export import check_onnx_path, to_onnx
@@ -203,8 +203,7 @@ def configurations(chosen: Preset, dtype: str) -> dict[str, TrainConfig]:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Parse, check everything that can be checked, then train, report, and say where the run folder is."""
-    replace_what_consoles_lack()
+    """Parse, check everything that can be checked, then train, print the results, and draw and export them."""
     parser = build_parser()
     args = parser.parse_args(argv)
     try:
@@ -230,22 +229,31 @@ def main(argv: Sequence[str] | None = None) -> None:
         }
         name = f"T{chosen.T:g}-seed{args.seed}-{runs.key(asked)}"
         folder = runs.open_run(args.out, name, args.resume)
-        results = run(asked, configs, train_set, test_set, device, args.out, folder, args.resume, args.quiet)
-        if args.export is not None:
-            student = runs.load_network(runs.network_path(folder, args.seed, DISTILLED))
-            errors = f"{student.history[-1]['errors']} of {len(test_set)}"
-            to_onnx(student, args.export, {"T": chosen.T, "alpha": chosen.alpha, "errors": errors})
+        results, networks = run(asked, configs, train_set, test_set, device, args.out, folder, args.resume, args.quiet)
     except (DeviceError, ValueError) as error:  # bad data and bad checkpoints are ValueErrors
         parser.fail(str(error))
     except OSError as error:
-        parser.fail(f"{error.filename}: {error.strerror}; make room or mend its permissions, and go on with --resume")
+        parser.fail(f"{reason(error)}; make room or fix its permissions, and go on with --resume")
     except MemoryError as error:
         parser.fail(f"the networks do not fit into memory ({error}): use smaller layers or batches")
     except TrainingDiverged as error:
         parser.fail(str(error), code=1)
     except KeyboardInterrupt:
         parser.fail("stopped; the same command with --resume goes on from here", code=130)
-    print(json.dumps(results, indent=1) if args.json else table(results))
+    print(json.dumps(results, indent=1) if args.json else table(results), flush=True)
+    try:
+        draw(networks, test_set, chosen.T, device, folder)
+    except Exception as error:
+        parser.remark(f"the figures are not drawn ({reason(error)}); the same command with --resume draws them")
+    if args.export is not None:
+        student = networks[DISTILLED]
+        errors = f"{student.history[-1]['errors']} of {len(test_set)}"
+        try:
+            to_onnx(student, args.export, {"T": chosen.T, "alpha": chosen.alpha, "errors": errors})
+        except Exception as error:
+            saved = runs.network_path(folder, args.seed, DISTILLED)
+            again = f"python -m minikd.export {saved} {args.export}"
+            parser.fail(f"the student is not exported ({reason(error)}); it is kept: {again}", code=1)
 
 
 @gpu_errors()
@@ -259,8 +267,11 @@ def run(
     folder: Path,
     resume: bool,
     quiet: bool,
-) -> dict[str, Any]:
-    """Train or find the three networks for every seed; write the run folder; return the results."""
+) -> tuple[dict[str, Any], dict[str, Network]]:
+    """Train or find the three networks for every seed; write the run folder.
+
+    Returns: the results in plain JSON types, and the networks of the first seed by name.
+    """
     runs.write_json(folder / "config.json", asked)
     metrics = runs.Metrics(folder / "metrics.jsonl")
     networks: dict[tuple[int, str], Network] = {}
@@ -300,10 +311,8 @@ def run(
                 ranges.append(np.median(np.ptp(targets.logits, axis=-1)))
     results = summarise(asked, networks, float(np.mean(ranges)), reused, folder)
     runs.write_json(folder / runs.RESULTS, results)
-    first = {name: networks[asked["seeds"][0], name] for name in configs}
-    draw(first, test_set, configs[DISTILLED].T, device, folder)
-    return results
+    return results, {name: networks[asked["seeds"][0], name] for name in configs}
 
 
 if __name__ == "__main__":
-    main()
+    start(main)

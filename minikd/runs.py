@@ -44,16 +44,22 @@ def open_run(out: Path, name: str, resume: bool) -> Path:
 
     Raises: ValueError where `out` cannot hold folders.
     """
+    pattern = re.compile(rf"{re.escape(name)}(?:-(\d+))?")  # T = 1e+06 has a + in its name
     try:
         out.mkdir(parents=True, exist_ok=True)
-        pattern = re.compile(rf"{re.escape(name)}(?:-(\d+))?")  # T = 1e+06 has a + in its name
-        numbers = [int(found[1] or 1) for path in out.iterdir() if (found := pattern.fullmatch(path.name))]
-        number = max(numbers, default=0) + (0 if resume and numbers else 1)
-        folder = out / (name if number == 1 else f"{name}-{number}")
-        folder.mkdir(exist_ok=resume)
+        while True:
+            numbers = [int(found[1] or 1) for path in out.iterdir() if (found := pattern.fullmatch(path.name))]
+            number = max(numbers, default=0) + (0 if resume and numbers else 1)
+            folder = out / (name if number == 1 else f"{name}-{number}")
+            try:
+                folder.mkdir(exist_ok=resume)
+            except FileExistsError:  # another run of these settings has just taken this name
+                if resume:  # or a file has it
+                    raise
+            else:
+                return folder
     except OSError as error:
         raise ValueError(f"--out must be a folder that can be written, {out} cannot: {error.strerror}") from None
-    return folder
 
 
 def write_json(path: Path, record: Any) -> None:
@@ -90,6 +96,7 @@ def obtain(
 ) -> tuple[Network, bool]:
     """The trained network at the path, or one trained now and saved there; and whether it was there already.
 
+    Several processes may want the same network at once: each trains it, to the same bits, and none disturbs another.
     While it trains, a checkpoint stands beside the path, and resume goes on from it. What is found is checked to be of
     this configuration, data and teacher.
 
@@ -114,6 +121,10 @@ def obtain(
         )
     save_network(path, network, config)
     partial.unlink(missing_ok=True)
+    if not quiet and not sys.stderr.isatty():  # where no bar has been shown
+        last = network.history[-1]
+        seconds = sum(record["seconds"] for record in network.history)
+        print(f"{title}: {last['errors']} errors, {seconds:.0f} s", file=sys.stderr)
     return network, False
 
 

@@ -268,9 +268,12 @@ def _start(
         fresh = [start.flat]
     S = config.population
     p = fresh[0].copy() if S is None else np.stack([fresh[i % len(fresh)] for i in range(S)])
-    if path is None or not path.exists():
+    if path is None:
         return p, np.zeros_like(p), []
-    arrays, record = checkpoint.load(path)
+    try:
+        arrays, record = checkpoint.load(path)
+    except checkpoint.CheckpointMissingError:  # also where another process has just finished this network
+        return p, np.zeros_like(p), []
     for key, value in identity.items():
         if record.get(key) != value:
             raise checkpoint.CheckpointError(path, f"it belongs to another {key}", "resume without it, or remove it")

@@ -1,6 +1,7 @@
 """Checkpoints come back bit for bit, or are refused in one line; a save happens whole or not at all."""
 
 import ast
+import errno
 import json
 import os
 import random
@@ -22,7 +23,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from minikd import checkpoint
-from minikd.checkpoint import CheckpointError, digest, load, save, write_atomically
+from minikd.checkpoint import CheckpointError, check_writable, digest, load, save, write_atomically
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="locks and SIGKILL are POSIX")
 
@@ -333,6 +334,24 @@ def test_a_message_stays_one_line_when_the_path_does_not(tmp_path):
     with pytest.raises(CheckpointError) as caught:
         load(tmp_path / "two\nlines")
     assert len(str(caught.value).splitlines()) == 1
+
+
+def test_what_cannot_be_written_is_known_before_the_work_and_nothing_is_left(tmp_path, monkeypatch):
+    check_writable(tmp_path / "new.json")
+    (tmp_path / "old.json").write_text("old")
+    check_writable(tmp_path / "old.json")
+    assert [(entry.name, entry.read_text()) for entry in tmp_path.iterdir()] == [("old.json", "old")]
+    with pytest.raises(ValueError, match=r"must be a file, and a folder, device or pipe has this name"):
+        check_writable(tmp_path)
+    with pytest.raises(ValueError, match=r"the folder of '.*a\.json' is not there: make it first"):
+        check_writable(tmp_path / "none" / "a.json")
+
+    def read_only(*arguments, **options):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(checkpoint.tempfile, "TemporaryFile", read_only)
+    with pytest.raises(ValueError, match=r"cannot be written \(Read-only file system\): change its permissions"):
+        check_writable(tmp_path / "new.json")
 
 
 def test_a_symbolic_link_stays_a_link(tmp_path):

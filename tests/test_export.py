@@ -69,10 +69,73 @@ def test_what_cannot_be_exported_is_refused(student, tmp_path, monkeypatch):
         to_onnx(student, tmp_path / "no" / "student.onnx")
     with pytest.raises(ValueError, match="got a population of 2"):
         to_onnx(Network(student.sizes, np.stack([student.flat] * 2)), tmp_path / "student.onnx")
-    monkeypatch.setattr(export.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(ValueError, match=r"needs the library onnx: python -m pip install 'minikd\[onnx\]'"):
-        to_onnx(student, tmp_path / "student.onnx")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ({"onnx/README": ""}, r"needs the library onnx \(.*onnx is not it\): python -m pip install 'minikd\[onnx\]'"),
+        ({"onnx.py": "x = 1"}, r"needs the library onnx \(.*onnx\.py is not it\): python -m pip install"),
+        (
+            {"onnx/__init__.py": "import no_such_library"},
+            r"onnx cannot be imported \(ModuleNotFoundError: .*no_such_lib",
+        ),
+        (
+            {"onnx/__init__.py": "raise ImportError('DLL load failed\\nwhile importing')"},
+            r"\(ImportError: DLL load failed ",
+        ),
+        ({"onnx/__init__.py": "None + 1"}, r"onnx cannot be imported \(TypeError: "),
+        ({}, r"needs the library onnx: python -m pip install 'minikd\[onnx\]'"),
+    ],
+    ids=["a folder", "a file", "a part is missing", "broken", "unfit", "none"],
+)
+def test_an_onnx_that_cannot_be_used_is_refused_before_training(files, message, tmp_path, monkeypatch, capsys):
+    for name, text in files.items():
+        (tmp_path / "path" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "path" / name).write_text(text)
+    for name in [name for name in sys.modules if name.partition(".")[0] == "onnx"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setattr(sys, "path", [str(tmp_path / "path")])  # nothing else: as if the library were not installed
+    with pytest.raises(SystemExit) as stopped:
+        mnist.main(["--export", str(tmp_path / "student.onnx"), "--out", str(tmp_path / "runs")])
+    monkeypatch.undo()
+    out, err = capsys.readouterr()
+    assert (stopped.value.code, out, err.count("\n")) == (2, "", 1), err
+    assert re.search(message, err)
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("name", ["folder.onnx", "no/student.onnx"])
+def test_an_export_that_cannot_be_written_is_refused_before_training(name, tmp_path, capsys):
+    (tmp_path / "folder.onnx").mkdir()
+    with pytest.raises(SystemExit) as stopped:
+        mnist.main(["--export", str(tmp_path / name), "--out", str(tmp_path / "runs")])
+    out, err = capsys.readouterr()
+    assert (stopped.value.code, out, err.count("\n")) == (2, "", 1), err
+    assert not (tmp_path / "runs").exists()
+
+
+def test_an_export_that_fails_after_training_costs_neither_the_table_nor_the_student(
+    small, tmp_path, monkeypatch, capsys
+):
+    pytest.importorskip("onnx")
+
+    def fail(*arguments, **options):
+        raise RuntimeError("no room\nat all")
+
+    monkeypatch.setattr(mnist, "to_onnx", fail)
+    with pytest.raises(SystemExit) as stopped:
+        mnist.main([*small, "--export", str(tmp_path / "student.onnx")])
+    monkeypatch.undo()
+    out, err = capsys.readouterr()
+    assert stopped.value.code == 1
+    assert "student distilled" in out
+    assert re.search(
+        r"\Aminikd.mnist: the student is not exported \(RuntimeError: no room at all\); it is kept: .+\n\Z", err
+    )
+    export.main(err.split("python -m minikd.export ")[1].split())  # what the message advises
+    assert (tmp_path / "student.onnx").exists()
 
 
 def test_the_command_refuses_before_it_trains(tmp_path, capsys):
@@ -83,18 +146,24 @@ def test_the_command_refuses_before_it_trains(tmp_path, capsys):
     assert not (tmp_path / "runs").exists()
 
 
-def test_the_command_exports_the_distilled_student(tmp_path, test_set, capsys):
-    pytest.importorskip("onnx")
+@pytest.fixture
+def small(tmp_path, test_set) -> list[str]:
+    """Options of a run that takes a second."""
     train_set = load_mnist()[0]
     for prefix, dataset, n in (("train", train_set, 600), ("t10k", test_set, 200)):
         images = struct.pack(">4I", 0x803, n, 28, 28) + dataset.images[:n].tobytes()
         (tmp_path / f"{prefix}-images-idx3-ubyte").write_bytes(images)
         labels = struct.pack(">2I", 0x801, n) + dataset.labels[:n].tobytes()
         (tmp_path / f"{prefix}-labels-idx1-ubyte").write_bytes(labels)
-    out, path = tmp_path / "runs", tmp_path / "student.onnx"
-    small = ["--hidden", "20", "--teacher-hidden", "20", "--epochs", "1", "--teacher-epochs", "1", "--quiet"]
-    mnist.main([*small, "--data", str(tmp_path), "--out", str(out), "--export", str(path)])
-    (saved,) = out.glob("T8-*/seed0/student-distilled.safetensors")
+    options = ["--hidden", "20", "--teacher-hidden", "20", "--epochs", "1", "--teacher-epochs", "1", "--quiet"]
+    return [*options, "--data", str(tmp_path), "--out", str(tmp_path / "runs")]
+
+
+def test_the_command_exports_the_distilled_student(small, tmp_path, test_set):
+    pytest.importorskip("onnx")
+    path = tmp_path / "student.onnx"
+    mnist.main([*small, "--export", str(path)])
+    (saved,) = (tmp_path / "runs").glob("T8-*/seed0/student-distilled.safetensors")
     pixels = test_set.images[:200].reshape(200, -1).astype(np.float32) / 255
     (z,) = session(path).run(["logits"], {"pixels": pixels})
     ours = logits(runs.load_network(saved), test_set.take(range(200)))
