@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 
 from benchmarks import report
 from benchmarks.timing import Bench
 from minikd.backend import DeviceError, get_device, gpu_errors
+from minikd.checkpoint import check_writable
+from minikd.cli import Parser, start
 from minikd.machine import machine
 from minikd.runs import write_json
 
@@ -17,7 +18,7 @@ ABOUT = "minikd against PyTorch, scikit-learn and the bare matrix products, taki
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Measure the sections asked for, one after the other; each is printed, and written, as soon as it is done."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=ABOUT)
+    parser = Parser("benchmarks", ABOUT, package="")
     parser.add_argument("sections", nargs="*", metavar="section", help=f"{', '.join(report.SECTIONS)} [all of them]")
     parser.add_argument("--quick", action="store_true", help="a round of small things, to see that all works; no JSON")
     parser.add_argument("--gpu", action="store_true", help="CuPy and PyTorch with CUDA")
@@ -27,9 +28,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         parser.error(f"no section {unknown[0]!r}: choose from {', '.join(report.SECTIONS)}")
     try:
         measure(args)
-    except DeviceError as error:
-        print(f"benchmarks: {error}", file=sys.stderr)
-        sys.exit(2)
+    except (DeviceError, ValueError) as error:
+        parser.fail(str(error))
     if args.write and not args.quick:
         report.main([])
 
@@ -38,17 +38,21 @@ def main(argv: Sequence[str] | None = None) -> None:
 def measure(args: argparse.Namespace) -> None:
     """Measure, print and write the sections that the command line asks for."""
     device = get_device("gpu" if args.gpu else "cpu")
-    for name in args.sections or report.SECTIONS:
+    place = report.RESULTS / Bench(device, args.quick).place
+    paths = {name: place / f"{name}.json" for name in args.sections or report.SECTIONS}
+    if not args.quick:
+        place.mkdir(parents=True, exist_ok=True)
+        for path in paths.values():
+            check_writable(path)
+    for name, path in paths.items():
         bench = Bench(device, args.quick)
         command = f"python -m benchmarks {name}{' --gpu' * args.gpu}"
         rows = report.SECTIONS[name].rows(bench)
         record = {"command": command, "machine": machine(device), "left_out": bench.left_out, "rows": rows}
         print(f"{name}\n\n{report.table(name, record)}\n", flush=True)
         if not args.quick:
-            path = report.RESULTS / bench.place / f"{name}.json"
-            path.parent.mkdir(parents=True, exist_ok=True)
             write_json(path, record)
 
 
 if __name__ == "__main__":
-    main()
+    start(main)

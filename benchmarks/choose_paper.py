@@ -11,6 +11,7 @@ end the table is printed and `benchmarks/results/choose_paper.json` written. Abo
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from minikd.backend import CPU
+from minikd.cli import Parser, start
 from minikd.config import TrainConfig
 from minikd.machine import machine
 from minikd.paper import engine
@@ -89,8 +91,9 @@ def jobs() -> dict[str, list[tuple[dict[str, Any], list[Job]]]]:
     }
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Run what is missing, print the table, write the JSON."""
+    Parser("choose_paper", __doc__ or "", package="benchmarks").parse_args(argv)
     store, networks = Store(Path("runs") / "paper" / "cpu"), jobs()
     every = [job for candidates in networks.values() for _, seeds in candidates for job in seeds]
     with engine.processes(2) as (executor, workers):
@@ -113,4 +116,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    start(main)

@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+from minikd.cli import Parser, start
 from minikd.config import TrainConfig
 from minikd.data import Dataset, load_mnist
 from minikd.targets import SoftTargets, soft_targets
@@ -61,8 +62,9 @@ def run(config: TrainConfig, targets: SoftTargets | None = None) -> tuple[float,
     return float(network.history[-1]["errors"]), given
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Run every candidate, print the table, write the JSON."""
+    Parser("choose_quick", __doc__ or "", package="benchmarks").parse_args(argv)
     os.environ["OPENBLAS_NUM_THREADS"] = "1"  # the processes started from here on read it
     rows: list[dict[str, Any]] = []
 
@@ -94,4 +96,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    start(main)

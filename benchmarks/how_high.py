@@ -13,12 +13,14 @@ from __future__ import annotations
 import json
 import os
 import platform
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from minikd.backend import CPU
+from minikd.cli import Parser, start
 from minikd.config import TrainConfig, stream
 from minikd.data import load_mnist
 from minikd.limits import estimated_temperature, remainder_bound, sufficient_temperature
@@ -55,8 +57,9 @@ def needed(z: np.ndarray, v: np.ndarray, tolerance: float, grid: np.ndarray) -> 
     return grid[np.minimum(last_bad, len(grid) - 1)]
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Train, measure, print, write."""
+    Parser("how_high", __doc__ or "", package="benchmarks").parse_args(argv)
     train_set, test_set = load_mnist()
     teacher = train(TEACHER, train_set)
     student = train(STUDENT, train_set, soft_targets=soft_targets(teacher, train_set))
@@ -94,4 +97,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    start(main)

@@ -5,11 +5,9 @@ A table stands in README.md between `<!-- table:step -->` and `<!-- /table:step 
 
 from __future__ import annotations
 
-import argparse
 import json
 import math
 import re
-import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,6 +17,8 @@ from benchmarks.contestants import TEACHER, name
 from benchmarks.pytorch import COMPILED, EAGER, FUSED, GRAPHS
 from benchmarks.timing import over
 from minikd.canvas import Figure, style
+from minikd.checkpoint import write_atomically
+from minikd.cli import Parser, start
 from minikd.plots import OKABE_ITO, save, scale_y
 
 HERE = Path(__file__).parent
@@ -240,14 +240,16 @@ def fill(text: str, results: Results) -> str:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Fill README.md and draw the plots; with --check only say whether README.md is what the results say."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.report", description=(__doc__ or "").splitlines()[0])
+    parser = Parser("report", "Fill README.md with the committed results, and draw the plots.", package="benchmarks")
     parser.add_argument("--check", action="store_true", help="change nothing; exit with 1 if README.md would change")
     check, results = parser.parse_args(argv).check, load()
     text = README.read_text(encoding="utf-8")
     filled = fill(text, results)
     if check:
-        sys.exit(0 if filled == text else f"{README} is not what the results say: run python -m benchmarks.report")
-    README.write_text(filled, encoding="utf-8")
+        if filled != text:
+            parser.fail(f"{README} is not what the results say: run python -m benchmarks.report", code=1)
+        return
+    write_atomically(README, filled.encode())
     PLOTS.mkdir(exist_ok=True)
     for (place, section), record in results.items():
         if section in FIGURES:
@@ -255,4 +257,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    start(main)

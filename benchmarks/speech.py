@@ -8,8 +8,7 @@ the Free Spoken Digit Dataset from DIR, a folder or the archive, and otherwise f
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import median
 from time import perf_counter
@@ -19,6 +18,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from minikd.backend import CPU
+from minikd.cli import Parser, start
 from minikd.machine import machine
 from minikd.runs import write_json
 from minikd.speech import hmm, recogniser
@@ -29,11 +29,11 @@ from minikd.speech.utterances import draw
 RESULT = Path(__file__).parent / "results" / "speech.json"
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Time, print, write."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = Parser("speech", __doc__ or "", package="benchmarks")
     parser.add_argument("--data", type=Path, metavar="DIR", help="a folder that holds recordings/*.wav, or the archive")
-    data = parser.parse_args().data
+    data = parser.parse_args(argv).data
     threadpool_limits(1)
     recordings = fetch() if data is None else load(data)
     utterances = draw(recordings, "test", passes=4, snrs=(4.0,), seed=0)
@@ -65,4 +65,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    start(main)

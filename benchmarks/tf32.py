@@ -10,7 +10,7 @@ cores.
 
 from __future__ import annotations
 
-import argparse
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from minikd.backend import CPU, Device
+from minikd.cli import Parser, start
 from minikd.config import TrainConfig
 from minikd.data import load_mnist
 from minikd.machine import machine
@@ -51,11 +52,11 @@ class TF32(np.ndarray):
 EMULATED = Device("cpu, TF32 emulated", np, put=lambda a: np.asarray(a).view(TF32), get=np.asarray, host=True)
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Train the pairs, print, write."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = Parser("tf32", __doc__ or "", package="benchmarks")
     parser.add_argument("--seeds", type=int, default=5, help="pairs to train [5]")
-    seeds = range(parser.parse_args().seeds)
+    seeds = range(parser.parse_args(argv).seeds)
     rng = np.random.default_rng(0)
     a, b = (rng.standard_normal((800, 800)).astype(np.float32) for _ in range(2))
     product = np.linalg.norm(a @ b - rounded(a) @ rounded(b)) / np.linalg.norm(a @ b)
@@ -77,4 +78,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    start(main)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from time import perf_counter
@@ -11,12 +9,13 @@ from time import perf_counter
 from derivations import tags
 from derivations.checks import load
 from derivations.tags import ROOT, Equation, Place
+from minikd.cli import Parser, start
 
 BEGIN, END = "<!-- where it stands: python -m derivations --write -->", "<!-- end -->"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m derivations", description="Check every tagged equation.")
+    parser = Parser("derivations", "Check every tagged equation: its statement, its code, its tests.", package="")
     parser.add_argument("which", nargs="*", metavar="D2 or D2.4", help="these derivations or equations; all by default")
     parser.add_argument("--write", action="store_true", help="renew the tables at the end of each derivation")
     options = parser.parse_args(arguments)
@@ -88,4 +87,4 @@ def _places(places: list[Place]) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    start(main)

@@ -191,6 +191,6 @@ def to_host(array: Array) -> np.ndarray:
 
 
 if __name__ == "__main__":
-    from minikd import selftest
+    from minikd import cli, selftest
 
-    selftest.main()
+    cli.start(selftest.main)

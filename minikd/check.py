@@ -31,6 +31,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from minikd.consoles import fit
 from minikd.mistakes import GENERAL, PROBLEMS, Argument, Made, Mistake, Outputs, Problem, general_recipe
 
 if TYPE_CHECKING:
@@ -69,11 +70,14 @@ class Diagnosis:
     yours: NDArray[Any] = field(default_factory=lambda: np.empty(0))  # at the first probe where it is wrong
     truth: NDArray[Any] = field(default_factory=lambda: np.empty(0))
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "verdict", fit(self.verdict))  # it is often printed without the rest
+
     def __bool__(self) -> bool:
         return self.right
 
     def __str__(self) -> str:
-        return "\n".join([self.verdict, *(f"  {line}" for line in (*self.details, f"truth: {self.oracle}"))])
+        return fit("\n".join([self.verdict, *(f"  {line}" for line in (*self.details, f"truth: {self.oracle}"))]))
 
     __repr__ = __str__
 

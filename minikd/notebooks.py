@@ -14,7 +14,7 @@ from time import perf_counter
 from typing import Any
 
 from minikd.checkpoint import write_atomically
-from minikd.cli import Parser
+from minikd.cli import Parser, start
 from minikd.widgets import STATIC
 
 FOLDER = Path(__file__).resolve().parent.parent / "notebooks"
@@ -182,4 +182,4 @@ def run(paths: Sequence[Path], keep: bool) -> int:
 
 
 if __name__ == "__main__":
-    main()
+    start(main)

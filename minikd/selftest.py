@@ -19,7 +19,7 @@ import numpy as np
 from minikd import __version__, kernels
 from minikd.backend import CPU, Array, Device, DeviceError, get_device, gpu_errors
 from minikd.batches import Feed
-from minikd.cli import Parser, replace_what_consoles_lack
+from minikd.cli import Parser
 from minikd.config import TrainConfig
 from minikd.data import Dataset
 from minikd.layers import dropout_forward
@@ -43,7 +43,6 @@ exit status:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Parse, print the report, and exit: 0 if every kernel is right, 1 if not, 2 without a usable GPU."""
-    replace_what_consoles_lack()
     parser = Parser("backend", __doc__ or "", EXAMPLES)
     parser.parse_args(argv)
     try:

@@ -12,7 +12,6 @@ The list is also a catalogue of how code for distillation goes wrong: many of th
 
 from __future__ import annotations
 
-import argparse
 import os
 import re
 import shutil
@@ -26,6 +25,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from hypothesis import HealthCheck, Phase, settings
+
+from minikd.cli import Parser, start
 
 ROOT = Path(__file__).resolve().parent.parent
 TIMEOUT = 300  # seconds that the tests of one mutant may take
@@ -1273,7 +1274,7 @@ def pytest_configure(config) -> None:
 
 def main(arguments: Sequence[str] | None = None, mutants: Iterable[Mutant] = MUTANTS, root: Path = ROOT) -> int:
     """Plant the mutants that the arguments choose, say what became of each, and return the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m tests.mutants", description="Plant bugs; the tests must see them.")
+    parser = Parser("mutants", "Plant bugs, one at a time; the tests must see them.", package="tests")
     parser.add_argument("words", nargs="*", help="plant only those whose area or name holds one of these")
     parser.add_argument("--list", action="store_true", help="name the bugs and plant none")
     options = parser.parse_args(arguments)
@@ -1317,5 +1318,4 @@ def title(mutant: Mutant) -> str:
 
 
 if __name__ == "__main__":
-    sys.stdout.reconfigure(errors="replace")  # a console without ² is no reason to stop
-    sys.exit(main())
+    start(main)

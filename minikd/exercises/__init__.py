@@ -21,6 +21,7 @@ import numpy as np
 
 from minikd import check
 from minikd.checkpoint import write_atomically
+from minikd.consoles import fit
 
 NOT_YET = "not written yet: put your own line in place of the dots, and run the cell again"
 NOTHING = "it returns nothing: end it with `return` and your answer"
@@ -37,7 +38,7 @@ class Verdict:
         return self.right
 
     def __repr__(self) -> str:
-        return self.words
+        return fit(self.words)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from minikd.backend import DeviceError, get_device
 from minikd.checkpoint import write_atomically
-from minikd.cli import Parser, replace_what_consoles_lack
+from minikd.cli import Parser, start
 from minikd.data import DataError
 from minikd.machine import machine
 from minikd.paper import (
@@ -82,7 +82,6 @@ def add_options(parser: Parser) -> None:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Parse, check, do what is missing, judge, print."""
-    replace_what_consoles_lack()
     parser = build_parser()
     args = parser.parse_args(argv)
     unknown = [name for name in args.rows if name not in ROWS]
@@ -323,4 +322,4 @@ class Progress:
 
 
 if __name__ == "__main__":
-    main()
+    start(main)

@@ -6,15 +6,16 @@ clone of the repository; an installed package has the results without it.
 
 from __future__ import annotations
 
-import argparse
 import json
 import re
-import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from minikd import runs
+from minikd.canvas import style
+from minikd.checkpoint import write_atomically
+from minikd.cli import Parser, start
 from minikd.paper.figures import FIGURES, OF_THE_TEACHER
 from minikd.plots import save
 from minikd.targets import load_teacher
@@ -99,24 +100,32 @@ def fill(text: str) -> str:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Fill PAPER.md and draw the figures; with --check only say whether it is what the results say."""
-    parser = argparse.ArgumentParser(prog="python -m minikd.paper.page", description=(__doc__ or "").splitlines()[0])
+    parser = Parser("paper.page", "Fill PAPER.md and draw its figures and the README's, from the committed results.")
     parser.add_argument("--check", action="store_true", help="change nothing; exit with 1 if PAPER.md would change")
     check = parser.parse_args(argv).check
     if not PAGE.exists():
-        sys.exit("PAPER.md is not there: the page is made in a clone of the repository")
+        parser.fail("PAPER.md is not there: the page is made in a clone of the repository", code=1)
     text = PAGE.read_text(encoding="utf-8")
     filled = fill(text)
     if check:
-        sys.exit(0 if filled == text else "PAPER.md is not what the results say: run python -m minikd.paper.page")
-    PAGE.write_text(filled, encoding="utf-8")
+        if filled != text:
+            parser.fail("PAPER.md is not what the results say: run python -m minikd.paper.page", code=1)
+        return
+    write_atomically(PAGE, filled.encode())
     PLOTS.mkdir(exist_ok=True)
+    draw(text)
+
+
+@style()
+def draw(text: str) -> None:
+    """Draw the figures that a page of this text shows, and the README's."""
     for profile, name in (mark.split() for _, mark, _ in MARK.findall(text) if " " in mark):
         if name in FIGURES:
             shown = numbers(name, load(profile))
             save(FIGURES[name][0](shown), ROOT / picture(profile, name), source=runs.key(shown))
-    for name, draw in OF_THE_TEACHER.items():
-        save(draw(), PLOTS / f"{name}.png", source=load_teacher()[1].teacher)
+    for name, drawn in OF_THE_TEACHER.items():
+        save(drawn(), PLOTS / f"{name}.png", source=load_teacher()[1].teacher)
 
 
 if __name__ == "__main__":
-    main()
+    start(main)

@@ -5,11 +5,11 @@ The file holds logits, from which every temperature follows, and not weights, wh
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
 from minikd import checkpoint
+from minikd.cli import Parser, start
 from minikd.paper import engine, students
 from minikd.paper.jobs import Store
 from minikd.paper.tasks import mnist
@@ -19,13 +19,20 @@ FILE = Path(__file__).resolve().parent.parent / "embedded" / "teacher" / "mnist.
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Train the teacher if the paper's runs do not hold it yet, and write the file."""
-    parser = argparse.ArgumentParser(prog="python -m minikd.paper.teacher", description=(__doc__ or "").splitlines()[0])
+    parser = Parser("paper.teacher", "Make the file of the teacher that ships, from the teacher of row M1.")
     parser.add_argument("--out", type=Path, default=Path("runs"), metavar="DIR", help="where runs are kept [runs]")
+    out = parser.parse_args(argv).out
     job = students.teacher("cpu")
-    store = Store(parser.parse_args(argv).out / "paper" / "cpu")
-    with engine.processes(1) as (executor, workers):
-        engine.run([job], store, executor, workers=workers)
-    result = store.get(job)
+    try:
+        checkpoint.check_writable(FILE)
+        store = Store(out / "paper" / "cpu")
+        with engine.processes(1) as (executor, workers):
+            engine.run([job], store, executor, workers=workers)
+        result = store.get(job)
+    except ValueError as error:
+        parser.fail(str(error))
+    except engine.JobError as error:
+        parser.fail(str(error), code=1)
     train, test = mnist()
     record = {
         "command": "python -m minikd.paper.teacher",
@@ -39,4 +46,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    start(main)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from minikd.cli import Parser, numbers, replace_what_consoles_lack
+from minikd.cli import Parser, numbers, start
 from minikd.paper.__main__ import add_options, run
 from minikd.paper.speech import PLANS, check, rows
 from minikd.speech.recordings import Recordings, fetch, load
@@ -48,7 +48,6 @@ def build_parser() -> Parser:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Parse, check, do what is missing, judge, print."""
-    replace_what_consoles_lack()
     parser = build_parser()
     args = parser.parse_args(argv)
     if args.members is not None and args.members < 2:
@@ -73,4 +72,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    start(main)
