@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import shlex
 import sys
 from collections.abc import Callable, Sequence
@@ -14,8 +13,8 @@ from typing import Any
 from tqdm import tqdm
 
 from minikd.backend import DeviceError, get_device
-from minikd.checkpoint import write_atomically
-from minikd.cli import Parser, start
+from minikd.checkpoint import check_writable, write_atomically
+from minikd.cli import Parser, reason, start
 from minikd.data import DataError
 from minikd.machine import machine
 from minikd.paper import (
@@ -133,12 +132,12 @@ def run(
     """
     if args.workers is not None and (args.workers < 1 or args.dask is not None):
         parser.fail(f"--workers must be ≥ 1, and is not for --dask, got {args.workers}")
-    if args.write and not (args.write.suffix == ".json" and args.write.parent.is_dir() and not args.write.is_dir()):
-        parser.fail(f"--write needs a .json file in a folder that is there, got {args.write}")
-    if args.write and not os.access(args.write.parent, os.W_OK):
-        parser.fail(f"--write needs a folder that can be written, got {args.write.parent}")
+    if args.write and args.write.suffix != ".json":
+        parser.fail(f"--write needs a .json file, got {args.write}")
     device, failure = "gpu" if args.gpu else "cpu", ""
     try:
+        if args.write:
+            check_writable(args.write)
         if args.dask is None:
             get_device(device)  # refuses, where there is none, before anything is started
         store = Store(args.out / "paper" / device)
@@ -160,7 +159,7 @@ def run(
     except engine.JobError as error:
         failure = f"{error}; what was done is kept, and the same command goes on from there"
     except OSError as error:
-        parser.fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+        parser.fail(reason(error))
     except KeyboardInterrupt:
         parser.fail("stopped; what was done is kept, and the same command goes on from there", code=130)
     finished = {row: named for row, named in jobs.items() if all(job in store for job in named.values())}
@@ -203,7 +202,7 @@ def keep(
     try:
         write(args.write, {**about, "rows": board, "runs": [run_record(job, store) for job in done]})
     except (OSError, ValueError) as error:
-        parser.fail(f"{args.write} is not written: {error}", code=1)
+        parser.fail(f"{args.write} is not written: {reason(error)}", code=1)
 
 
 def available(
@@ -282,7 +281,7 @@ def table(board: Sequence[dict[str, Any]]) -> str:
 
 
 class Progress:
-    """A bar with the row at hand, the runs left and the time left; without a terminal a line for each row done."""
+    """A bar with the row at hand, the runs left and the time left; without a terminal a line for each run done."""
 
     def __init__(self, rows: dict[str, dict[str, Job]], store: Store, quiet: bool) -> None:
         self.left = {row: not_done(jobs.values(), store) for row, jobs in rows.items()}
@@ -304,9 +303,10 @@ class Progress:
     def done(self, job: Job) -> None:
         """One more job is done."""
         self.runs -= 1
-        for row, jobs in self.left.items():
-            if jobs.pop(job.key, None) and not jobs and self.bar.disable and not self.quiet:
-                print(f"{row} is done, {self.runs} runs are left", file=sys.stderr)
+        rows = [row for row, jobs in self.left.items() if jobs.pop(job.key, None) and not jobs]
+        if self.bar.disable and not self.quiet:
+            complete = f"; {', '.join(rows)} complete" if rows else ""
+            print(f"{job.title}: done, {self.runs} left{complete}", file=sys.stderr)
         self.bar.update(job.work)
         self._show()
 
