@@ -297,7 +297,7 @@ def run(
                 soft_targets=targets if name == DISTILLED else None,
                 device=device,
                 resume=go_on,
-                title=name if len(asked["seeds"]) == 1 else f"{name}, seed {seed}",
+                title=f"{name}, seed {seed}",
                 quiet=quiet,
                 on_epoch=epoch_done,
             )
