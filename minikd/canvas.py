@@ -28,9 +28,8 @@ def _load() -> ModuleType:
     for name in [name for name in sys.modules if name.startswith("matplotlib.")]:
         del sys.modules[name]  # half of an import
     here, backend = Path.cwd(), os.environ.pop("MPLBACKEND", None)
-    os.chdir(
-        Path(found.submodule_search_locations[0], "mpl-data")
-    )  # the first place where a matplotlibrc is looked for
+    # A matplotlibrc in the working directory comes before all others, and this one is Matplotlib's own.
+    os.chdir(Path(found.submodule_search_locations[0], "mpl-data"))
     try:
         return importlib.import_module("matplotlib")
     finally:

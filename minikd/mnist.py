@@ -15,6 +15,7 @@ from minikd import runs
 from minikd.backend import Device, DeviceError, get_device, gpu_errors
 from minikd.cli import Parser, numbers, reason, start
 from minikd.config import LEARNING_RATE, TrainConfig
+from minikd.consoles import fit
 from minikd.data import Dataset, held_out_split, load_idx_folder, load_mnist
 from minikd.export import check_onnx_path, to_onnx
 from minikd.report import ALONE, DISTILLED, TEACHER, draw, summarise, table
@@ -240,7 +241,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         parser.fail(str(error), code=1)
     except KeyboardInterrupt:
         parser.fail("stopped; the same command with --resume goes on from here", code=130)
-    print(json.dumps(results, indent=1) if args.json else table(results), flush=True)
+    print(json.dumps(results, indent=1) if args.json else fit(table(results)), flush=True)
     try:
         draw(networks, test_set, chosen.T, device, folder)
     except Exception as error:

@@ -15,6 +15,7 @@ from tqdm import tqdm
 from minikd.backend import DeviceError, get_device
 from minikd.checkpoint import check_writable, write_atomically
 from minikd.cli import Parser, reason, start
+from minikd.consoles import fit
 from minikd.data import DataError
 from minikd.machine import machine
 from minikd.paper import (
@@ -165,7 +166,7 @@ def run(
     finished = {row: named for row, named in jobs.items() if all(job in store for job in named.values())}
     board = scoreboard(parser, args, [row for row in rows if row.id in finished], finished, store)
     if board or not failure:
-        print(json.dumps(board, indent=1) if args.json else table(board), flush=True)
+        print(json.dumps(board, indent=1) if args.json else fit(table(board)), flush=True)
     if failure:
         parser.fail(failure, code=1)
     if args.write:
