@@ -7,9 +7,12 @@ Matplotlib's objects, never with pyplot, so no backend is ever loaded.
 
 from __future__ import annotations
 
+import atexit
 import importlib.util
 import os
+import shutil
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,12 +22,16 @@ from typing import Any
 
 def _load() -> ModuleType:
     """Import Matplotlib with the user's settings, or with its own where the user's make the import fail."""
+    found = importlib.util.find_spec("matplotlib")
     try:
         return importlib.import_module("matplotlib")
-    except (ValueError, OSError):  # a backend that is not installed; a matplotlibrc that cannot be read or decoded
-        found = importlib.util.find_spec("matplotlib")
+    # A backend that is not installed; a matplotlibrc that cannot be read or decoded; before Matplotlib 3.11, no home.
+    except (ValueError, OSError, RuntimeError) as error:
         if found is None or not found.submodule_search_locations:
             raise
+        if isinstance(error, RuntimeError):
+            os.environ["MPLCONFIGDIR"] = folder = tempfile.mkdtemp(prefix="matplotlib-")
+            atexit.register(shutil.rmtree, folder, ignore_errors=True)
     for name in [name for name in sys.modules if name.startswith("matplotlib.")]:
         del sys.modules[name]  # half of an import
     here, backend = Path.cwd(), os.environ.pop("MPLBACKEND", None)
