@@ -26,8 +26,6 @@ from typing import NamedTuple
 
 from hypothesis import HealthCheck, Phase, settings
 
-from minikd.cli import Parser, start
-
 ROOT = Path(__file__).resolve().parent.parent
 TIMEOUT = 300  # seconds that the tests of one mutant may take
 PASSED = "its tests pass"
@@ -1274,6 +1272,8 @@ def pytest_configure(config) -> None:
 
 def main(arguments: Sequence[str] | None = None, mutants: Iterable[Mutant] = MUTANTS, root: Path = ROOT) -> int:
     """Plant the mutants that the arguments choose, say what became of each, and return the exit status."""
+    from minikd.cli import Parser  # not above: as a plugin, this file looks first where minikd comes from
+
     parser = Parser("mutants", "Plant bugs, one at a time; the tests must see them.", package="tests")
     parser.add_argument("words", nargs="*", help="plant only those whose area or name holds one of these")
     parser.add_argument("--list", action="store_true", help="name the bugs and plant none")
@@ -1318,4 +1318,6 @@ def title(mutant: Mutant) -> str:
 
 
 if __name__ == "__main__":
+    from minikd.cli import start
+
     start(main)

@@ -446,9 +446,9 @@ def test_the_self_test_says_in_one_line_that_there_is_no_gpu():
     environment = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
     done = subprocess.run([sys.executable, "-m", "minikd.backend"], capture_output=True, text=True, env=environment)
     assert done.returncode == 2
-    assert done.stdout.startswith("no GPU: ")
-    assert done.stdout.count("\n") == 1
-    assert done.stderr == ""
+    assert done.stderr.startswith("minikd.backend: no GPU: ")
+    assert done.stderr.count("\n") == 1
+    assert done.stdout == ""
 
 
 def test_minikd_fused_0_turns_the_kernels_off(monkeypatch):
