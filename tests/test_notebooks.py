@@ -3,6 +3,7 @@
 import ast
 import importlib.machinery
 import json
+import math
 import os
 import re
 import socket
@@ -376,7 +377,22 @@ def test_a_sum_that_lost_its_axis_is_pointed_at() -> None:
     with np.errstate(all="ignore"):
         verdict = exercise("1.1", without_keepdims)
     assert "stopped with ValueError" in verdict.words
-    assert verdict.words.endswith("keepdims=True?")
+    assert (
+        "(3,4) (3,); does a sum over an axis need keepdims=True, or an array one more axis, as in y[:, None]?; at [["
+        in (verdict.words)
+    )
+
+
+@pytest.mark.parametrize(
+    ("function", "hint"),
+    [
+        (lambda x: math.exp(x), "np.exp and np.log take arrays"),
+        (lambda x: x if x > 0 else 0, "use np.where"),
+        (lambda x: max(x, -x), "np.max"),
+    ],
+)
+def test_a_function_for_one_number_that_gets_an_array_is_pointed_at(function: Callable[..., object], hint: str) -> None:
+    assert hint in DOUBLE.judge(function).words
 
 
 @pytest.mark.parametrize(("notebook", "number"), EXERCISES)
@@ -397,7 +413,8 @@ def test_a_mistake_is_named_where_an_overflow_hides_part_of_it() -> None:
 
     with np.errstate(all="ignore"):
         verdict = exercises.find("1.1").judge(sharper_and_without_its_maximum)
-    assert verdict.words.startswith("wrong: T is not used; and it is not finite at ")
+    assert verdict.words.startswith("wrong: T has no effect: ")
+    assert "; and it is not finite at " in verdict.words
 
 
 DOUBLE = Exercise("double it", solution=lambda x: 2 * x, cases=((np.ones(3),), (np.arange(2.0),)))
@@ -416,10 +433,36 @@ def test_an_exercise_says_what_is_wrong() -> None:
     assert DOUBLE.judge(lambda x: None).words == exercises.NOTHING
     assert "writes into its arguments" in DOUBLE.judge(into_argument).words
     assert "it stopped with KeyError" in DOUBLE.judge(stops).words
-    assert DOUBLE.judge(lambda x: 2.0).words == "wrong: the answer should have shape (3,), it has ()"
+    assert DOUBLE.judge(lambda x: 2.0).words == "wrong: the answer should have shape (3,), it has shape ()"
     assert DOUBLE.judge(lambda x: 3 * x).words == "wrong: at [1., 1., 1.] it should be [2., 2., 2.], it is [3., 3., 3.]"
     assert "it is a str" in DOUBLE.judge(lambda x: "six").words
     assert not DOUBLE.judge(lambda x: 2 * x * (np.nan if len(x) == 2 else 1))
+
+
+def test_an_answer_that_is_no_array_of_real_numbers_is_told_in_words() -> None:
+    assert DOUBLE.judge(lambda x: 2 * x + 0j).words.endswith("it is complex: take its imaginary part")
+    mean_and_error = exercises.find("7.1").judge(lambda alone, taught: (alone - taught, 5.0))
+    assert mean_and_error.words.endswith("all of it real numbers; it is a tuple of ndarray and float")
+    one = exercises.find("3.2").judge(lambda yours, truth: np.abs(yours - truth) / np.max(np.abs(truth)))
+    assert one.words == "wrong: the answer should be one number, it has shape (2, 3)"
+
+
+def test_what_is_off_by_less_than_is_shown_is_told_as_a_difference() -> None:
+    def five_points(f: Callable[[float], float], x: float, h: float = 1e-3) -> float:
+        return (f(x - 2 * h) - 8 * f(x - h) + 8 * f(x + h) - f(x + 2 * h)) / (12 * h)
+
+    words = exercises.find("3.3").judge(five_points).words
+    assert re.fullmatch(r"wrong: at exp_sin, 0\.7 it should be 1\.4566, it is 1\.4566, off by \de-\d\d", words)
+
+
+def test_a_clipped_softmax_is_not_called_right_nor_a_median_for_a_mean() -> None:
+    def clipped(z: np.ndarray, T: float) -> np.ndarray:
+        e = np.exp(np.clip(z / T, -500, 500))
+        return e / e.sum(axis=-1, keepdims=True)
+
+    assert exercises.find("1.1").judge(clipped).words.startswith("wrong: clipped")
+    kept = exercises.find("9.2").judge(lambda m, e, s: (np.median(m) - s) / (np.median(m) - e))
+    assert kept.words.startswith("wrong: against the member in the middle")
 
 
 def test_an_exercise_on_a_gradient_goes_to_the_doctor() -> None:

@@ -107,11 +107,8 @@ class Exercise:
         return Verdict(False, missing) if missing else Verdict(bool(diagnosis), str(diagnosis))
 
     def _equal(self, answer: Any, truth: Any) -> bool:
-        try:
-            answer, truth = np.asarray(answer, float), np.asarray(truth, float)
-        except (TypeError, ValueError):
-            return False
-        if answer.shape != truth.shape:
+        answer, truth = _numbers(answer), np.asarray(truth, float)
+        if answer is None or answer.shape != truth.shape:
             return False
         size = float(np.max(np.abs(truth[np.isfinite(truth)]), initial=0.0))
         with np.errstate(invalid="ignore"):
@@ -120,21 +117,35 @@ class Exercise:
 
     def _difference(self, answer: Any, case: tuple[Any, ...]) -> str:
         assert self.solution is not None
-        truth = np.asarray(self.solution(*case), float)
-        try:
-            came = np.asarray(answer, float)
-        except (TypeError, ValueError):
-            return f"wrong: the answer should be numbers of shape {truth.shape}, it is a {type(answer).__name__}"
+        truth, came = np.asarray(self.solution(*case), float), _numbers(answer)
+        wanted = f"have shape {truth.shape}" if truth.shape else "be one number"
+        if came is None:
+            return f"wrong: the answer should {wanted}, all of it real numbers; it is {_kind(answer)}"
         if came.shape != truth.shape:
-            return f"wrong: the answer should have shape {truth.shape}, it has {came.shape}"
-        return f"wrong: at {_shown(case)} it should be {_short(truth)}, it is {_short(came)}"
+            return f"wrong: the answer should {wanted}, it has shape {came.shape}"
+        right, yours = _short(truth), _short(came)
+        off = f", off by {np.max(np.abs(came - truth)):.0e}" if right == yours else ""
+        return f"wrong: at {_shown(case)} it should be {right}, it is {yours}{off}"
+
+
+def _numbers(answer: Any) -> Any:
+    """The answer as an array of real numbers; None where it is something else, or its parts have several shapes."""
+    try:
+        return None if np.iscomplexobj(answer) else np.asarray(answer, float)
+    except (TypeError, ValueError):
+        return None
+
+
+def _kind(answer: Any) -> str:
+    """What an answer is that is no array of real numbers."""
+    if isinstance(answer, tuple | list):
+        return f"a {type(answer).__name__} of {' and '.join(type(part).__name__ for part in answer)}"
+    return "complex: take its imaginary part" if np.iscomplexobj(answer) else f"a {type(answer).__name__}"
 
 
 def _is_finite(answer: Any) -> bool:
-    try:
-        return bool(np.all(np.isfinite(answer)))
-    except TypeError:
-        return False
+    answer = _numbers(answer)
+    return answer is not None and bool(np.all(np.isfinite(answer)))
 
 
 def _missing(answer: Any) -> str | None:
@@ -143,11 +154,19 @@ def _missing(answer: Any) -> str | None:
     return NOT_YET if any(part is Ellipsis for part in parts) else NOTHING if answer is None else None
 
 
+HINTS = {  # what an error says, and what is often behind it
+    "broadcast": "does a sum over an axis need keepdims=True, or an array one more axis, as in y[:, None]?",
+    "truth value of an array": "`if`, `max` and `min` compare single numbers; use np.where, np.max or np.min",
+    "converted to Python scalars": "`math` takes one number; np.exp and np.log take arrays",
+}
+
+
 def _stopped(error: Exception, where: str = "") -> str:
     if isinstance(error, NotImplementedError):
         return NOT_YET
-    hint = "; does a sum over an axis need keepdims=True?" if "broadcast" in str(error) else ""
-    return f"it stopped with {type(error).__name__}: {error}{where}{hint}"
+    said = str(error).strip()
+    hint = next((f"; {hint}" for words, hint in HINTS.items() if words in said), "")
+    return f"it stopped with {type(error).__name__}: {said}{hint}{where}"
 
 
 def exercise(number: str, function: Callable[..., Any]) -> Verdict:
@@ -203,5 +222,7 @@ def _shown(case: tuple[Any, ...]) -> str:
 
 
 def _short(value: Any) -> str:
+    if callable(value):
+        return str(value.__name__).strip("_")
     text = np.array2string(np.asarray(value), precision=4, separator=", ", threshold=12)
     return " ".join(text.split())

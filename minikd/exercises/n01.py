@@ -10,7 +10,7 @@ from minikd.softmax import log_softmax, softmax
 
 _rng = np.random.default_rng(1)
 _LOGITS = tuple((_rng.normal(0, 4, (3, K)), T) for K, T in ((4, 1.0), (10, 8.0), (3, 0.5)))
-_LARGE = (np.array([[1e4, 0.0, -1e4], [2e4, 2e4, 0.0]]), 2.0)
+_LARGE = (np.array([[1e4, 0.0, -1e4], [2e4, 2e4, 0.0], [2e4, 1.5e4, 0.0]]), 2.0)
 _ANSWERS = ((softmax(_rng.normal(0, 3, (4, 5))),), (np.array([[0.5, 0.5, 0.0], [1.0, 0.0, 0.0]]),))
 
 
@@ -41,7 +41,12 @@ EXERCISES = {
         mistakes={
             "right where nothing overflows; subtract each case's largest logit before exp": _naive,
             "T multiplies the logits, it should divide them": lambda z, T: softmax(z, 1 / T),
-            "T is not used": lambda z, T: softmax(z),
+            "T has no effect: divide the logits by it before exp, and with them the largest one": lambda z, T: softmax(
+                z
+            ),
+            "clipped: two large logits become alike; subtract each case's largest logit instead": lambda z, T: softmax(
+                np.clip(z / T, -700, 700)
+            ),
             "T divides the probabilities, it should divide the logits": lambda z, T: softmax(z) / T,
             "softmax twice: it takes logits, not probabilities": (
                 lambda z, T: softmax(softmax(z, T)),

@@ -48,7 +48,7 @@ EXERCISES = {
     "9.2": Exercise(
         "the share of the gain that a student keeps",
         solution=lambda members, ensemble, student: 1 - (student - ensemble) / (np.mean(members) - ensemble),
-        cases=((np.array([150.0, 160.0, 155.0]), 130.0, 135.0), (np.array([90.0, 80.0]), 60.0, 95.0)),
+        cases=((np.array([150.0, 164.0, 154.0]), 130.0, 135.0), (np.array([90.0, 80.0]), 60.0, 95.0)),
         mistakes={
             "the share that is lost": lambda m, e, s: (s - e) / (np.mean(m) - e),
             "that is the share of all errors; compare with the ensemble's gain": lambda m, e, s: (
@@ -57,6 +57,9 @@ EXERCISES = {
             "the other way up": lambda m, e, s: (np.mean(m) - e) / (np.mean(m) - s),
             "the sign: gains are the members' errors less the others'": lambda m, e, s: (
                 (s - np.mean(m)) / (np.mean(m) - e)
+            ),
+            "against the member in the middle; the ensemble's gain is over their mean": lambda m, e, s: (
+                (np.median(m) - s) / (np.median(m) - e)
             ),
             "against the worst member; the ensemble's gain is over their mean": lambda m, e, s: (
                 (np.max(m) - s) / (np.max(m) - e)
