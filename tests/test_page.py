@@ -65,6 +65,13 @@ def test_every_star_is_explained_in_a_legend(panels):
     assert not stars or any("the paper's" in text for text in words)
 
 
+def test_the_curves_credit_the_paper_only_with_the_widths_that_it_speaks_of():
+    panels = FIGURES["curves"][0](page.numbers("curves", page.load("cpu"))).axes
+    said = {panel.get_title(loc="left").split()[0]: len(panel.patches) for panel in panels}
+    assert said == {"30": 1, "100": 0, "300": 1, "800": 1}
+    assert [panel.get_legend() is not None for panel in panels] == [True, False, True, True]
+
+
 def test_each_star_of_speech_has_the_colour_of_our_line_of_its_kind():
     test, train = FIGURES["frames"][0](page.numbers("frames", page.load("cpu-speech"))).axes
     ours = {container.get_label(): container.lines[0].get_color() for container in test.containers}
