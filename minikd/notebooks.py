@@ -120,6 +120,11 @@ def split(argv: Sequence[str]) -> tuple[list[str], list[str]]:
     return list(argv[:first]), list(argv[first:])
 
 
+def _is_complete(argument: str) -> bool:
+    """Whether an argument of JupyterLab is complete, so that a number after it is not its value."""
+    return argument in ("--no-browser", "--allow-root", "--debug", "-y") or "=" in argument or argument[:1] != "-"
+
+
 def open_lab(path: Path, options: Sequence[str]) -> None:
     """Run JupyterLab until the reader stops it. Its root is the repository's, so that links to its pages work."""
     from jupyterlab.labapp import LabApp
@@ -150,6 +155,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     runs = args.execute or args.check
     if runs and of_lab:
         parser.error(f"JupyterLab is not started with --execute or --check, so leave out {of_lab[0]}")
+    late = [one for one, before in zip(of_lab[1:], of_lab, strict=False) if one.isdecimal() and _is_complete(before)]
+    if late:
+        parser.error(f"the number of the notebook comes before the options: python -m minikd.notebooks {late[0]} …")
     if not runs and len(args.numbers) > 1:
         parser.error(f"give the number of one notebook to open, got {len(args.numbers)}")
     try:

@@ -217,6 +217,8 @@ def test_root_is_allowed_to_open_jupyterlab_and_told_so(
     [
         (["1", "2"], "give the number of one notebook to open, got 2"),
         (["--check", "1", "--port", "1"], "JupyterLab is not started with --execute or --check, so leave out --port"),
+        (["--no-browser", "4"], "the number of the notebook comes before the options: python -m minikd.notebooks 4 "),
+        (["--port", "8890", "4"], "comes before the options"),
     ],
 )
 def test_what_neither_the_launcher_nor_jupyterlab_can_do_is_refused(
