@@ -45,6 +45,10 @@ SAME_COST = 1e-6  # relative; a cost with 1e-12 added in its logarithm is still 
 NEARLY = 1e-4  # relative: nearer than this, it is the arithmetic that is wrong, not the formula
 TELLING = 1e-3  # relative: where rounding is larger than this, a probe may tell that yours is wrong, not how right
 SHOWN = 3  # explanations
+NEARLY_RIGHT = (
+    "the formula is right, or nearly so, but this is more than rounding: is a small number added in a logarithm or a "
+    "division, is something float32 on the way, or is it differences in place of a derivative?"
+)
 RAISES = "it raises "
 UPSTREAM = "(dout)"  # the key of a gradient from above that is passed by place
 STEP = 1e-30  # of the complex step: its square is far below rounding
@@ -818,8 +822,13 @@ def _diagnose(call: Call, case: Case, trials: list[Trial], ran: list[Trial]) -> 
     if plain is not None:
         name, words = plain
         return _report(case, ran, f"wrong: {name}", [words, *faults.values()], (name, *faults))
-    verdict = f"wrong, and not one of those I know, worst at {_worst_words(case, wrong[0])}"
-    return _report(case, ran, verdict, [*_where(case, wrong[0]), *_hints(ran), *faults.values()], tuple(faults))
+    off = max(trial.error_of(i) for trial in ran for i in range(len(trial.outputs)))
+    how = f"but only by {off:.0e}" if off < NEARLY else "and not one of those I know"
+    verdict = f"wrong, {how}, worst at {_worst_words(case, wrong[0])}"
+    hints = [NEARLY_RIGHT] if off < NEARLY else _factor_hints(ran)
+    where = [trial.probe.where for trial in ran if trial.is_right()]
+    hints += [f"right at {'; '.join(where)}"] if where else []
+    return _report(case, ran, verdict, [*_where(case, wrong[0]), *hints, *faults.values()], tuple(faults))
 
 
 def _report(
@@ -927,6 +936,8 @@ def _where(case: Case, trial: Trial) -> list[str]:
     if yours.shape == truth.shape:
         index = trial.worst_index(which)
         ratio = f", {yours[index] / truth[index]:.4g} times it" if truth[index] else ""
+        if trial.error_of(which) < NEARLY:
+            ratio = f", a difference of {yours[index] - truth[index]:.1e}"
         where = f"{_at(case.outputs[which], index)} at {trial.probe.where}"
         lines.append(f"worst: {where}: yours {yours[index]:.6g}, the truth {truth[index]:.6g}{ratio}")
     right = [name for i, name in enumerate(case.outputs) if trial.is_right(i)]
@@ -938,24 +949,15 @@ def _worst_words(case: Case, trial: Trial) -> str:
     return _at(case.outputs[which] if len(case.outputs) > 1 else "", trial.worst_index(which))
 
 
-def _hints(ran: list[Trial]) -> list[str]:
-    """What can be said of a mistake that has no name."""
-    hints = []
+def _factor_hints(ran: list[Trial]) -> list[str]:
+    """By what yours differs from the truth, if it is a factor."""
     factors = [factor for trial in ran for factor in [_multiple(trial)] if factor is not None]
-    if len(factors) == len(ran):
-        if all(abs(factor - factors[0]) <= SAME * abs(factors[0]) for factor in factors):
-            hints.append(f"yours is {factors[0]:.6g} times the truth everywhere")
-        else:
-            several = ", ".join(f"{factor:.4g}" for factor in factors)
-            hints.append(f"yours is a multiple of the truth, by a factor that the arguments decide: {several}")
-    error = max(trial.error_of(i) for trial in ran for i in range(len(trial.outputs)))
-    if error < NEARLY:
-        hints.append(
-            f"off by {error:.0e} only, but that is more than rounding: a small number added in a logarithm or a "
-            "division, float32 on the way, or differences in place of a derivative?"
-        )
-    right = [trial.probe.where for trial in ran if trial.is_right()]
-    return [*hints, f"right at {'; '.join(right)}"] if right else hints
+    if len(factors) < len(ran):
+        return []
+    if all(abs(factor - factors[0]) <= SAME * abs(factors[0]) for factor in factors):
+        return [f"yours is {factors[0]:.6g} times the truth everywhere"]
+    several = ", ".join(f"{factor:.4g}" for factor in factors)
+    return [f"yours is a multiple of the truth, by a factor that the arguments decide: {several}"]
 
 
 def _multiple(trial: Trial) -> float | None:

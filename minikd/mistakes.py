@@ -240,6 +240,16 @@ LABEL_EVERYWHERE = Mistake(
     "q[:, y] takes the columns of all labels in every row; a case has one label: q[np.arange(B), y].",
 )
 
+LABEL_IN_EVERY_CLASS = Mistake(
+    "label", "1 subtracted from every class", "Only the label's column loses 1: subtract its one-hot row."
+)
+BRACKETS = Mistake(
+    "cost", "brackets around q − p forgotten", "1/T and 1/B multiply all of q − p: put the difference into brackets."
+)
+BRACKETS_OF_T = BRACKETS._replace(way="1/T on p only")
+BRACKETS_OF_BOTH = BRACKETS._replace(way="1/T and 1/B on p only")
+BRACKETS_OF_EACH = BRACKETS._replace(way="1/T on q only, 1/B on p only")
+
 LABEL_MISTAKES = (
     LABEL_FORGOTTEN,
     LABEL_TWICE,
@@ -248,6 +258,7 @@ LABEL_MISTAKES = (
     LABEL_AS_NUMBER,
     LABEL_ROWS,
     LABEL_EVERYWHERE,
+    LABEL_IN_EVERY_CLASS,
 )
 AXES = (BATCH_AXIS, WHOLE_BATCH, UNNORMALISED)
 P_AND_Q = (
@@ -362,6 +373,8 @@ COST_TERMS = Mistake(
     "−p log q adds up to the cost; differentiate it by z: q − p.",
 )
 
+DIVERGENCE_TERMS = COST_TERMS._replace(way="of the divergence")
+
 
 def _soft_forward(z: Any, v: Any, T: float) -> Any:
     return -np.sum(_softmax(v / T) * _log_softmax(z / T)) / len(z)
@@ -387,6 +400,11 @@ def _soft_recipe(made: Made, z: Any, v: Any, T: float) -> Outputs:
             WRT_V: lambda: _through_softmax(p, -log_q),
             OWN_TERM: -p * (1 - q),
             COST_TERMS: -T * p * log_q,
+            DIVERGENCE_TERMS: T * p * (log_p - log_q),
+            BRACKETS: B * q - p,
+            BRACKETS_OF_T: T * q - p,
+            BRACKETS_OF_BOTH: B * T * q - p,
+            BRACKETS_OF_EACH: B * q - T * p,
         },
     )
     return (sign * factor * difference * _averaged(made, B, K),)
@@ -404,7 +422,8 @@ SOFT = Problem(
     mistakes=(
         NO_1_T, TWICE_1_T, TIMES_T, TIMES_T2, SWAPPED, NO_BATCH_MEAN, TWO_BATCH_MEANS, CLASS_MEAN,
         *P_AND_Q, JACOBIAN_TWICE, MATCHED, MATCHED_WITHOUT_MEANS,
-        WRT_Q, WRT_Q_OVER_T, WRT_LOG_Q, WRT_V, OWN_TERM, COST_TERMS,
+        WRT_Q, WRT_Q_OVER_T, WRT_LOG_Q, WRT_V, OWN_TERM, COST_TERMS, DIVERGENCE_TERMS,
+        BRACKETS, BRACKETS_OF_T, BRACKETS_OF_BOTH, BRACKETS_OF_EACH,
     ),
 )  # fmt: skip
 
@@ -419,6 +438,13 @@ WRT_LABEL_Q = WRT_Q._replace(
 LABEL_COST = COST_TERMS._replace(
     why="−log q at the label is the cost; differentiate it by z: q less the one-hot label."
 )
+
+HARD_BRACKETS = Mistake(
+    "cost",
+    "brackets around q less the label forgotten",
+    "1/B multiplies q and the label's 1 alike: subtract first, then divide.",
+)
+HARD_BRACKETS_OF_Q = HARD_BRACKETS._replace(way="1/B on q only")
 
 
 def _hard_forward(z: Any, y: Any) -> Any:
@@ -438,6 +464,7 @@ def _label(made: Made, y: Any, K: int) -> Any:
             LABEL_AS_NUMBER: lambda: np.zeros_like(one_hot) + y[:, None],
             LABEL_ROWS: lambda: np.zeros_like(one_hot) + np.isin(np.arange(len(y)), y)[:, None],
             LABEL_EVERYWHERE: np.zeros_like(one_hot) + np.max(one_hot, axis=0),
+            LABEL_IN_EVERY_CLASS: np.ones_like(one_hot),
         },
     )
 
@@ -465,6 +492,8 @@ def _hard_recipe(made: Made, z: Any, y: Any) -> Outputs:
             ONLY_AT_LABEL: lambda: _one_hot(y, K) * difference,
             WRT_LABEL_Q: lambda: -_one_hot(y, K) / np.exp(log_q),
             LABEL_COST: lambda: -_one_hot(y, K) * log_q,
+            HARD_BRACKETS: lambda: B * q - _one_hot(y, K),
+            HARD_BRACKETS_OF_Q: lambda: q - B * _one_hot(y, K),
         },
     )
     return (_pick(made, 1, {SIGN: -1}) * difference * _averaged(made, B, K),)
@@ -483,6 +512,7 @@ HARD = Problem(
         SIGN, *LABEL_MISTAKES, NO_BATCH_MEAN, TWO_BATCH_MEANS, CLASS_MEAN,
         NO_STUDENT, SOFTMAX_TWICE, LOGITS_AS_Q, LOG_Q, *AXES,
         SQUARED_ERROR, SQUARED_ERROR_WITHOUT_HALF, ONLY_AT_LABEL, WRT_LABEL_Q, LABEL_COST,
+        HARD_BRACKETS, HARD_BRACKETS_OF_Q,
     ),
 )  # fmt: skip
 
@@ -785,6 +815,9 @@ FORWARD_AGAIN = Mistake(
     "the forward pass in place of the backward pass",
     "A backward pass changes dout, the gradient from above; x only tells which of it passes.",
 )
+T_ON_SUM_ONLY = Mistake(
+    "sum", "1/T on the sum only", "1/T stands in front of the whole bracket, dq's part and the sum's."
+)
 OTHER_SOFTMAX = Mistake(
     "sum", "the log-softmax's formula", "dq − q Σ dq goes back from log q; from q it is q (dq − Σ q dq)."
 )
@@ -818,6 +851,7 @@ def _softmax_recipe(made: Made, dq: Any, z: Any, T: float) -> Outputs:
             NO_Q_ON_SUM: dq - total / q,
             NO_Q_ON_DQ: dq / q - total,
             NO_UPSTREAM: 1 - q,
+            T_ON_SUM_ONLY: T * dq - total,
         },
     )
     return (_chain_factor(made, T, len(z)) * front * inside,)
@@ -837,7 +871,7 @@ SOFTMAX = Problem(
     extras=lambda dq, z, T: {"q": _softmax(z / T)},
     mistakes=(
         NO_1_T, TWICE_1_T, TIMES_T, SIGN, SUM_FORGOTTEN, DIAGONAL, WRONG_SUM_AXIS, SUM_OVER_ALL, NOT_WEIGHTED,
-        MEAN_FOR_SUM, OTHER_SOFTMAX, SUM_ADDED, NO_Q_ON_SUM, NO_Q_ON_DQ, NO_UPSTREAM, NO_Q,
+        MEAN_FOR_SUM, OTHER_SOFTMAX, SUM_ADDED, NO_Q_ON_SUM, NO_Q_ON_DQ, T_ON_SUM_ONLY, NO_UPSTREAM, NO_Q,
         SOFTMAX_OF_Q, SOFTMAX_OF_Q_AT_T, AVERAGED,
     ),
 )  # fmt: skip
@@ -865,6 +899,7 @@ def _log_softmax_recipe(made: Made, dlog_q: Any, z: Any, T: float) -> Outputs:
         OTHER_LOG_SOFTMAX: lambda: _through_softmax(q, dlog_q),
         Q_ON_BOTH: lambda: q * (dlog_q - np.sum(dlog_q, axis=-1, keepdims=True)),
         NO_UPSTREAM: 1 - q,
+        T_ON_SUM_ONLY: T * dlog_q - share * total,
     })  # fmt: skip
     return (_chain_factor(made, T, len(z)) * inside,)
 
@@ -883,7 +918,8 @@ LOG_SOFTMAX = Problem(
     extras=lambda dlog_q, z, T: {"log_q": _log_softmax(z / T)},
     mistakes=(
         NO_1_T, TWICE_1_T, TIMES_T, SIGN, SUM_FORGOTTEN, DIAGONAL_LOG, WRONG_SUM_AXIS, SUM_OVER_ALL, WEIGHTED,
-        MEAN_FOR_SUM, SUM_ADDED, OTHER_LOG_SOFTMAX, Q_ON_BOTH, NO_UPSTREAM, NO_Q_LOG, LOG_Q_FOR_Q, AVERAGED,
+        MEAN_FOR_SUM, SUM_ADDED, OTHER_LOG_SOFTMAX, Q_ON_BOTH, T_ON_SUM_ONLY, NO_UPSTREAM,
+        NO_Q_LOG, LOG_Q_FOR_Q, AVERAGED,
     ),
 )  # fmt: skip
 

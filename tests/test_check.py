@@ -2,6 +2,7 @@
 
 import inspect
 import math
+import re
 import subprocess
 import sys
 from itertools import combinations
@@ -111,6 +112,14 @@ SOFT = [
     ("gradient with respect to v", lambda z, v, T: back(sm(v / T), -lsm(z / T)) / T / len(z)),
     ("only each class's own term", lambda z, v, T: -(1 / T) * sm(v / T) * (1 - sm(z / T)) / len(z)),
     ("the terms of the cost in place of its gradient", lambda z, v, T: -sm(v / T) * lsm(z / T) / len(z)),
+    (
+        "the terms of the cost in place of its gradient",
+        lambda z, v, T: sm(v / T) * (lsm(v / T) - lsm(z / T)) / len(z),
+    ),
+    ("brackets around q − p forgotten", lambda z, v, T: (1 / T) * sm(z / T) - (1 / T) * sm(v / T) / len(z)),
+    ("brackets around q − p forgotten", lambda z, v, T: (sm(z / T) - sm(v / T) / T) / len(z)),
+    ("brackets around q − p forgotten", lambda z, v, T: sm(z / T) - sm(v / T) / T / len(z)),
+    ("brackets around q − p forgotten", lambda z, v, T: (1 / T) * sm(z / T) - sm(v / T) / len(z)),
 ]
 
 
@@ -156,6 +165,9 @@ HARD = [
     ("softmax over the whole batch", lambda z, y: (over_all(z) - hot(y, z)) / len(z)),
     ("exponentials not divided by their sum", lambda z, y: (np.exp(z) - hot(y, z)) / len(z)),
     ("the terms of the cost in place of its gradient", lambda z, y: -hot(y, z) * lsm(z) / len(z)),
+    ("1 subtracted from every class", lambda z, y: (sm(z) - 1) / len(z)),
+    ("brackets around q less the label forgotten", lambda z, y: sm(z) - hot(y, z) / len(z)),
+    ("brackets around q less the label forgotten", lambda z, y: sm(z) / len(z) - hot(y, z)),
 ]
 
 
@@ -205,6 +217,7 @@ DISTILLATION = [
     ("labels counted from 1", hardened(lambda z, y, T: (sm(z) - hot(y - 1, z)) / len(z))),
     ("the label's number subtracted", hardened(lambda z, y, T: (sm(z) - y[:, None]) / len(z))),
     ("labels used as rows", hardened(lambda z, y, T: rows_of_labels(z, y))),
+    ("1 subtracted from every class", hardened(lambda z, y, T: (sm(z) - 1) / len(z))),
     ("softmax over the whole batch", normalised(over_all)),
     ("exponentials not divided by their sum", normalised(np.exp)),
     ("T² on the hard part too", lambda z, v, y, T, alpha: T**2 * (alpha * soft(z, v, T) + (1 - alpha) * hard(z, y))),
@@ -306,6 +319,7 @@ SOFTMAX = [
     ("q missing on the sum", lambda dq, q, T: (q * dq - row_sums(q * dq)) / T),
     ("q only on the sum", lambda dq, q, T: (dq - q * row_sums(q * dq)) / T),
     ("the upstream gradient forgotten", lambda dq, q, T: q * (1 - q) / T),
+    ("1/T on the sum only", lambda dq, q, T: q * dq - q * row_sums(q * dq) / T),
     ("softmax of q", lambda dq, q, T: back(sm(q), dq) / T),
     ("softmax of q", lambda dq, q, T: back(sm(q / T), dq) / T),
     ("averaged over the batch", lambda dq, q, T: back(q, dq) / T / len(q)),
@@ -331,6 +345,7 @@ LOG_SOFTMAX = [
     ("the sum added instead of subtracted", lambda dlog_q, z, T: (dlog_q + sm(z / T) * row_sums(dlog_q)) / T),
     ("q on dlog_q too", lambda dlog_q, z, T: sm(z / T) * (dlog_q - row_sums(dlog_q)) / T),
     ("the upstream gradient forgotten", lambda z, T: (1 - sm(z / T)) / T),
+    ("1/T on the sum only", lambda dlog_q, z, T: dlog_q - sm(z / T) * row_sums(dlog_q) / T),
     ("averaged over the batch", lambda dlog_q, z, T: (dlog_q - sm(z / T) * row_sums(dlog_q)) / T / len(z)),
 ]
 
@@ -947,7 +962,7 @@ def test_wrong_gradients_are_never_called_right_nor_given_a_name(rng, problem, s
     assert not diagnosis.right
     assert diagnosis.mistakes == ()
     assert diagnosis.alternatives == ()
-    assert diagnosis.verdict.startswith("wrong, and not one of those I know, worst at ")
+    assert diagnosis.verdict.startswith(("wrong, and not one of those I know, worst at ", "wrong, but only by "))
 
 
 @pytest.mark.parametrize(("problem", "function"), ANOTHER)
@@ -994,9 +1009,21 @@ def test_a_constant_factor_is_told_even_where_it_has_no_name():
 
 
 def test_nearly_right_is_wrong_with_a_hint():
-    diagnosis = check.gradient(lambda z, v, T: ok(z, v, T) + 1e-9, "soft cross-entropy")
-    assert not diagnosis
-    assert any("more than rounding" in line for line in diagnosis.details)
+    def by_differences(z, v, T):
+        dz, nudge = np.empty_like(z), np.zeros_like(z)
+        for i in np.ndindex(z.shape):
+            nudge[i] = 1e-5
+            costs = [-np.sum(sm(v / T) * lsm((z + sign * nudge) / T)) / len(z) for sign in (1, -1)]
+            dz[i], nudge[i] = (costs[0] - costs[1]) / 2e-5, 0
+        return dz
+
+    for function in (by_differences, lambda z, v, T: ok(z, v, T) * (1 + 1e-9)):
+        diagnosis = check.gradient(function, "soft cross-entropy")
+        assert not diagnosis
+        assert re.match(r"wrong, but only by \de-(09|10), worst at \[", diagnosis.verdict)
+        assert any("more than rounding" in line for line in diagnosis.details)
+        assert "a difference of " in diagnosis.details[0]
+        assert not any("times" in line for line in diagnosis.details)
 
 
 def verdict(function, problem, *names):
@@ -1497,7 +1524,7 @@ def test_the_core_does_without_the_doctor_and_the_doctor_without_matplotlib():
         "[sys.modules.pop(name) for name in modules if name.startswith('minikd')]; "
         "import minikd.check; "
         "loaded = {name for name in sys.modules if name.startswith('minikd.')}; "
-        "assert loaded == {'minikd.check', 'minikd.mistakes'}, loaded; "
+        "assert loaded == {'minikd.check', 'minikd.consoles', 'minikd.mistakes'}, loaded; "
         "assert 'matplotlib' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", program], check=True)
