@@ -5,7 +5,7 @@ most of them far more than their arithmetic. Here a kernel does what several lin
 
     batch               the gather, scaling, jitter and input dropout of `minikd.batches.Feed`
     mlp_forward         bias, ReLU and dropout in one, after each product
-    distillation_loss   both softmaxes, both costs and their gradient: a thread a case, a block a student
+    distillation_loss   both softmaxes, both costs and their gradient: a thread per case, a block per student
     mlp_backward        dropout's and ReLU's backward pass with the bias gradient, after each product
     update              clipping, momentum and parameters in one; then max-norm, a block for 32 units
 
@@ -328,7 +328,7 @@ __device__ real log_sum_exp(const real* z, int K, real T, real* largest)
     return log(sum);
 }
 
-// A block a student, a thread a case: both costs and their gradient. v is null for hard targets alone, y for soft ones.
+// A block per student, a thread per case: both costs, their gradient. v is null without soft targets, y without labels.
 extern "C" __global__ void distillation_loss(
     const real* __restrict__ z, const real* __restrict__ v, offset v_step, const offset* __restrict__ y, offset y_step,
     const real* __restrict__ T_of, offset T_step, real T,

@@ -526,7 +526,7 @@ NO_T2 = Mistake(
 T_FOR_T2 = Mistake(
     "T²",
     "T in place of T²",
-    "The soft gradient shrinks as 1/T²: one 1/T from the chain rule, one from q − p; T alone makes up for one of them. "
+    "The soft gradient shrinks as 1/T²: one 1/T from the chain rule, one from q − p; T makes up for only one of them. "
     "To leave out both T² and the chain rule's 1/T is the same in numbers.",
 )
 T2_DIVIDED = Mistake(

@@ -728,7 +728,7 @@ def test_a_call_that_was_stopped_goes_on_where_it_was(smoke, tmp_path, how):
     _, err = process.communicate(timeout=60)
     if how == signal.SIGINT:
         assert process.returncode == 130
-        assert err.splitlines()[-1].endswith("stopped; what was done is kept, and the same command goes on from there")
+        assert err.splitlines()[-1].endswith("stopped; finished runs are kept, and the same command resumes from there")
         assert "Traceback" not in err
     done = command(*TWO, "--profile", "smoke", "--json", "--out", tmp_path)
     reused = int(re.search(r"(\d+) of \d+ runs were done before", done.stderr)[1])

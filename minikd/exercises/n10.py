@@ -38,10 +38,10 @@ EXERCISES = {
                 lambda sizes, B: _forward(sizes, 0.5) + sum(sizes[1:]),
             ),
             "a layer is missing": lambda sizes, B: _flops(sizes[:-1], B) if len(sizes) > 2 else 0.0,
-            "the backward pass alone; the forward pass has one product per layer too": lambda sizes, B: _flops(
+            "that is only the backward pass; the forward pass has one product per layer too": lambda sizes, B: _flops(
                 sizes, B, forward=0
             ),
-            "the forward pass alone; backward has two products per layer": (
+            "that is only the forward pass; backward has two products per layer": (
                 lambda sizes, B: _forward(sizes, B),
                 lambda sizes, B: _forward(sizes, B / 2),
             ),
@@ -54,7 +54,7 @@ EXERCISES = {
         mistakes={
             "the other way up": lambda sizes, n, overhead, rate: _flops(sizes, 1) / rate / (n * overhead),
             "one launch; a step has several": lambda sizes, n, overhead, rate: overhead * rate / _flops(sizes, 1),
-            "the forward pass alone; count backward too": lambda sizes, n, overhead, rate: (
+            "that is only the forward pass; count backward too": lambda sizes, n, overhead, rate: (
                 n * overhead * rate / _forward(sizes, 1)
             ),
             "the first layer's dx is not computed": lambda sizes, n, overhead, rate: (

@@ -158,11 +158,11 @@ def run(
     except (DeviceError, ValueError) as error:  # bad data and bad checkpoints are ValueErrors
         parser.fail(str(error))
     except engine.JobError as error:
-        failure = f"{error}; what was done is kept, and the same command goes on from there"
+        failure = f"{error}; finished runs are kept, and the same command resumes from there"
     except OSError as error:
         parser.fail(reason(error))
     except KeyboardInterrupt:
-        parser.fail("stopped; what was done is kept, and the same command goes on from there", code=130)
+        parser.fail("stopped; finished runs are kept, and the same command resumes from there", code=130)
     finished = {row: named for row, named in jobs.items() if all(job in store for job in named.values())}
     board = scoreboard(parser, args, [row for row in rows if row.id in finished], finished, store)
     if board or not failure:

@@ -121,7 +121,7 @@ def _without_ctrl_c() -> Iterator[None]:
 
 def _how_it_ended(code: int) -> str:
     if code == -9:
-        return "a worker was killed, for want of memory perhaps: try fewer with --workers"
+        return "a worker was killed, perhaps for lack of memory: try fewer with --workers"
     how = f"by signal {-code} ({signal.strsignal(-code)})" if code < 0 else f"by itself, with code {code}"
     return f"a worker ended {how}, before its job was done"
 
