@@ -232,7 +232,7 @@ def dataset(n=128):
 
 def config(**changes):
     """Twenty steps on `dataset()`: 128 examples are four batches."""
-    return TrainConfig(**{"hidden": (16, 12), "epochs": 5, "batch_size": 32, **changes})
+    return TrainConfig(**{"hidden": (16, 12), "epochs": 5, "batch_size": 32, "clip_norm": None, **changes})
 
 
 RUNS = {
