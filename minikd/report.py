@@ -19,6 +19,7 @@ from minikd.train import Network, logits
 TEACHER, ALONE, DISTILLED = NETWORKS = ("teacher", "student alone", "student distilled")
 PAPER_ERRORS = {TEACHER: 67, ALONE: 146, DISTILLED: 74}  # M1, M2, M3: full length, T = 20, single runs
 PAPER_SIZES = {TEACHER: (784, 1200, 1200, 10), ALONE: (784, 800, 800, 10), DISTILLED: (784, 800, 800, 10)}
+FEW_STEPS = 2000  # four epochs of MNIST in batches of 128 are fewer, five are more
 MNIST_TEST = "fc6afb5445e3c37b9bb8ab589ee650753ab43a47df5205f953db1727b0091738"  # the test set's fingerprint
 
 
@@ -59,7 +60,7 @@ def summarise(
         "asked": asked,
         "results": rows,
         "gain": found,
-        "reasons": reasons(asked["networks"][DISTILLED], rows, found),
+        "reasons": reasons(asked, rows, found),
         "teachers_reused": reused,
         "minikd": __version__,
         "machine": {
@@ -72,27 +73,35 @@ def summarise(
     }
 
 
-def reasons(taught: dict[str, Any], rows: dict[str, dict[str, Any]], gain: dict[str, Any]) -> list[str]:
+def reasons(asked: dict[str, Any], rows: dict[str, dict[str, Any]], gain: dict[str, Any]) -> list[str]:
     """Return why the soft targets did not help, as far as the results can tell, the likeliest reason first.
 
-    They helped where the mean gain exceeds twice its standard error. The standard error of a single pair is taken from
-    its counts: about half of two students' errors are on images that the other one gets right.
+    They helped where the mean gain exceeds twice its standard error. The standard deviation of the pairs is taken to be
+    at least that of their counts: about half of two students' errors are on images that the other one gets right. So
+    two pairs that agree by chance prove nothing.
 
     Args:
-        taught: the configuration of the distilled student.
+        asked: what was asked for, as `config.json` holds it.
         rows: the results of each network.
         gain: the errors that the soft targets saved, pair by pair, with their mean and standard deviation.
-    Returns: one sentence per reason; none where the soft targets helped.
+    Returns: one sentence or two per reason; none where the soft targets helped.
     """
     teacher, alone, distilled = (rows[name]["errors_mean"] for name in NETWORKS)
     pairs = len(gain["errors"])
-    noise = 2 * (math.sqrt((alone + distilled) / 2) if gain["sd"] is None else gain["sd"] / math.sqrt(pairs))
+    noise = 2 * max(math.sqrt((alone + distilled) / 2), gain["sd"] or 0) / math.sqrt(pairs)
     if gain["mean"] > noise:
         return []
-    if alone == 0:
+    if alone == distilled == 0:
         return ["The student alone makes no errors, so there is nothing to gain."]
+    taught, N = asked["networks"][DISTILLED], asked["evaluation"]["examples"]
     T, alpha, epochs, spread = taught["T"], taught["alpha"], taught["epochs"], rows[TEACHER]["logit_range"]
+    steps = epochs * (asked["train"]["examples"] // taught["batch_size"])
     found = []
+    if alone > N / 2:
+        found.append(
+            f"The student alone makes {alone:.0f} errors on {N:,} images, so it has hardly learnt anything. Lower "
+            "--learning-rate, or raise --epochs or --hidden."
+        )
     if teacher > 0.8 * alone:
         found.append(
             f"The teacher makes {teacher:.0f} errors and the student alone {alone:.0f}, so the teacher has little to "
@@ -114,8 +123,11 @@ def reasons(taught: dict[str, Any], rows: dict[str, dict[str, Any]], gain: dict[
         )
     if alpha < 0.2:
         found.append(f"The soft targets have a weight of only {alpha:g}. Raise --alpha.")
-    if epochs < 5:
-        found.append(f"With --epochs {epochs} a student has hardly learnt the teacher's answers. Raise it.")
+    if steps < FEW_STEPS:
+        found.append(
+            f"With --epochs {epochs} a student takes {steps:,} steps and has hardly learnt the teacher's answers. "
+            "Raise it."
+        )
     if abs(gain["mean"]) <= noise:
         pair = "one pair of runs differs" if pairs == 1 else f"the mean of {pairs} pairs differs"
         found.append(f"By chance alone, {pair} by up to {noise:.0f} errors. More --seeds tell the difference.")

@@ -10,8 +10,9 @@ from minikd.report import ALONE, DISTILLED, TEACHER, reasons
 def said(
     teacher=(70, 70),
     alone=(140, 140),
-    distilled=(150, 152),
+    distilled=(165, 167),
     logit_range=30.0,
+    examples=60_000,
     **settings,
 ):
     """The reasons for these errors, pair by pair, of a student that nothing else speaks against."""
@@ -22,7 +23,12 @@ def said(
     mean = sum(saved) / len(saved)
     sd = None if len(saved) == 1 else (sum((one - mean) ** 2 for one in saved) / (len(saved) - 1)) ** 0.5
     config = TrainConfig(hidden=(800, 800), **{"T": 8.0, "alpha": 0.9, "epochs": 6, **settings})
-    return reasons(config.record(), rows, {"errors": saved, "mean": mean, "sd": sd})
+    asked = {
+        "networks": {DISTILLED: config.record()},
+        "train": {"examples": examples},
+        "evaluation": {"examples": 10_000},
+    }
+    return reasons(asked, rows, {"errors": saved, "mean": mean, "sd": sd})
 
 
 def test_a_clear_gain_needs_no_reason():
@@ -38,7 +44,9 @@ def test_a_clear_gain_needs_no_reason():
         ({"T": 1.0}, "T = 1 is low for logits with a range of 30"),
         ({"T": 200.0}, "T = 200 is high for logits with a range of 30"),
         ({"alpha": 0.1}, "a weight of only 0.1"),
-        ({"epochs": 2}, "With --epochs 2 a student has hardly learnt"),
+        ({"epochs": 2}, "With --epochs 2 a student takes 936 steps and has hardly learnt"),
+        ({"epochs": 20, "examples": 6000}, "With --epochs 20 a student takes 920 steps and has hardly learnt"),
+        ({"alone": (8900, 8900), "distilled": (9200, 9200)}, "makes 8900 errors on 10,000 images, so it has hardly"),
         ({"alone": (140, 160), "distilled": (150, 145)}, "the mean of 2 pairs differs by up to 25 errors"),
         ({"teacher": (70,), "alone": (140,), "distilled": (130,)}, "one pair of runs differs by up to 23 errors"),
     ],
@@ -46,6 +54,16 @@ def test_a_clear_gain_needs_no_reason():
 def test_each_cause_is_named_where_it_is_the_only_one(case, words):
     (reason,) = said(**case)
     assert words in reason
+
+
+def test_two_pairs_that_agree_by_chance_are_no_clear_gain():
+    (reason,) = said(alone=(140, 140), distilled=(130, 130))
+    assert "the mean of 2 pairs differs by up to 16 errors" in reason
+
+
+def test_a_student_that_made_errors_only_when_distilled_hears_why():
+    (reason,) = said(teacher=(0,), alone=(0,), distilled=(112,), T=0.5)
+    assert "T = 0.5 is low" in reason
 
 
 def test_a_loss_without_a_visible_cause_says_so():
