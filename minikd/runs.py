@@ -59,7 +59,9 @@ def open_run(out: Path, name: str, resume: bool) -> Path:
             else:
                 return folder
     except OSError as error:
-        raise ValueError(f"--out must be a folder that can be written, {out} cannot: {error.strerror}") from None
+        raise ValueError(
+            f"--out must be a folder that can be written, got {out} ({error.strerror}): use another"
+        ) from None
 
 
 def write_json(path: Path, record: Any) -> None:

@@ -82,6 +82,17 @@ def test_the_command_and_the_library_have_the_same_defaults():
         }
 
 
+def test_the_papers_teacher_is_not_clipped_and_its_students_are():
+    configs = mnist.configurations(mnist.PRESETS["paper"], "float32")
+    assert [config.clip_norm for config in configs.values()] == [None, 1.0, 1.0]
+
+
+def test_students_and_teacher_are_clipped_each_by_its_own_option():
+    args = mnist.build_parser().parse_args(["--clip-norm", "None", "--teacher-clip-norm", "2"])
+    configs = mnist.configurations(mnist.settings(args), "float32")
+    assert [config.clip_norm for config in configs.values()] == [2.0, None, None]
+
+
 def test_a_distillation_that_does_not_help_says_why_and_where_to_read_on(command):
     out = command("--T", "4", "--teacher-epochs", "1", "--epochs", "1")
     assert "- With --epochs 1 a student takes 46 steps and has hardly learnt" in out
@@ -339,6 +350,8 @@ def test_help_teaches_every_option(capsys):
         ),
         (["--batch-size", "60001"], "exceeds the 60000 examples"),
         (["--data", "no-such-folder"], "no-such-folder: does not exist"),
+        (["--data", ""], "argument --data: must be a path, got an empty one"),
+        (["--out", ""], "argument --out: must be a path, got an empty one"),
         (["--preset", "slow"], "invalid choice: 'slow'"),
         (["--no-such", "1"], "unrecognized arguments: --no-such 1"),
     ],
@@ -389,7 +402,8 @@ def test_a_forged_network_is_refused_in_one_line(capsys, command, folder, tmp_pa
 
 def test_what_stands_in_the_way_of_a_teacher_is_named_in_one_line(capsys, folder, tmp_path):
     (tmp_path / "teachers").write_text("")
-    assert "teachers: " in refusal(capsys, *SMALL, "--data", str(folder), "--out", str(tmp_path))
+    said = refusal(capsys, *SMALL, "--data", str(folder), "--out", str(tmp_path))
+    assert "teachers: File exists: move what is in the way" in said
 
 
 def test_networks_that_do_not_fit_into_memory_are_refused_in_one_line(capsys, folder, tmp_path):

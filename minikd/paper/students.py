@@ -38,7 +38,7 @@ def teacher(profile: str, seed: int = 0) -> Job:
         epochs=plan.epochs[0],
         batch_size=256 if plan.data.first == 0 else 32,
         learning_rate=0.15,
-        clip_norm=None,  # clipping cost the teacher ten errors in a hundred, and its students twenty
+        clip_norm=None,  # clipping cost the teacher two errors, and its students twenty
         drop_hidden=0.3,
         max_norm=15**0.5,
         jitter=2,
