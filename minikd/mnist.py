@@ -316,18 +316,22 @@ def run(
             def epoch_done(network: Network, seed: int = seed, name: str = name) -> None:
                 metrics.set(seed, name, network.history)
 
-            network, found = runs.obtain(
-                path,
-                config,
-                train_set,
-                test_set,
-                soft_targets=targets if name == DISTILLED else None,
-                device=device,
-                resume=go_on,
-                title=f"{name}, seed {seed}",
-                quiet=quiet,
-                on_epoch=epoch_done,
-            )
+            title = f"{name}, seed {seed}"
+            try:
+                network, found = runs.obtain(
+                    path,
+                    config,
+                    train_set,
+                    test_set,
+                    soft_targets=targets if name == DISTILLED else None,
+                    device=device,
+                    resume=go_on,
+                    title=title,
+                    quiet=quiet,
+                    on_epoch=epoch_done,
+                )
+            except TrainingDiverged as error:
+                raise TrainingDiverged(f"{title}: {error}") from None
             epoch_done(network)
             networks[seed, name] = network
             if name == TEACHER:
