@@ -165,9 +165,8 @@ def get_device(name: str, *, tf32: bool | None = None) -> Device:
         if tf32 is not None:
             cublas.setMathMode(handle, MATH_MODES[tf32])
         fused = os.environ.get("MINIKD_FUSED", "1") != "0"
-        name = (
-            "gpu, TF32" if cublas.getMathMode(handle) == MATH_MODES[True] else "gpu"
-        )  # runs of one do not pass for runs of the other
+        # Runs with TF32 and without it have names of their own, so that one does not pass for the other.
+        name = "gpu, TF32" if cublas.getMathMode(handle) == MATH_MODES[True] else "gpu"
         return Device(name, cupy, put=cupy.asarray, get=cupy.asnumpy, fused=fused)
     raise ValueError(f"the device must be 'cpu' or 'gpu', got {name!r}")
 

@@ -10,6 +10,7 @@ import ctypes
 import errno
 import importlib.util
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -25,13 +26,23 @@ WHEELS = {"gpu12": "cupy-cuda12x", "gpu13": "cupy-cuda13x"}
 OLDEST = 14
 """The oldest CuPy that the extras bring."""
 LOOK = "nvidia-smi shows the state of the card, and the kernel's log (dmesg) its faults"
+REPORT = (
+    "please report it with the output of python -m minikd.backend; MINIKD_FUSED=0 in the environment trains without "
+    "minikd's own kernels"
+)
 DEV = Path("/dev")
 
 CUDA_ERRORS = ("CUDARuntimeError", "CUDADriverError")
 """The classes whose `status` is one of CUDA's codes; the runtime and the driver number them alike."""
 OUT_OF_MEMORY = {(CUDA_ERRORS[0], 2), (CUDA_ERRORS[1], 2), ("CUBLASError", 3)}
 OLD_DRIVER, NO_DEVICE, NO_KERNEL = 35, 100, 209
+KERNEL_FAULTS = {700, 715, 716, 717, 718, 719}
+"""A kernel read or wrote where it must not, or went astray: a bug, or the card."""
 FAULTS = {
+    34: (
+        "Python finds the CUDA toolkit's stub, not the driver's library",
+        "take the toolkit's folder `stubs` out of LD_LIBRARY_PATH",
+    ),
     46: (
         "the card is taken",
         "another process may hold it, or its compute mode forbids this one: nvidia-smi shows both",
@@ -48,6 +59,10 @@ FAULTS = {
     803: (
         "the driver's library and its kernel module are of different versions",
         "restart the machine, as after every update of the driver",
+    ),
+    804: (
+        "CUDA's forward compatibility does not serve this card",
+        "update the driver, or take the folder `compat` of CUDA out of LD_LIBRARY_PATH",
     ),
 }
 """By CUDA's code of an error: what is wrong, and what to do."""
@@ -114,18 +129,25 @@ def _import_cupy() -> ModuleType:
 
     Raises: DeviceError.
     """
+    if said := _stranger("cupy"):  # a script of the user's own must not even run
+        raise DeviceError(f"no GPU: {said}")
     try:
         import cupy
     except Exception as error:
         raise DeviceError(f"no GPU: {_not_imported(error)}") from None
     if missing := [name for name in ("__version__", "asarray", "cuda", "ndarray") if not hasattr(cupy, name)]:
-        raise DeviceError(f"no GPU: {_stranger() or _in_part(f'it lacks cupy.{missing[0]}')}")
+        bare = getattr(cupy, "__file__", None) is None  # a folder without __init__.py
+        why = f"all that Python finds is the folder {cupy.__path__[0]}" if bare else f"it lacks cupy.{missing[0]}"
+        raise DeviceError(f"no GPU: {_in_part(why)}")
     if getattr(getattr(cupy.cuda, "runtime", None), "is_hip", False):
         raise DeviceError(
             "no GPU: this CuPy is built for AMD's cards (ROCm), and minikd's kernels for NVIDIA's; "
             f"with a card of NVIDIA's, {_replace()}"
         )
-    if int(cupy.__version__.partition(".")[0]) < OLDEST:
+    major = re.match(r"\d+", str(cupy.__version__))
+    if major is None:
+        raise DeviceError(f"no GPU: {_in_part(f'its version reads {cupy.__version__!r}')}")
+    if int(major[0]) < OLDEST:
         raise DeviceError(f"no GPU: CuPy {cupy.__version__} is too old, version {OLDEST} is needed; {_replace()}")
     return cupy  # type: ignore[no-any-return]
 
@@ -138,7 +160,7 @@ def _not_imported(error: Exception) -> str:
         driver = _driver_version()
         return f"CuPy is not installed{'' if driver else ', and no NVIDIA driver is seen'}; install it: {_install()}"
     cause = _cause(error)
-    if said := _stranger() or _cache_fault(cause):
+    if said := _stranger("cuda") or _cache_fault(cause):
         return said
     incomplete = isinstance(cause, ImportError) and (cause.path or "").endswith(".py")  # it names what is not there
     if incomplete or isinstance(cause, ModuleNotFoundError):
@@ -150,22 +172,23 @@ def _in_part(why: str) -> str:
     return f"CuPy is only partly installed ({why}); {_replace()}"
 
 
-def _stranger() -> str | None:
-    """Name a file or a folder that Python takes for CuPy; None if it takes CuPy."""
+def _stranger(package: str) -> str | None:
+    """Name a file or a folder that hides CuPy's package `cupy`, or `cuda`, which CuPy needs; None if there is none.
+
+    Python looks in the working directory first.
+    """
     try:
-        spec = importlib.util.find_spec("cupy")
-    except ValueError:
+        spec = importlib.util.find_spec(package)
+    except ValueError:  # a module that came from no file
         return None
-    if spec is None:
+    if spec is None or spec.origin is None:
         return None
-    if spec.origin is None:  # a folder without __init__.py
-        return _in_part(f"all that Python finds is the folder {next(iter(spec.submodule_search_locations or ['?']))}")
     origin = Path(spec.origin)
     home = origin.parent
     known = any((home / name).exists() for name in ("_core", "_version.py"))  # a few of CuPy's own files
     if origin.stem == "__init__" and (known or {"site-packages", "dist-packages"} & {*home.parts}):
         return None
-    return f"Python takes {home if origin.stem == '__init__' else origin} for CuPy; rename it"
+    return f"Python takes {home if origin.stem == '__init__' else origin} for {package}; rename it"
 
 
 def _wheels() -> list[str]:
@@ -207,6 +230,10 @@ def _python() -> str:
     return f'"{sys.executable}"' if " " in sys.executable else sys.executable
 
 
+def _setup() -> str:
+    return f'{_python()} -c "import cupy; cupy.show_config()" shows how CuPy is set up'
+
+
 def _driver_version() -> int:
     """CUDA's version of the driver as 1000·major + 10·minor, asked without CuPy; 0 where there is none."""
     try:
@@ -236,13 +263,18 @@ def _explain(error: Exception, cupy: Any, *, training: bool = False) -> str:
         return f"{what} ({said}); {advice}"
     if fault := _cache_fault(cause):
         return fault
+    source = str(cause) if kind == "CompileException" else ""
     unloaded = isinstance(cause, ImportError) or (isinstance(cause, OSError) and cause.errno is None)
-    headless = kind == "CompileException" and "cannot open source file" in str(cause)
-    if unloaded or headless or kind == "DynamicLibNotFoundError":
+    if unloaded or kind == "DynamicLibNotFoundError" or "cannot open source file" in source:
         return _no_library(said)
-    if code == NO_KERNEL or kind == "CompileException":
+    if code == NO_KERNEL or "--gpu-architecture" in source:
         return _no_kernel(said, cupy)
-    return f"{said}; {LOOK}"
+    if training and (source or code in KERNEL_FAULTS):
+        return f"a kernel failed ({said}); {REPORT}"
+    limit = os.environ.get("CUPY_GPU_MEMORY_LIMIT")
+    if isinstance(cause, ValueError) and limit and limit.rstrip("%") in said:
+        return f"CUPY_GPU_MEMORY_LIMIT is {limit!r} ({said}); set it to a number of bytes, or to a share such as 50%"
+    return f"{said}; {LOOK if hasattr(cause, 'status') else _setup()}"
 
 
 def _no_memory(said: str, cupy: Any, training: bool) -> str:

@@ -43,10 +43,13 @@ CUDARuntimeError = cuda_error(
         100: "cudaErrorNoDevice: no CUDA-capable device is detected",
         209: "cudaErrorNoKernelImageForDevice: no kernel image is available for execution on the device",
         214: "cudaErrorECCUncorrectable: uncorrectable ECC error encountered",
+        34: "cudaErrorStubLibrary: CUDA driver is a stub library",
         222: "cudaErrorUnsupportedPtxVersion: the provided PTX was compiled with an unsupported toolchain.",
+        700: "cudaErrorIllegalAddress: an illegal memory access was encountered",
         719: "cudaErrorLaunchFailure: unspecified launch failure",
         802: "cudaErrorSystemNotReady: system not yet initialized",
         803: "cudaErrorSystemDriverMismatch: system has unsupported display driver / cuda driver combination",
+        804: "cudaErrorCompatNotSupportedOnDevice: forward compatibility was attempted on non supported HW",
         999: "cudaErrorUnknown: unknown error",
     },
 )
@@ -79,6 +82,7 @@ NO_NVRTC = DynamicLibNotFoundError(
     'Failure finding "libnvrtc.so.13 or libnvrtc.so.12": No such file: libnvrtc.so.13 or libnvrtc.so.12\n'
 )
 ARCHITECTURE = CompileException("nvrtc: error: invalid value for --gpu-architecture (-arch)\n")
+SYNTAX = CompileException('/tmp/a.cubin.cu(12): error: identifier "foo" is undefined\n')
 HEADER = CompileException(
     '/tmp/a.cubin.cu(129): catastrophic error: cannot open source file "vector_types.h"\n  #include "vector_types.h"\n'
 )
@@ -256,6 +260,8 @@ PARTLY = {
     "a part of cupy is gone": ("from cupy import a_part_that_is_gone", "cannot import name 'a_part_that_is_gone'"),
     "a package that it needs is gone": ("import cuda_that_is_gone", "No module named 'cuda_that_is_gone'"),
     "__init__.py is empty": ("", "it lacks cupy.__version__"),
+    "the version is none": ("asarray = cuda = ndarray = __version__ = None", "its version reads None"),
+    "the version is no number": ("asarray = cuda = ndarray = 1; __version__ = 'x'", "its version reads 'x'"),
     "__init__.py is cut short": ("__version__ = '14.2.0'\ndef asarray(): ...", "it lacks cupy.cuda"),
 }
 BROKEN = {
@@ -310,11 +316,23 @@ def test_a_cupy_that_cannot_be_imported_repeats_the_cause_and_advises_nothing_el
     assert message.endswith(f'; its full message: {sys.executable} -c "import cupy"')
 
 
-@pytest.mark.parametrize("source", ["x = 1", "raise ValueError('of your own')"], ids=["harmless", "raises"])
+OWN = {"harmless": "x = 1", "raises": "raise ValueError('of your own')", "ends Python": "raise SystemExit(3)"}
+
+
+@pytest.mark.parametrize("case", OWN)
 @pytest.mark.parametrize(("place", "named"), [("own/cupy.py", "own/cupy.py"), ("own/cupy/__init__.py", "own/cupy")])
-def test_a_file_of_your_own_that_is_taken_for_cupy_is_named(source, place, named, cupy_of, refusal, tmp_path):
-    cupy_of(source, place)
-    assert refusal() == f"no GPU: Python takes {tmp_path / named} for CuPy; rename it"
+def test_a_file_of_your_own_that_is_taken_for_cupy_is_named_and_does_not_run(
+    case, place, named, cupy_of, refusal, tmp_path
+):
+    cupy_of(OWN[case], place)
+    assert refusal() == f"no GPU: Python takes {tmp_path / named} for cupy; rename it"
+
+
+def test_a_file_of_your_own_that_hides_what_cupy_needs_is_named(cupy_of, refusal, monkeypatch):
+    monkeypatch.delitem(sys.modules, "cuda", raising=False)
+    cupy_of("""raise ModuleNotFoundError("No module named 'cuda.pathfinder'", name="cuda.pathfinder")""")
+    own = cupy_of("x = 1", "own/cuda.py")
+    assert refusal() == f"no GPU: Python takes {own} for cuda; rename it"
 
 
 @pytest.mark.parametrize("version", ["13.6.0", "9.0.0b1"])
@@ -389,12 +407,15 @@ ADVICE = {  # the error, what stands in its line besides its own text, and the e
     "no kernel image": (CUDARuntimeError(209), "this card, of compute capability 9.0", gpu.LOOK),
     "no binary": (CUDADriverError(209), "this card, of compute capability 9.0", gpu.LOOK),
     "an unknown architecture": (ARCHITECTURE, "this card, of compute capability 9.0", gpu.LOOK),
+    "a stub": (CUDARuntimeError(34), "the CUDA toolkit's stub", "out of LD_LIBRARY_PATH"),
+    "forward compatibility": (CUDARuntimeError(804), "does not serve this card", "out of LD_LIBRARY_PATH"),
     "unknown": (CUDARuntimeError(999), "", gpu.LOOK),
     "a failed launch": (CUDARuntimeError(719), "", gpu.LOOK),
     "cuBLAS": (CUBLASError(1), "", gpu.LOOK),
-    "another error": (ValueError("of another kind"), "ValueError: ", gpu.LOOK),
-    "no message": (RuntimeError(), "RuntimeError", gpu.LOOK),
-    "a file elsewhere": (PermissionError(errno.EACCES, "Permission denied", "/elsewhere"), "/elsewhere", gpu.LOOK),
+    "a kernel of CuPy's": (SYNTAX, "CompileException: ", gpu._setup()),
+    "another error": (ValueError("of another kind"), "ValueError: ", gpu._setup()),
+    "no message": (RuntimeError(), "RuntimeError", gpu._setup()),
+    "a file elsewhere": (PermissionError(errno.EACCES, "Permission denied", "/elsewhere"), "/elsewhere", gpu._setup()),
 }
 
 
@@ -417,6 +438,17 @@ def test_a_full_card_says_how_much_is_free_and_who_may_hold_it(error, refusal, m
     assert unasked == f"no GPU: the GPU has too little memory ({gpu._one_line(error)}); {end}"
     monkeypatch.setenv("CUPY_GPU_MEMORY_LIMIT", "1%")
     assert "CUPY_GPU_MEMORY_LIMIT is 1%: raise it" in refusal(fake_cupy(product=error))
+
+
+@pytest.mark.parametrize(
+    ("limit", "said"),
+    [("4GB", "invalid literal for int() with base 10: '4GB'"), ("half%", "could not convert string to float: 'half'")],
+)
+def test_a_memory_limit_that_cupy_cannot_read_is_named(limit, said, refusal, monkeypatch):
+    monkeypatch.setenv("CUPY_GPU_MEMORY_LIMIT", limit)
+    message = refusal(fake_cupy(product=ValueError(said)))
+    assert message.startswith(f"no GPU: CUPY_GPU_MEMORY_LIMIT is '{limit}' (ValueError: ")
+    assert message.endswith("; set it to a number of bytes, or to a share such as 50%")
 
 
 @pytest.mark.parametrize("error", [CUDARuntimeError(209), ARCHITECTURE], ids=["no image", "no architecture"])
@@ -530,7 +562,12 @@ def test_a_failure_at_work_is_one_line_and_other_errors_pass(monkeypatch):
 
 FAILURES = {
     "memory": (FULL, "the GPU has too little memory (OutOfMemoryError: Out of memory allocating 1,000,000,000 bytes"),
-    "launch": (CUDARuntimeError(719), "cudaErrorLaunchFailure: unspecified launch failure"),
+    "launch": (CUDARuntimeError(719), "a kernel failed (cudaErrorLaunchFailure: unspecified launch failure)"),
+    "address": (CUDARuntimeError(700), "a kernel failed (cudaErrorIllegalAddress: "),
+    "compiler": (
+        SYNTAX,
+        'a kernel failed (CompileException: /tmp/a.cubin.cu(12): error: identifier "foo" is undefined',
+    ),
 }
 
 
@@ -554,6 +591,7 @@ def test_a_gpu_that_fails_in_training_ends_the_command_in_one_line(case, capsys,
     assert line.startswith(f"minikd.mnist: the GPU failed: {said}")
     assert line.count("\n") == 1
     assert ("use smaller layers or batches, or another process may hold" in line) == (case == "memory")
+    assert (gpu.REPORT in line) == (case != "memory")
 
 
 def test_a_gpu_that_fails_in_a_job_of_the_paper_says_so_in_one_line(monkeypatch):
@@ -585,9 +623,8 @@ def test_the_extras_that_are_advised_are_those_of_pyproject():
 def test_the_pages_advise_the_extras_as_the_errors_do(page):
     text = (ROOT / page).read_text("utf-8")
     assert set(re.findall(r"\bgpu\d+", text)) <= gpu.WHEELS.keys()
-    assert set(re.findall(r"[^ ]*\[gpu\d+\][^ ]?", text.replace("`", " "))) <= {
-        f'"minikd[{extra}]"' for extra in gpu.WHEELS
-    }
+    advised = [word for word in re.split(r"[\s`]+", text) if re.search(r"\[gpu\d", word)]
+    assert {word.rstrip(".,;:)\\n") for word in advised} <= {f'"minikd[{extra}]"' for extra in gpu.WHEELS}
     assert "cupy-cuda" not in text
     if page.endswith(".md"):
         commands = set(re.findall(r'-m pip install "minikd\[gpu1[23]\]"', text))
