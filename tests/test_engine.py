@@ -227,7 +227,7 @@ def test_an_error_of_the_system_that_is_about_no_file_is_told_without_one(tmp_pa
     monkeypatch.setattr(engine, "processes", processes)
     with pytest.raises(SystemExit):
         main(["M1", "--out", str(tmp_path)])
-    assert capsys.readouterr().err == "minikd.paper: [Errno 24] Too many open files\n"
+    assert capsys.readouterr().err == "minikd.paper: Too many open files\n"
 
 
 # ---- a Dask cluster --------------------------------------------------------------------------------------------------

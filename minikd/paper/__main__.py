@@ -12,7 +12,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from minikd.backend import DeviceError, get_device
+from minikd.backend import CPU, DeviceError, get_device
 from minikd.checkpoint import check_writable, write_atomically
 from minikd.cli import Parser, reason, start
 from minikd.consoles import fit
@@ -139,8 +139,8 @@ def run(
     try:
         if args.write:
             check_writable(args.write)
-        if args.dask is None:
-            get_device(device)  # refuses, where there is none, before anything is started
+        # Refuse a GPU that is not there before anything is started. With --dask only the workers need one.
+        here = machine(get_device(device) if args.dask is None else CPU)
         store = Store(args.out / "paper" / device)
         jobs = {row.id: row.jobs(args.profile) for row in rows}
         workers = args.workers or (1 if args.gpu else 2)
@@ -170,7 +170,7 @@ def run(
     if failure:
         parser.fail(failure, code=1)
     if args.write:
-        keep(parser, args, finished, store, board)
+        keep(parser, args, finished, store, board, here)
 
 
 def scoreboard(
@@ -194,12 +194,13 @@ def keep(
     jobs: dict[str, dict[str, Job]],
     store: Store,
     board: Sequence[dict[str, Any]],
+    here: dict[str, Any],
 ) -> None:
     """Write the scoreboard, and what made it, to the file that --write names."""
     done = not_done(job for named in jobs.values() for job in named.values()).values()
     spoken = any(_spoken(named) for named in jobs.values())
     asked = command(parser, args, getattr(args, "rows", ()), spoken=spoken)
-    about = {"command": asked, "profile": args.profile, "machine": machine(get_device("gpu" if args.gpu else "cpu"))}
+    about = {"command": asked, "profile": args.profile, "machine": here}
     try:
         write(args.write, {**about, "rows": board, "runs": [run_record(job, store) for job in done]})
     except (OSError, ValueError) as error:
