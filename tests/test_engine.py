@@ -320,7 +320,7 @@ def test_a_run_waits_for_workers_and_says_so_at_the_start_and_when_it_has_lost_t
     run = Run(tmp_path)
     run.until("waiting for workers")
     run.tell("cluster.scale(1)")
-    run.until(", 6 left")  # enough that the worker goes before they are done
+    run.until("teacher, seed 0: done")
     run.tell("cluster.scale(0)")
     run.until("waiting for workers")
     run.tell("cluster.scale(1)")
