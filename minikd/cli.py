@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import io
 import os
+import signal
 import sys
 from collections.abc import Callable
 from typing import Any, NoReturn
@@ -69,8 +70,11 @@ def reason(error: BaseException) -> str:
 def start(main: Callable[[], Any]) -> NoReturn:
     """Run a command as the whole process, as `python -m` does, and end with its exit status.
 
-    Streams that are closed, a reader that has gone and a disk that is full end it without a traceback.
+    Streams that are closed, a reader that has gone and a disk that is full end it without a traceback. So does Ctrl-C,
+    however often it comes.
     """
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not where a shell has made it deaf to Ctrl-C
+        signal.signal(signal.SIGINT, _stop)
     _open_closed_streams()
     replace_what_consoles_lack()
     try:
@@ -91,6 +95,12 @@ def start(main: Callable[[], Any]) -> NoReturn:
         status = _report(error)
     _drop_what_cannot_be_written()
     sys.exit(status)
+
+
+def _stop(*_: object) -> NoReturn:
+    """End the command for the first Ctrl-C; another one would only disturb what it does to end."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    raise KeyboardInterrupt
 
 
 def replace_what_consoles_lack() -> None:

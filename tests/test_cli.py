@@ -178,6 +178,25 @@ def test_a_command_ends_with_its_status_and_at_most_one_line(body, status, err):
     assert ended.stderr.replace(b"\r", b"") == err
 
 
+PRESSED_TWICE = """
+import signal
+from minikd.cli import start
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job of a shell inherits deafness
+def main():
+    try:
+        signal.raise_signal(signal.SIGINT)
+    finally:
+        signal.raise_signal(signal.SIGINT)
+        print("tidied up")
+start(main)
+"""
+
+
+def test_another_ctrl_c_does_not_disturb_a_command_that_ends():
+    ended = run("-c", PRESSED_TWICE)
+    assert (ended.returncode, ended.stdout.split(), ended.stderr.split()) == (130, [b"tidied", b"up"], [b"stopped"])
+
+
 def test_a_bug_is_not_hidden():
     assert b"ZeroDivisionError" in program("1 / 0").stderr
 

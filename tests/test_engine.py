@@ -102,6 +102,29 @@ if __name__ == "__main__":
         print("stopped")
 """
 
+INTERRUPTED_AGAIN = """
+import os, signal, time
+from minikd.paper import engine, workers
+
+kill = workers._Process.kill
+
+def kill_late(process):
+    signal.raise_signal(signal.SIGINT)
+    kill(process)
+
+workers._Process.kill = kill_late
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job of a shell inherits deafness
+try:
+    with engine.processes(1) as (executor, _):
+        executor.submit(os.getpid).result()
+        busy = executor.submit(time.sleep, 600)
+        while not busy.running():
+            time.sleep(0.01)
+        signal.raise_signal(signal.SIGINT)
+except KeyboardInterrupt:
+    print("stopped")
+"""
+
 PRINTS = """
 import os
 from minikd.paper import engine
@@ -206,6 +229,11 @@ def test_workers_need_no_shared_memory(tmp_path):
 def test_ctrl_c_in_a_terminal_which_reaches_the_workers_too_stops_them_without_a_word(tmp_path, started):
     process = python(tmp_path, INTERRUPTED.replace("STARTED", started), start_new_session=True)
     out, err = process.communicate(timeout=60)
+    assert (out, err) == ("stopped\n", "")
+
+
+def test_another_ctrl_c_does_not_keep_the_workers_from_being_stopped(tmp_path):
+    out, err = python(tmp_path, INTERRUPTED_AGAIN).communicate(timeout=60)
     assert (out, err) == ("stopped\n", "")
 
 

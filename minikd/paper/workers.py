@@ -53,13 +53,17 @@ class Workers(Executor):
                 process.close()
 
     def kill(self) -> None:
-        """End the processes at once."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        """End the processes at once, in a thread, because another Ctrl-C would stop this one halfway."""
+        ending = threading.Thread(target=self._end)
+        ending.start()
+        ending.join()
+
+    def _end(self) -> None:
         with self._lock:
             self._killed = True
             for process in self._started:
                 process.kill()
-        self.shutdown()
+        self.shutdown(cancel_futures=True)
 
     def _do(self, call: object) -> Any:
         if not hasattr(self._mine, "process"):
