@@ -29,7 +29,7 @@ if sys.platform != "win32":
     import fcntl
 
 FORMAT = "minikd-checkpoint-1"
-_ANOTHER_COPY = "use another copy, or train again"
+_ANOTHER_COPY = "use another copy, or remove it and run again"
 _UNSEALED = "damaged or cut short, or not a safetensors file"
 
 

@@ -675,6 +675,32 @@ def test_a_machine_without_a_gpu_keeps_what_a_cluster_with_gpus_has_done(monkeyp
     assert json.loads(path.read_text(encoding="utf-8"))["machine"]["numpy"] == np.__version__
 
 
+def test_a_damaged_result_costs_only_its_own_rows(monkeypatch, tmp_path, capsys):
+    teacher, other = a_teacher(), training("small", TINY, SMALL, keep=("test",))
+    student = a_student(teacher)
+    rows = {
+        "M1": replace(ROWS["M1"], jobs=lambda profile: {"teacher 0": teacher}),
+        "M2": replace(ROWS["M2"], jobs=lambda profile: {"alone 0": other}),
+    }
+    asked = ["--profile", "smoke", "--out", str(tmp_path), "--workers", "1", "--quiet"]
+    monkeypatch.setattr(paper, "ROWS", rows)
+    paper.main(["M2", *asked])
+    alone = capsys.readouterr().out
+    paper.main(asked)
+    path = Store(tmp_path / "paper" / "cpu").path(teacher)
+    path.write_bytes(path.read_bytes()[:-1] + b"\0")
+    for needed in ({}, {"M3": replace(ROWS["M3"], jobs=lambda profile: {"distilled 0": student})}):
+        monkeypatch.setattr(paper, "ROWS", {**rows, **needed})
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as stopped:
+            paper.main(asked)
+        said = capsys.readouterr()
+        assert (stopped.value.code, said.out) == (1, alone)
+        assert f"{path}: damaged" in said.err
+        assert "remove it and run again" in said.err
+        assert len(said.err.splitlines()) == 1
+
+
 def test_a_scoreboard_is_printed_before_it_is_written(monkeypatch, tmp_path, capsys):
     good = replace(ROWS["M2"], jobs=lambda profile: {"alone 0": training("small", TINY, SMALL, keep=("test",))})
     monkeypatch.setattr(paper, "ROWS", {"M2": good})

@@ -13,7 +13,7 @@ from typing import Any
 from tqdm import tqdm
 
 from minikd.backend import CPU, DeviceError, get_device
-from minikd.checkpoint import check_writable, write_atomically
+from minikd.checkpoint import CheckpointError, check_writable, write_atomically
 from minikd.cli import Parser, reason, start
 from minikd.consoles import fit
 from minikd.data import DataError
@@ -135,26 +135,14 @@ def run(
         parser.fail(f"--workers must be ≥ 1, and is not for --dask, got {args.workers}")
     if args.write and args.write.suffix != ".json":
         parser.fail(f"--write needs a .json file, got {args.write}")
-    device, failure = "gpu" if args.gpu else "cpu", ""
+    jobs, failure = {row.id: row.jobs(args.profile) for row in rows}, ""
     try:
         if args.write:
             check_writable(args.write)
         # Refuse a GPU that is not there before anything is started. With --dask only the workers need one.
-        here = machine(get_device(device) if args.dask is None else CPU)
-        store = Store(args.out / "paper" / device)
-        jobs = {row.id: row.jobs(args.profile) for row in rows}
-        workers = args.workers or (1 if args.gpu else 2)
-        with cluster.dask(args.dask) if args.dask is not None else engine.processes(workers) as (executor, count):
-            jobs = available(jobs, store, recordings, may_leave_out=may_leave_out)
-            with Progress(jobs, store, quiet=args.quiet) as progress:
-                engine.run(
-                    [job for named in jobs.values() for job in named.values()],
-                    store,
-                    executor,
-                    workers=count,
-                    device=device,
-                    on_done=progress.done,
-                )
+        here = machine(get_device(_device(args)) if args.dask is None else CPU)
+        store = Store(args.out / "paper" / _device(args))
+        do(args, jobs, store, recordings, may_leave_out=may_leave_out)
     except (DeviceError, ValueError) as error:  # bad data and bad checkpoints are ValueErrors
         parser.fail(str(error))
     except engine.JobError as error:
@@ -164,7 +152,8 @@ def run(
     except KeyboardInterrupt:
         parser.fail("stopped; finished runs are kept, and the same command resumes from there", code=130)
     finished = {row: named for row, named in jobs.items() if all(job in store for job in named.values())}
-    board = scoreboard(parser, args, [row for row in rows if row.id in finished], finished, store)
+    board, damage = scoreboard(parser, args, [row for row in rows if row.id in finished], finished, store)
+    failure = failure or damage
     if board or not failure:
         print(json.dumps(board, indent=1) if args.json else fit(table(board)), flush=True)
     if failure:
@@ -173,19 +162,46 @@ def run(
         keep(parser, args, finished, store, board, here)
 
 
+def _device(args: argparse.Namespace) -> str:
+    return "gpu" if args.gpu else "cpu"
+
+
+def do(
+    args: argparse.Namespace,
+    jobs: dict[str, dict[str, Job]],
+    store: Store,
+    recordings: Callable[[], Recordings],
+    *,
+    may_leave_out: bool,
+) -> None:
+    """Do what is missing of these jobs, which stand by row, and keep it in the store."""
+    workers = args.workers or (1 if args.gpu else 2)
+    with cluster.dask(args.dask) if args.dask is not None else engine.processes(workers) as (executor, count):
+        jobs = available(jobs, store, recordings, may_leave_out=may_leave_out)
+        with Progress(jobs, store, quiet=args.quiet) as progress:
+            engine.run(
+                [job for named in jobs.values() for job in named.values()],
+                store,
+                executor,
+                workers=count,
+                device=_device(args),
+                on_done=progress.done,
+            )
+
+
 def scoreboard(
     parser: Parser, args: argparse.Namespace, rows: Sequence[Row], jobs: dict[str, dict[str, Job]], store: Store
-) -> list[dict[str, Any]]:
-    """The lines of these rows, whose jobs are all done, in plain JSON."""
-    board = []
+) -> tuple[list[dict[str, Any]], str]:
+    """The lines of these rows, whose jobs are all done, in plain JSON; and what is damaged, in words, or ""."""
+    board, damage = [], ""
     for row in rows:
         own = (row.id,) if "rows" in args else ()
         asked = command(parser, args, own, spoken=_spoken(jobs[row.id]))
         try:
             board.append(judge(row, args.profile, jobs[row.id], store, asked))
-        except ValueError as error:  # a result is damaged
-            parser.fail(str(error))
-    return board
+        except CheckpointError as error:
+            damage = damage or str(error)
+    return board, damage
 
 
 def keep(
@@ -215,7 +231,8 @@ def available(
     Where they cannot be had, rows of speech are left out, with a line that says why, if they may be.
     Raises: DataError where they may not be.
     """
-    if not any(_spoken(not_done(named.values(), store)) for named in jobs.values()):
+    spoken = [row for row, named in jobs.items() if _spoken(not_done(named.values(), store))]
+    if not spoken:
         return jobs
     try:
         check_extra()
@@ -223,7 +240,6 @@ def available(
     except DataError as error:
         if not may_leave_out:
             raise
-        spoken = [row for row, named in jobs.items() if _spoken(named)]
         print(f"{', '.join(spoken)} are left out: {error}", file=sys.stderr)
         return {row: named for row, named in jobs.items() if row not in spoken}
     return jobs

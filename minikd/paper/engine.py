@@ -16,6 +16,7 @@ from typing import Any
 from threadpoolctl import threadpool_limits
 
 from minikd.backend import get_device, gpu_errors
+from minikd.checkpoint import CheckpointError
 from minikd.paper import acoustics, pairs, tasks
 from minikd.paper.jobs import Job, Result, Store, missing
 from minikd.paper.workers import Workers
@@ -57,7 +58,8 @@ def run(
             for each at any time, so that none is idle, and gets no more while there are no workers.
         device: "cpu" or "gpu", where the workers compute.
         on_done: called as each result is kept.
-    Raises: JobError, when the jobs that run beside a failed one have ended and are kept, or where workers are lost.
+    Raises: JobError, when the jobs that run beside a failed one have ended and are kept, or at once, where workers are
+        lost or a result that others need is damaged.
     """
     waiting = missing(jobs, store)
     urgency = _urgency(waiting)
@@ -85,7 +87,7 @@ def run(
                     failed = failed or JobError(f"{job.title}: {error}")
                 else:
                     on_done(job)
-        except BrokenExecutor as error:
+        except (BrokenExecutor, CheckpointError) as error:
             raise JobError(str(error)) from None
     if failed is not None:
         raise failed
