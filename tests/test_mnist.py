@@ -219,7 +219,8 @@ def test_the_papers_figures_stand_beside_its_own_networks_alone(command, folder,
     asked = {
         "networks": {report.DISTILLED: TrainConfig(hidden=(30, 30)).record()},
         "seeds": [0],
-        "evaluation": {"sha256": load_mnist()[1].fingerprint},
+        "train": {"examples": 60_000},
+        "evaluation": {"sha256": load_mnist()[1].fingerprint, "examples": 10_000},
     }
     history = [{"errors": 100, "seconds": 1.0}]
     networks = {
