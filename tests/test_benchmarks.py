@@ -10,10 +10,12 @@ import pytest
 import strict_cupy
 
 from benchmarks import __main__ as command
-from benchmarks import memory, pytorch, report, timing
+from benchmarks import choose_quick, memory, pytorch, report, timing
 from benchmarks.contestants import case, floor, minikd_step
 from benchmarks.timing import Bench
 from minikd.backend import CPU
+from minikd.config import TrainConfig
+from minikd.paper.tasks import Data
 
 
 @pytest.fixture
@@ -239,3 +241,21 @@ def test_the_page_is_what_the_committed_results_say():
     assert report.fill(text, results) == text, "run python -m benchmarks.report"
     for plot in re.findall(r"\]\((plots/.*?)\)", text):
         assert (report.HERE / plot).stat().st_size < 100_000, plot
+
+
+def test_the_quick_preset_is_chosen_among_candidates_of_which_one_diverges(monkeypatch, tmp_path, capsys):
+    tiny = TrainConfig(hidden=(8,), epochs=1, batch_size=20)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(choose_quick, "RESULT", tmp_path / "choose_quick.json")
+    monkeypatch.setattr(choose_quick, "DATA", Data(first=200, held_out=10_000))
+    monkeypatch.setattr(choose_quick, "TEACHER", tiny)
+    monkeypatch.setattr(choose_quick, "STUDENT", tiny)
+    monkeypatch.setattr(choose_quick, "TEACHERS", [{"learning_rate": 1e30}, {"learning_rate": 0.1}])
+    monkeypatch.setattr(choose_quick, "STUDENTS", [{"learning_rate": 0.1}, {"T": 8.0, "alpha": 0.9}])
+    choose_quick.main([])
+    rows = json.loads((tmp_path / "choose_quick.json").read_text())["rows"]
+    assert [row["network"] for row in rows] == ["teacher", "teacher", "alone", "distilled"]
+    assert (rows[0]["errors"], rows[0]["mean"]) == ([None], None)
+    for row, seeds in zip(rows[1:], (1, 2, 2), strict=True):
+        assert len(row["errors"]) == seeds
+        assert 0 < row["mean"] == np.mean(row["errors"]) < 200
