@@ -37,8 +37,8 @@ LEARNING_RATE = 0.2
 class TrainConfig:
     """All that decides a training run, apart from the data and the soft targets.
 
-    The defaults are those of `python -m minikd.mnist`, which were chosen on held-out training images. They are safe for
-    distillation: T² times the soft gradient of a fresh student is so large that unclipped steps lead it astray.
+    The defaults are those of `python -m minikd.mnist`, which were chosen on held-out training images. The gradient is
+    clipped because T² times the soft gradient of a fresh student is so large that unclipped steps lead it astray.
 
     hidden: units of each hidden layer, which are ReLU.
     epochs: passes over the data.
