@@ -203,7 +203,7 @@ def held_out_split(train: Dataset, count: int) -> tuple[Dataset, Dataset]:
     most = N - int(np.count_nonzero(sizes))
     if most < 1:
         raise DataError(f"{train.name}: no class has 2 examples, so none can be held out: give more examples")
-    count = whole(f"{train.name}: the number of examples held out, so that every class keeps one,", count, 1, most)
+    count = whole(f"{train.name}: the number held out, with one example left to every class,", count, 1, most)
     given = count * sizes // N  # (K,)
     for _ in range(count - int(given.sum())):
         spare = np.flatnonzero(given < sizes - 1)

@@ -170,7 +170,8 @@ def table(results: dict[str, Any]) -> str:
         worth += f": {100 * gain['mean'] / way:.0f} % of the way from the student alone to its teacher"
     lines += ["", worth + "."]
     if results["reasons"]:
-        lines += ["That is no clear gain. The likeliest reason first:", *(f"  - {one}" for one in results["reasons"])]
+        found = "This gain may be chance." if gain["mean"] > 0 else "The soft targets did not help."
+        lines += [f"{found} The likeliest reason first:", *(f"  - {one}" for one in results["reasons"])]
         lines.append('TROUBLESHOOTING.md explains them, under "Distillation does not help".')
     if papers:
         lines.append(

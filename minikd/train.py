@@ -306,7 +306,7 @@ def _rates(config: TrainConfig, factors: list[float], device: Device) -> list[fl
 
 def _check_finite(C: np.ndarray, step: int, steps: int, config: TrainConfig) -> None:
     if not np.isfinite(C).all():
-        rate = (np.asarray(config.learning_rate) * warmup_cosine(step, steps, config.warmup)).tolist()
+        rate = np.round(np.multiply(config.learning_rate, warmup_cosine(step, steps, config.warmup)), 6).tolist()
         raise TrainingDiverged(
             f"the cost is {C.tolist()} at step {step + 1} of {steps}, learning rate {rate}: "
             "try a lower learning rate, a longer warm-up, or a smaller clip_norm"

@@ -347,7 +347,7 @@ def test_help_teaches_every_option(capsys):
         (["--seeds", "0"], "--seeds ≥ 1"),
         (
             ["--held-out", "60000"],
-            "held out, so that every class keeps one, must be a whole number in 1..59990, got 60000",
+            "held out, with one example left to every class, must be a whole number in 1..59990, got 60000",
         ),
         (["--batch-size", "60001"], "exceeds the 60000 examples"),
         (["--data", "no-such-folder"], "no-such-folder: does not exist"),
