@@ -73,7 +73,7 @@ def start(main: Callable[[], Any]) -> NoReturn:
     Streams that are closed, a reader that has gone and a disk that is full end it without a traceback. So does Ctrl-C,
     however often it comes.
     """
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not where a shell has made it deaf to Ctrl-C
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # a background job of a shell ignores it
         signal.signal(signal.SIGINT, _stop)
     _open_closed_streams()
     replace_what_consoles_lack()
