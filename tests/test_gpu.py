@@ -3,7 +3,6 @@
 import errno
 import importlib.util
 import os
-import pickle
 import re
 import subprocess
 import sys
@@ -547,7 +546,6 @@ def test_a_failure_at_work_is_one_line_and_other_errors_pass(monkeypatch):
     ):
         raise CUDARuntimeError(214)
     assert "\n" not in str(caught.value)
-    assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)  # it comes home from a worker
     for error in (
         ValueError("mine"),
         MemoryError("mine"),

@@ -847,7 +847,7 @@ from minikd.paper.__main__ import main
 
 if __name__ == "__main__":
     out = Path(sys.argv[1])
-    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None, silence_logs=50) as cluster:
+    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address="127.0.0.1:0", silence_logs=50) as cluster:
         def kill():
             while not list(out.glob("paper/cpu/*.safetensors")):
                 time.sleep(0.01)
