@@ -21,6 +21,7 @@ from safetensors.numpy import load_file
 from minikd.commands import mnist, report
 from minikd.data.images import load_idx_folder, load_mnist
 from minikd.engines import device as backend
+from minikd.engines.gpu import DeviceError
 from minikd.training import runs
 from minikd.training.checkpoint import load, save
 from minikd.training.config import TrainConfig
@@ -300,7 +301,7 @@ def test_the_table_is_printed_before_anything_is_drawn_and_a_figure_costs_only_i
     out, err = capsys.readouterr()
     assert out == ""
     words = "the figures are not drawn (RuntimeError: latex could not be found)"
-    assert err == f"minikd.commands.mnist: {words}; the same command with --resume draws them\n"
+    assert err == f"minikd.mnist: {words}; the same command with --resume draws them\n"
     mnist.main([*SMALL, "--data", str(folder), "--out", str(tmp_path), "--resume"])
     (page,) = tmp_path.glob("T8-*/dark_knowledge.png")
     assert page.stat().st_size > 1000
@@ -437,12 +438,12 @@ def test_a_diverging_run_ends_in_one_line_with_the_step(capsys, folder, tmp_path
 
 def test_gpu_without_a_gpu_is_one_line_before_anything_else(capsys, tmp_path, monkeypatch):
     def probe():
-        raise backend.DeviceError("no GPU: what is missing; the command that mends it")
+        raise DeviceError("no GPU: what is missing; the command that mends it")
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(backend, "probe_gpu", probe)
     line = refusal(capsys, "--gpu", "--data", "no-such-folder")
-    assert line == "minikd.commands.mnist: no GPU: what is missing; the command that mends it"
+    assert line == "minikd.mnist: no GPU: what is missing; the command that mends it"
     assert list(tmp_path.iterdir()) == []
 
 
