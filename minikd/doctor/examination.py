@@ -1,19 +1,8 @@
 """The gradient doctor: compares a gradient that you wrote with the truth, and names the mistake where there is one.
 
->>> import numpy as np
->>> from minikd import check
->>> def my_gradient(z, v, T):
-...     q = np.exp(z / T) / np.sum(np.exp(z / T), axis=-1, keepdims=True)
-...     p = np.exp(v / T) / np.sum(np.exp(v / T), axis=-1, keepdims=True)
-...     return (q - p) / len(z)
->>> print(check.gradient(my_gradient, "soft cross-entropy").verdict)
-wrong: missing 1/T
->>> print(check.gradient(lambda z, v, T: my_gradient(z, v, T) / T, "soft cross-entropy"))  # doctest: +ELLIPSIS
-right, to ...
-
 The truth is the derivative of a forward pass by a complex step, f'(x) = Im f(x + ih)/h, which subtracts nothing and so
 loses no digits. What the doctor asks of your function, and what it knows, `gradient` says; the mistakes are in
-`minikd.mistakes`.
+`minikd.doctor.catalogue`.
 """
 
 from __future__ import annotations
@@ -32,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from minikd.consoles import fit
-from minikd.mistakes import GENERAL, PROBLEMS, Argument, Made, Mistake, Outputs, Problem, general_recipe
+from minikd.doctor.catalogue import GENERAL, PROBLEMS, Argument, Made, Mistake, Outputs, Problem, general_recipe
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -122,7 +111,7 @@ class Diagnosis:
         return gradient_ratio(self.yours, self.truth, name=self.output)
 
 
-def gradient(
+def check_gradient(
     function: Callable[..., Any],
     of: str | Callable[..., Any],
     *,
@@ -163,10 +152,10 @@ def gradient(
     >>> import numpy as np
     >>> def backward(dout, x):
     ...     return dout * (x < 0)
-    >>> check_up = gradient(backward, "relu")
+    >>> check_up = check_gradient(backward, "relu")
     >>> check_up.mistakes
     ('ReLU mask from the wrong side',)
-    >>> gradient(lambda x: 3 * x, lambda x: np.sum(x**2), x=np.array([1.0, 2.0])).verdict
+    >>> check_gradient(lambda x: 3 * x, lambda x: np.sum(x**2), x=np.array([1.0, 2.0])).verdict
     'wrong, and not one of those I know, worst at [1]'
     """
     problem = _known(of)

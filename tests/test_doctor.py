@@ -15,8 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from oracles import EPS, complex_step, naive_softmax, relative_error
 
-from minikd import check, layers, losses, mistakes, optim
+from minikd import layers, losses, optim
 from minikd import softmax as minikd_softmax
+from minikd.doctor import catalogue, check_gradient, examination
 
 # ---- every mistake, as a learner would write it ----------------------------------------------------------------------
 
@@ -479,7 +480,7 @@ EACH = [(problem, name, function) for problem, fixtures in FIXTURES.items() for 
 )
 def test_every_mistake_is_named(problem, name, function):
     for seed in (0, 1):
-        diagnosis = check.gradient(function, problem, seed=seed)
+        diagnosis = check_gradient(function, problem, seed=seed)
         assert not diagnosis
         assert diagnosis.mistakes == (name,)
         assert diagnosis.alternatives == ()
@@ -488,14 +489,14 @@ def test_every_mistake_is_named(problem, name, function):
 
 
 def test_the_fixtures_make_every_mistake_of_the_catalogue_in_each_of_its_ways():
-    for name, problem in mistakes.PROBLEMS.items():
+    for name, problem in catalogue.PROBLEMS.items():
         known = sorted(mistake.name for mistake in problem.mistakes)
         assert sorted(mistake for mistake, _ in FIXTURES[name]) == known
 
 
 def test_a_mistake_is_named_at_the_learners_own_arguments_too():
     z, v = np.array([[2.0, -1.0, 0.5]]), np.array([[3.0, -2.0, 1.0]])
-    diagnosis = check.gradient(SOFT[0][1], "soft cross-entropy", z=z, v=v, T=8.0)
+    diagnosis = check_gradient(SOFT[0][1], "soft cross-entropy", z=z, v=v, T=8.0)
     assert diagnosis.mistakes == ("missing 1/T",)
     assert relative_error(diagnosis.truth, losses.soft_cross_entropy(z, v=v, T=8.0)[1]) < 1e-14
     assert relative_error(diagnosis.yours, 8 * diagnosis.truth) < 1e-14
@@ -517,7 +518,7 @@ def by_recipe(problem, made):
 
 def fresh(problem):
     """Arguments of shapes and numbers that the doctor with seed 0 never saw."""
-    return [probe.given for probe in check._case_of_a_problem(problem.name, 12345).probes]
+    return [probe.given for probe in examination._case_of_a_problem(problem.name, 12345).probes]
 
 
 def outputs_at(problem, made, arguments):
@@ -550,13 +551,13 @@ def ways(problem, names):
     return sets
 
 
-@pytest.mark.parametrize("problem", mistakes.PROBLEMS.values(), ids=lambda problem: problem.name)
+@pytest.mark.parametrize("problem", catalogue.PROBLEMS.values(), ids=lambda problem: problem.name)
 def test_any_two_mistakes_are_named_or_two_that_are_the_same_in_numbers(problem):
     places, planted, named = fresh(problem), 0, 0
     for pair in combinations(problem.mistakes, 2):
         if pair[0].place == pair[1].place:
             continue
-        diagnosis = check.gradient(by_recipe(problem, pair), problem.name)
+        diagnosis = check_gradient(by_recipe(problem, pair), problem.name)
         if diagnosis:
             assert same_numbers(problem, pair, (), places)  # one undoes the other
             continue
@@ -667,7 +668,7 @@ TOGETHER = [
 @pytest.mark.parametrize(("problem", "names", "function"), TOGETHER, ids=lambda value: str(value))
 def test_natural_mistakes_made_together_are_all_named(problem, names, function):
     for seed in (0, 1):
-        diagnosis = check.gradient(function, problem, seed=seed)
+        diagnosis = check_gradient(function, problem, seed=seed)
         assert diagnosis.mistakes == names
         assert diagnosis.alternatives == ()
 
@@ -678,7 +679,7 @@ def test_gradients_in_another_order_are_told(order):
         gradients = affine(dout, x, W)
         return tuple(gradients[i] for i in order)
 
-    diagnosis = check.gradient(function, "affine")
+    diagnosis = check_gradient(function, "affine")
     assert diagnosis.verdict == "wrong: the gradients in another order"
     names = ", ".join(("dx", "dW", "db")[i] for i in order)
     assert diagnosis.details[0] == f"Return (dx, dW, db); yours are ({names})."
@@ -689,14 +690,14 @@ def test_a_step_that_returns_the_velocity_first_is_told():
         v = momentum * v - learning_rate * g
         return v, p + v
 
-    assert check.gradient(function, "momentum").mistakes == ("the gradients in another order",)
+    assert check_gradient(function, "momentum").mistakes == ("the gradients in another order",)
 
 
 def test_two_mistakes_made_by_hand_are_both_named():
-    without_sum_or_q = check.gradient(lambda dq, T: dq / T, "softmax")
+    without_sum_or_q = check_gradient(lambda dq, T: dq / T, "softmax")
     assert without_sum_or_q.verdict == "wrong: the sum forgotten; and q forgotten"
     assert without_sum_or_q.mistakes == ("the sum forgotten", "q forgotten")
-    transposed = check.gradient(lambda dout, x, W, b: (dout @ W, dout.T @ x, dout.sum(0)), "affine")
+    transposed = check_gradient(lambda dout, x, W, b: (dout @ W, dout.T @ x, dout.sum(0)), "affine")
     assert transposed.mistakes == ("transposed weight in dx", "dW transposed")
     assert "right: db" in transposed.details
 
@@ -705,9 +706,9 @@ def test_two_mistakes_made_by_hand_are_both_named():
 
 
 def test_the_recipes_without_a_mistake_are_the_derivative_of_the_textbook():
-    for problem in mistakes.PROBLEMS.values():
+    for problem in catalogue.PROBLEMS.values():
         for seed in range(5):
-            for probe in check._case_of_a_problem(problem.name, seed).probes:
+            for probe in examination._case_of_a_problem(problem.name, seed).probes:
                 for recipe, truth in zip(problem.recipe(frozenset(), **probe.given), probe.truth, strict=True):
                     assert relative_error(recipe, truth) < 1e-14
 
@@ -724,7 +725,7 @@ def test_the_textbooks_of_the_doctor_are_those_of_the_tests():
         ("distillation", oracles.naive_distillation, {"v": v, "y": y, "T": 2.5, "alpha": 0.3}),
         ("logit matching", oracles.naive_logit_matching, {"v": v}),
     ):
-        probe = check._own_probe(mistakes.PROBLEMS[name], {"z": z, **arguments}, np.random.default_rng(0))
+        probe = examination._own_probe(catalogue.PROBLEMS[name], {"z": z, **arguments}, np.random.default_rng(0))
         oracle = complex_step(lambda z, forward=forward, arguments=arguments: forward(z, **arguments), z)
         assert relative_error(probe.truth[0], oracle) < 1e-14
         assert probe.cost == pytest.approx(forward(z, **arguments), rel=1e-14)
@@ -748,7 +749,7 @@ OURS = {
 @pytest.mark.parametrize("problem", OURS)
 def test_minikds_own_gradients_are_right_to_rounding(problem):
     for seed in range(10):
-        diagnosis = check.gradient(OURS[problem], problem, seed=seed)
+        diagnosis = check_gradient(OURS[problem], problem, seed=seed)
         assert diagnosis.right
         assert diagnosis.error < 64 * EPS
         assert diagnosis.mistakes == ()
@@ -773,7 +774,7 @@ def test_minikds_own_gradients_are_right_to_rounding(problem):
 )
 def test_a_problem_may_be_named_by_minikds_function_of_it(of, problem):
     name, function = FIXTURES[problem][0]
-    assert check.gradient(function, of).mistakes == (name,)
+    assert check_gradient(function, of).mistakes == (name,)
 
 
 def test_all_aliases_of_the_catalogue_are_functions_of_minikd():
@@ -782,7 +783,7 @@ def test_all_aliases_of_the_catalogue_are_functions_of_minikd():
         for module in (losses, minikd_softmax, layers, optim)
         for name, _ in inspect.getmembers(module, inspect.isfunction)
     }
-    for problem in mistakes.PROBLEMS.values():
+    for problem in catalogue.PROBLEMS.values():
         assert set(problem.aliases) <= ours
 
 
@@ -791,17 +792,17 @@ def test_a_right_gradient_may_come_with_its_cost_or_with_one_that_differs_by_a_c
         p = sm(v / T)
         return (p * (np.log(p) - lsm(z / T))).sum() / len(z), soft(z, v, T)
 
-    assert check.gradient(divergence, "soft cross-entropy")
-    assert check.gradient(losses.soft_cross_entropy, "soft cross-entropy")
+    assert check_gradient(divergence, "soft cross-entropy")
+    assert check_gradient(losses.soft_cross_entropy, "soft cross-entropy")
 
 
 def test_float32_is_judged_by_its_own_rounding_and_the_verdict_says_so():
-    diagnosis = check.gradient(lambda z, v, T: soft(z, v, T).astype(np.float32), "soft cross-entropy")
+    diagnosis = check_gradient(lambda z, v, T: soft(z, v, T).astype(np.float32), "soft cross-entropy")
     assert diagnosis.right
     assert 1e-9 < diagnosis.error < 1e-6
     assert diagnosis.verdict.endswith("(float32)")
     z = np.array([[2.0, -1.0, 0.5]], np.float32)
-    assert check.gradient(losses.soft_cross_entropy, "soft cross-entropy", z=z, v=2 * z, T=3.0).right
+    assert check_gradient(losses.soft_cross_entropy, "soft cross-entropy", z=z, v=2 * z, T=3.0).right
 
 
 RIGHT = [name for name in OURS if name != "momentum"]
@@ -810,14 +811,14 @@ RIGHT = [name for name in OURS if name != "momentum"]
 @given(data=st.data(), problem=st.sampled_from(RIGHT), T=strategies.temperatures(1e-2, 1e3))
 def test_right_gradients_are_never_called_wrong(data, problem, T):
     z = data.draw(strategies.logits(data.draw(strategies.one_student()), 30.0))
-    known = mistakes.PROBLEMS[problem]
+    known = catalogue.PROBLEMS[problem]
     rng = data.draw(strategies.upstreams())
     sizes = dict(zip("BK", z.shape, strict=True)) | {"D": int(rng.integers(1, 6)), "H": int(rng.integers(1, 6))}
-    own = {name: check._draw(rng, argument, sizes) for name, argument in known.arguments.items()}
+    own = {name: examination._draw(rng, argument, sizes) for name, argument in known.arguments.items()}
     own |= {"z": z, "T": T} if "T" in own else {"z": z} if "z" in own else {}
     if "v" in own:
         own["v"] = data.draw(strategies.logits(z.shape, 30.0))
-    assert check.gradient(OURS[problem], problem, **own).right
+    assert check_gradient(OURS[problem], problem, **own).right
 
 
 # ---- what is wrong and has no name gets none -------------------------------------------------------------------------
@@ -904,9 +905,9 @@ def spoilt(problem, spoil, which):
 
 def own_arguments(problem, rng):
     """Arguments of any shape, T and size of logits."""
-    known = mistakes.PROBLEMS[problem]
+    known = catalogue.PROBLEMS[problem]
     sizes = {axis: int(rng.integers(1 if axis != "K" else 2, 7)) for axis in "BKDH"}
-    own = {name: check._draw(rng, argument, sizes) for name, argument in known.arguments.items()}
+    own = {name: examination._draw(rng, argument, sizes) for name, argument in known.arguments.items()}
     size = 10 ** rng.uniform(-2, 1.3)
     own |= {name: size * own[name] for name, argument in known.arguments.items() if argument.kind == "logits"}
     return own | ({"T": float(10 ** rng.uniform(-2, 3))} if "T" in own else {})
@@ -917,9 +918,9 @@ def diagnose_at_random(rng):
     problem = RIGHT[rng.integers(len(RIGHT))]
     own = own_arguments(problem, rng) if rng.random() < 0.5 else {}
     if rng.random() < 0.4:
-        return True, check.gradient(OURS[problem], problem, **own)
+        return True, check_gradient(OURS[problem], problem, **own)
     spoil = SPOILERS[rng.integers(len(SPOILERS))](rng)
-    return False, check.gradient(spoilt(problem, spoil, int(rng.integers(3))), problem, **own)
+    return False, check_gradient(spoilt(problem, spoil, int(rng.integers(3))), problem, **own)
 
 
 def count_false_names(count, seed=0):
@@ -958,7 +959,7 @@ def test_wrong_gradients_are_never_called_right_nor_given_a_name(rng, problem, s
         spoil = spoiler(rng)
     else:
         function = spoilt(problem, spoiler(rng), which)
-    diagnosis = check.gradient(function, problem)
+    diagnosis = check_gradient(function, problem)
     assert not diagnosis.right
     assert diagnosis.mistakes == ()
     assert diagnosis.alternatives == ()
@@ -968,7 +969,7 @@ def test_wrong_gradients_are_never_called_right_nor_given_a_name(rng, problem, s
 @pytest.mark.parametrize(("problem", "function"), ANOTHER)
 def test_the_gradient_of_another_problem_gets_no_name(problem, function):
     for seed in range(3):
-        diagnosis = check.gradient(function, problem, seed=seed)
+        diagnosis = check_gradient(function, problem, seed=seed)
         assert not diagnosis.right
         assert diagnosis.mistakes == ()
 
@@ -986,7 +987,7 @@ def test_an_unknown_mistake_is_shown_where_it_is_worst():
         dz[2, 1] += 0.1
         return dz
 
-    diagnosis = check.gradient(function, "soft cross-entropy")
+    diagnosis = check_gradient(function, "soft cross-entropy")
     assert diagnosis.verdict == "wrong, and not one of those I know, worst at [2, 1]"
     assert (diagnosis.output, diagnosis.worst) == ("dz", (2, 1))
     assert diagnosis.mistakes == ()
@@ -996,15 +997,15 @@ def test_an_unknown_mistake_is_shown_where_it_is_worst():
 
 
 def test_of_several_outputs_it_says_which_is_wrong_and_which_are_right():
-    diagnosis = check.gradient(lambda dout, x, W, b: (dout @ W.T, x.T @ dout, 3 * dout.sum(0)), "affine")
+    diagnosis = check_gradient(lambda dout, x, W, b: (dout @ W.T, x.T @ dout, 3 * dout.sum(0)), "affine")
     assert diagnosis.verdict.startswith("wrong, and not one of those I know, worst at db[")
     assert "right: dx and dW" in diagnosis.details
 
 
 def test_a_constant_factor_is_told_even_where_it_has_no_name():
-    diagnosis = check.gradient(lambda z, v, T: 1.25 * ok(z, v, T), "soft cross-entropy")
+    diagnosis = check_gradient(lambda z, v, T: 1.25 * ok(z, v, T), "soft cross-entropy")
     assert "yours is 1.25 times the truth everywhere" in diagnosis.details
-    diagnosis = check.gradient(lambda z, v, T: T**1.5 * ok(z, v, T), "soft cross-entropy")
+    diagnosis = check_gradient(lambda z, v, T: T**1.5 * ok(z, v, T), "soft cross-entropy")
     assert any("by a factor that the arguments decide" in line for line in diagnosis.details)
 
 
@@ -1018,7 +1019,7 @@ def test_nearly_right_is_wrong_with_a_hint():
         return dz
 
     for function in (by_differences, lambda z, v, T: ok(z, v, T) * (1 + 1e-9)):
-        diagnosis = check.gradient(function, "soft cross-entropy")
+        diagnosis = check_gradient(function, "soft cross-entropy")
         assert not diagnosis
         assert re.match(r"wrong, but only by \de-(09|10), worst at \[", diagnosis.verdict)
         assert any("more than rounding" in line for line in diagnosis.details)
@@ -1027,7 +1028,7 @@ def test_nearly_right_is_wrong_with_a_hint():
 
 
 def verdict(function, problem, *names):
-    diagnosis = check.gradient(function, problem)
+    diagnosis = check_gradient(function, problem)
     assert not diagnosis.right
     assert diagnosis.mistakes == names
     for words in (str(diagnosis), diagnosis._repr_html_()):
@@ -1061,8 +1062,8 @@ def test_an_overflow_at_the_learners_own_arguments_is_told_apart_from_a_wrong_fo
     def function(z, y):
         return (np.exp(z) / np.exp(z).sum(-1, keepdims=True) - hot(y, z)) / len(z)
 
-    assert check.gradient(function, "hard cross-entropy").right
-    diagnosis = check.gradient(function, "hard cross-entropy", z=[[1000.0, 999.0]], y=[1])
+    assert check_gradient(function, "hard cross-entropy").right
+    diagnosis = check_gradient(function, "hard cross-entropy", z=[[1000.0, 999.0]], y=[1])
     assert diagnosis.mistakes == ("dz is not finite",)
     assert diagnosis.details[0].startswith("dz[0, 0] is nan at your own arguments")
 
@@ -1113,8 +1114,8 @@ def test_no_argument_of_the_learner_is_changed():
         return z
 
     z, v = np.array([[2.0, -1.0, 0.5]]), np.array([[3.0, -2.0, 1.0]])
-    check.gradient(function, "soft cross-entropy", z=z, v=v, T=2.0)
-    check.gradient(function, lambda z, v, T: np.sum(z * v) / T, z=z, v=v, T=2.0)
+    check_gradient(function, "soft cross-entropy", z=z, v=v, T=2.0)
+    check_gradient(function, lambda z, v, T: np.sum(z * v) / T, z=z, v=v, T=2.0)
     assert z.tolist() == [[2.0, -1.0, 0.5]]
     assert v.tolist() == [[3.0, -2.0, 1.0]]
 
@@ -1137,7 +1138,7 @@ def test_a_function_that_raises_everywhere_raises_what_it_raised():
         raise error
 
     with pytest.raises(KeyError) as caught:
-        check.gradient(function, "soft cross-entropy")
+        check_gradient(function, "soft cross-entropy")
     assert caught.value is error
 
 
@@ -1161,7 +1162,7 @@ def test_a_cost_of_another_gradient_is_told():
     )
     assert "up to a constant" in diagnosis.details[0]
     verdict(lambda z, v: ("C", (z - v) / len(z)), "logit matching", "the cost is not a number")
-    diagnosis = check.gradient(lambda x: (np.sum(x) + 1, 2 * x), lambda x: np.sum(x**2), x=np.array([1.0, 3.0]))
+    diagnosis = check_gradient(lambda x: (np.sum(x) + 1, 2 * x), lambda x: np.sum(x**2), x=np.array([1.0, 3.0]))
     assert diagnosis.mistakes == ("the cost is not the one of this gradient",)
 
 
@@ -1172,27 +1173,27 @@ def test_a_step_may_overwrite_what_it_returns_but_not_the_gradient():
         p += v
 
     verdict(step, "momentum", "it writes into g")
-    assert check.gradient(optim.momentum_step, "momentum").oracle == "the definition of a step; it tells 13 digits"
+    assert check_gradient(optim.momentum_step, "momentum").oracle == "the definition of a step; it tells 13 digits"
 
 
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
-        (lambda: check.gradient(ok, "soft"), ValueError, "of must be one of soft cross-entropy, .*got 'soft'"),
-        (lambda: check.gradient(ok, 3), TypeError, "of must be the name of a problem or a forward function, got int"),
+        (lambda: check_gradient(ok, "soft"), ValueError, "of must be one of soft cross-entropy, .*got 'soft'"),
+        (lambda: check_gradient(ok, 3), TypeError, "of must be the name of a problem or a forward function, got int"),
         (
-            lambda: check.gradient(3, "relu"),
+            lambda: check_gradient(3, "relu"),
             TypeError,
             "function must be the one that works out your gradient, got int",
         ),
         (
-            lambda: check.gradient(lambda logits: logits, "relu"),
+            lambda: check_gradient(lambda logits: logits, "relu"),
             TypeError,
             "asks for logits: its arguments may be x, dout, out",
         ),
-        (lambda: check.gradient(ok, "relu", wrt="x"), TypeError, "wrt is for forward functions of your own"),
+        (lambda: check_gradient(ok, "relu", wrt="x"), TypeError, "wrt is for forward functions of your own"),
         (
-            lambda: check.gradient(ok, "soft cross-entropy", z=[[1.0]]),
+            lambda: check_gradient(ok, "soft cross-entropy", z=[[1.0]]),
             TypeError,
             "has the arguments z, v, T: got z; give",
         ),
@@ -1200,12 +1201,12 @@ def test_a_step_may_overwrite_what_it_returns_but_not_the_gradient():
         (lambda: own_soft(T=0.0), ValueError, "T must be a finite number > 0, got 0.0"),
         (lambda: own_soft(T=1e-320), ValueError, "no finite gradient at your arguments"),
         (
-            lambda: check.gradient(ok, "dropout", x=[[1.0]], keep=[[True]], drop=1.0),
+            lambda: check_gradient(ok, "dropout", x=[[1.0]], keep=[[True]], drop=1.0),
             ValueError,
             r"drop must be a probability in \[0, 1\), got 1.0",
         ),
         (
-            lambda: check.gradient(ok, "dropout", x=[[1.0]], keep=[[1.0]], drop=0.5),
+            lambda: check_gradient(ok, "dropout", x=[[1.0]], keep=[[1.0]], drop=0.5),
             TypeError,
             "keep must hold booleans, got float64",
         ),
@@ -1219,31 +1220,31 @@ def test_a_step_may_overwrite_what_it_returns_but_not_the_gradient():
             "z may have 5000 elements, .*got 10000",
         ),
         (
-            lambda: check.gradient(hard, "hard cross-entropy", z=[[1.0, 2.0]], y=[2]),
+            lambda: check_gradient(hard, "hard cross-entropy", z=[[1.0, 2.0]], y=[2]),
             ValueError,
             r"y must be labels from 0 to K − 1 = 1, got \[2\]",
         ),
         (
-            lambda: check.gradient(hard, "hard cross-entropy", z=[[1.0, 2.0]], y=[0.5]),
+            lambda: check_gradient(hard, "hard cross-entropy", z=[[1.0, 2.0]], y=[0.5]),
             TypeError,
             "y must hold integers",
         ),
-        (lambda: check.gradient(ok, lambda x: x, x=3), TypeError, "one a float array at least"),
+        (lambda: check_gradient(ok, lambda x: x, x=3), TypeError, "one a float array at least"),
         (
-            lambda: check.gradient(ok, lambda x: x, x=[3.0], wrt="y"),
+            lambda: check_gradient(ok, lambda x: x, x=[3.0], wrt="y"),
             TypeError,
             "wrt must name float arrays .*x, got 'y'",
         ),
-        (lambda: check.gradient(ok, lambda x: (x, x), x=[3.0]), TypeError, "must return a float .*got tuple"),
-        (lambda: check.gradient(ok, lambda x: x > 0, x=[3.0]), TypeError, "must return a float .*got bool"),
-        (lambda: check.gradient(lambda x: x, lambda x: np.sum(x / 0), x=[3.0]), ValueError, "no finite gradient"),
+        (lambda: check_gradient(ok, lambda x: (x, x), x=[3.0]), TypeError, "must return a float .*got tuple"),
+        (lambda: check_gradient(ok, lambda x: x > 0, x=[3.0]), TypeError, "must return a float .*got bool"),
+        (lambda: check_gradient(lambda x: x, lambda x: np.sum(x / 0), x=[3.0]), ValueError, "no finite gradient"),
         (
-            lambda: check.gradient(lambda x: x, lambda x: np.sum(0 * x), x=[3.0]),
+            lambda: check_gradient(lambda x: x, lambda x: np.sum(0 * x), x=[3.0]),
             ValueError,
             "is lost in rounding: is it zero",
         ),
         (
-            lambda: check.gradient(lambda x: x, lambda x: float(np.sum(np.float16(np.real(x)))), x=[3.3, 0.1]),
+            lambda: check_gradient(lambda x: x, lambda x: float(np.sum(np.float16(np.real(x)))), x=[3.3, 0.1]),
             ValueError,
             "is lost in rounding: is it zero",
         ),
@@ -1256,7 +1257,7 @@ def test_arguments_that_do_not_fit_are_refused_in_words(call, error, message):
 
 def own_soft(**change):
     arguments = {"z": [[2.0, -1.0, 0.5]], "v": [[3.0, -2.0, 1.0]], "T": 8.0, **change}
-    return check.gradient(ok, "soft cross-entropy", **arguments)
+    return check_gradient(ok, "soft cross-entropy", **arguments)
 
 
 def test_lists_and_integers_become_float_arrays():
@@ -1265,13 +1266,13 @@ def test_lists_and_integers_become_float_arrays():
 
 def test_a_gradient_below_the_reach_of_the_complex_step_is_not_held_against_anyone():
     tiny = np.array([[1e-307, 2e-307]])
-    assert check.gradient(losses.logit_matching, "logit matching", z=tiny, v=0 * tiny).right
+    assert check_gradient(losses.logit_matching, "logit matching", z=tiny, v=0 * tiny).right
 
 
 def test_a_kink_is_not_judged():
     for at_kink in (lambda dout, x: dout * (x > 0), lambda dout, x: dout * (x >= 0)):
-        assert check.gradient(at_kink, "relu", x=[[0.0, 1.0, -1.0]]).right
-    assert not check.gradient(
+        assert check_gradient(at_kink, "relu", x=[[0.0, 1.0, -1.0]]).right
+    assert not check_gradient(
         lambda dout, x: np.where(x == 0, np.nan, dout * (x > 0)), "relu", x=[[0.0, 1.0, -1.0]]
     ).right
 
@@ -1291,11 +1292,11 @@ def tanh_backward(dout, x, W, b):
 
 
 def test_an_array_forward_of_ones_own_is_differentiated_by_complex_step():
-    diagnosis = check.gradient(tanh_backward, tanh_layer, wrt=("x", "W", "b"), x=X, W=W, b=b)
+    diagnosis = check_gradient(tanh_backward, tanh_layer, wrt=("x", "W", "b"), x=X, W=W, b=b)
     assert diagnosis.right
     assert diagnosis.error < 64 * EPS
     assert diagnosis.oracle.startswith("complex step through your forward function; it tells 1")
-    first = check.gradient(lambda dout, x, W, b: tanh_backward(dout, x, W, b)[0], tanh_layer, x=X, W=W, b=b)
+    first = check_gradient(lambda dout, x, W, b: tanh_backward(dout, x, W, b)[0], tanh_layer, x=X, W=W, b=b)
     assert first.right
     assert first.output == "dx"
 
@@ -1312,11 +1313,11 @@ def test_an_array_forward_of_ones_own_is_differentiated_by_complex_step():
 )
 def test_a_forward_that_takes_no_complex_numbers_is_found_out_and_differentiated_by_differences(forward):
     x = np.array([1.3, -0.4, 2.2])
-    diagnosis = check.gradient(lambda x: x * np.abs(x), forward, x=x)
+    diagnosis = check_gradient(lambda x: x * np.abs(x), forward, x=x)
     assert diagnosis.right
     assert diagnosis.oracle.startswith("central differences of your forward function")
     assert digits(diagnosis) >= 7
-    assert not check.gradient(lambda x: x * np.abs(x) * (1 + 1e-5), forward, x=x)
+    assert not check_gradient(lambda x: x * np.abs(x) * (1 + 1e-5), forward, x=x)
 
 
 def digits(diagnosis):
@@ -1330,7 +1331,7 @@ def test_differences_take_their_step_from_T(T, least):
     def real_only(z, v, T):
         return float(losses.soft_cross_entropy(np.asarray(z, float), v=v, T=T)[0])
 
-    diagnosis = check.gradient(soft, real_only, z=z, v=v, T=T)
+    diagnosis = check_gradient(soft, real_only, z=z, v=v, T=T)
     assert diagnosis.right
     assert diagnosis.oracle.startswith("central differences")
     assert digits(diagnosis) >= least  # at T = 1000 a step of the logits' own size leaves three
@@ -1340,7 +1341,7 @@ def test_differences_take_their_step_from_T(T, least):
 def test_differences_take_their_step_from_the_argument(size):
     x = size * np.array([0.3, -1.2, 2.0])
     wave = lambda x: float(np.sum(np.sin(np.real(x) / size)))  # noqa: E731
-    diagnosis = check.gradient(lambda x: np.cos(x / size) / size, wave, x=x)
+    diagnosis = check_gradient(lambda x: np.cos(x / size) / size, wave, x=x)
     assert diagnosis.right
     assert digits(diagnosis) >= 8
 
@@ -1352,8 +1353,8 @@ def test_the_tolerance_follows_what_rounding_leaves_at_high_T(T):
     def forward(z, v, T):
         return -np.sum(naive_softmax(v, T) * np.log(naive_softmax(z, T))) / len(z)
 
-    assert check.gradient(soft, forward, z=z, v=v, T=T).right
-    missing = check.gradient(lambda z, v, T: T * soft(z, v, T), forward, z=z, v=v, T=T)
+    assert check_gradient(soft, forward, z=z, v=v, T=T).right
+    missing = check_gradient(lambda z, v, T: T * soft(z, v, T), forward, z=z, v=v, T=T)
     assert missing.mistakes == ("T times too large",)
 
 
@@ -1394,14 +1395,14 @@ def test_general_mistakes_are_named_and_T_is_told_from_a_number_of_the_same_size
             }[name]
         )
 
-    diagnosis = check.gradient(wrong, forward, x=x, T=2.0)
+    diagnosis = check_gradient(wrong, forward, x=x, T=2.0)
     assert diagnosis.mistakes == (name,)
     assert diagnosis.alternatives == ()
 
 
 def test_a_bias_not_summed_or_summed_over_the_wrong_axis_is_named():
     for name, db in (("not summed", lambda dout: dout), ("summed over the wrong axis", lambda dout: dout.sum(1))):
-        diagnosis = check.gradient(
+        diagnosis = check_gradient(
             lambda dout, x, b, db=db: db(dout), lambda x, b: x + b, x=np.ones((4, 5)), b=b, wrt="b"
         )
         assert diagnosis.mistakes == (name,)
@@ -1409,23 +1410,23 @@ def test_a_bias_not_summed_or_summed_over_the_wrong_axis_is_named():
 
 def test_two_general_mistakes_and_two_that_cannot_be_told_apart():
     x = np.random.default_rng(1).standard_normal((3, 3))
-    both = check.gradient(lambda x: -2 * x.T / 3, lambda x: np.sum(x**2) / 3, x=x)
+    both = check_gradient(lambda x: -2 * x.T / 3, lambda x: np.sum(x**2) / 3, x=x)
     assert both.mistakes == ("sign", "transposed")
-    either = check.gradient(lambda x: 2 * x, lambda x: np.sum(x**2) / 3, x=x)
+    either = check_gradient(lambda x: 2 * x, lambda x: np.sum(x**2) / 3, x=x)
     assert {either.mistakes, *either.alternatives} == {("B times too large",), ("K times too large",)}
     assert either.verdict == "wrong: either B times too large, or K times too large, which are the same in numbers"
 
 
 def test_two_mistakes_that_undo_each_other_are_no_explanation():
     x = np.random.default_rng(1).standard_normal((3, 3))  # three times too large and three times too small
-    diagnosis = check.gradient(lambda x: 2 * x / 3 * (1 + 1e-11), lambda x: np.sum(x**2) / 3, x=x)
+    diagnosis = check_gradient(lambda x: 2 * x / 3 * (1 + 1e-11), lambda x: np.sum(x**2) / 3, x=x)
     assert not diagnosis.right
     assert diagnosis.mistakes == ()
 
 
 def test_a_gradient_that_is_right_only_at_the_given_arguments_is_found_out():
     x = np.array([[1.0, -1.0, 0.5, -0.5]])  # of mean zero
-    diagnosis = check.gradient(lambda x: x, lambda x: np.sum((x - np.mean(x)) ** 2) / 2, x=x)
+    diagnosis = check_gradient(lambda x: x, lambda x: np.sum((x - np.mean(x)) ** 2) / 2, x=x)
     assert not diagnosis.right
     assert diagnosis.mistakes == ()
     assert "right at your own arguments" in diagnosis.details
@@ -1438,8 +1439,8 @@ def test_redraws_keep_signs_zeros_and_rows_that_sum_to_one():
     def forward(z, p):
         return -np.sum(p * np.log(naive_softmax(z)))  # the gradient is q − p only where p sums to one
 
-    assert check.gradient(lambda z, p: sm(z) - p, forward, z=z, p=p).right
-    assert check.gradient(lambda x: np.log(x) + 1, lambda x: np.sum(x * np.log(x)), x=np.array([0.5, 2.0, 3.0])).right
+    assert check_gradient(lambda z, p: sm(z) - p, forward, z=z, p=p).right
+    assert check_gradient(lambda x: np.log(x) + 1, lambda x: np.sum(x * np.log(x)), x=np.array([0.5, 2.0, 3.0])).right
 
 
 def test_a_kink_of_ones_own_function_is_not_judged():
@@ -1447,8 +1448,8 @@ def test_a_kink_of_ones_own_function_is_not_judged():
     for relu in (lambda x: np.maximum(x, 0.0), lambda x: np.where(np.real(x) > 0, x, 0.0)):
         for slope in (0.0, 0.5, 1.0):
             backward = lambda dout, x, slope=slope: dout * np.where(x == 0, slope, x > 0)  # noqa: E731
-            assert check.gradient(backward, relu, x=x).right
-        assert not check.gradient(lambda dout, x: dout * (x < 0), relu, x=x).right
+            assert check_gradient(backward, relu, x=x).right
+        assert not check_gradient(lambda dout, x: dout * (x < 0), relu, x=x).right
 
 
 def test_arguments_of_other_kinds_are_passed_on_as_they_are():
@@ -1460,11 +1461,11 @@ def test_arguments_of_other_kinds_are_passed_on_as_they_are():
         h = np.tanh(x @ A)
         return np.sum(B, axis=1) * (1 - h**2) @ A.T
 
-    assert check.gradient(gradient, forward, x=X, layers=[(W, b), (W.T, b)], name="net").right
+    assert check_gradient(gradient, forward, x=X, layers=[(W, b), (W.T, b)], name="net").right
 
 
 def test_float32_arguments_of_a_forward_of_ones_own():
-    diagnosis = check.gradient(
+    diagnosis = check_gradient(
         lambda x: np.cos(x), lambda x: float(np.sum(np.sin(np.real(x)))), x=np.float32([0.5, 1.5])
     )
     assert diagnosis.right
@@ -1475,7 +1476,7 @@ def test_float32_arguments_of_a_forward_of_ones_own():
 
 
 def test_the_notebook_gets_the_verdict_and_a_small_table_and_nothing_unescaped():
-    diagnosis = check.gradient(SOFT[0][1], "soft cross-entropy")
+    diagnosis = check_gradient(SOFT[0][1], "soft cross-entropy")
     page = diagnosis._repr_html_()
     assert "wrong: missing 1/T" in page
     assert page.count("<tr>") == 6  # the heads, and the five worst
@@ -1490,13 +1491,13 @@ def test_the_notebook_gets_the_verdict_and_a_small_table_and_nothing_unescaped()
             raise ValueError("<script>")
         return dout * (x > 0)
 
-    page = check.gradient(raises, "relu", x=[[1.0], [2.0], [3.0]])._repr_html_()
+    page = check_gradient(raises, "relu", x=[[1.0], [2.0], [3.0]])._repr_html_()
     assert "<script>" not in page
     assert "&lt;script&gt;" in page
 
 
 def test_the_terminal_gets_a_few_lines():
-    lines = str(check.gradient(SOFT[0][1], "soft cross-entropy")).splitlines()
+    lines = str(check_gradient(SOFT[0][1], "soft cross-entropy")).splitlines()
     assert lines[0] == "wrong: missing 1/T"
     assert lines[1] == "  missing 1/T: The chain rule through z/T leaves a factor 1/T in front."
     assert lines[-1] == "  truth: complex step through the textbook's forward pass; it tells 12 digits"
@@ -1504,7 +1505,7 @@ def test_the_terminal_gets_a_few_lines():
 
 
 def test_the_plot_is_the_ratio_of_yours_to_the_truth():
-    diagnosis = check.gradient(SOFT[0][1], "soft cross-entropy")
+    diagnosis = check_gradient(SOFT[0][1], "soft cross-entropy")
     points = diagnosis.plot().axes[0].collections[0].get_offsets()
     np.testing.assert_allclose(points[:, 1], points[0, 1], rtol=1e-9)
     assert len(points) == diagnosis.truth.size
@@ -1512,23 +1513,23 @@ def test_the_plot_is_the_ratio_of_yours_to_the_truth():
 
 def test_the_doctor_uses_no_global_random_state_and_gives_the_same_answer_twice():
     before = np.random.get_state()[1].copy()
-    first, second = (str(check.gradient(SOFT[5][1], "soft cross-entropy", seed=3)) for _ in range(2))
+    first, second = (str(check_gradient(SOFT[5][1], "soft cross-entropy", seed=3)) for _ in range(2))
     assert first == second
     np.testing.assert_array_equal(np.random.get_state()[1], before)
 
 
 def test_the_core_does_without_the_doctor_and_the_doctor_without_matplotlib():
     program = (
-        "import sys; import minikd.train; assert 'minikd.check' not in sys.modules; "
+        "import sys; import minikd.train; assert 'minikd.doctor' not in sys.modules; "
         "modules = set(sys.modules); "
         "[sys.modules.pop(name) for name in modules if name.startswith('minikd')]; "
-        "import minikd.check; "
-        "loaded = {name for name in sys.modules if name.startswith('minikd.')}; "
-        "assert loaded == {'minikd.check', 'minikd.consoles', 'minikd.mistakes'}, loaded; "
+        "import minikd.doctor; "
+        "loaded = {name for name in sys.modules if name.startswith('minikd.') and '.doctor' not in name}; "
+        "assert loaded == {'minikd.consoles'}, loaded; "
         "assert 'matplotlib' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", program], check=True)
 
 
-if __name__ == "__main__":  # python tests/test_check.py 10000
+if __name__ == "__main__":  # python tests/test_doctor.py 10000
     print(count_false_names(int(sys.argv[1])))
