@@ -101,7 +101,7 @@ print(diagnosis.verdict, repr(diagnosis))
     for encoding in ("cp1252", "ascii"):
         said = run("-c", script, encoding=encoding, cwd=tmp_path)
         assert said.returncode == 0, said.stderr
-        assert b"The gradient is q - p, student less teacher" in said.stdout
+        assert b"The gradient is q - p, student minus teacher" in said.stdout
 
 
 # ---- streams that go -------------------------------------------------------------------------------------------------

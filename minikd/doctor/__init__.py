@@ -12,6 +12,7 @@ wrong: missing 1/T
 right, to ...
 """
 
-from minikd.doctor.examination import Diagnosis, check_gradient
+from minikd.doctor.check import check_gradient
+from minikd.doctor.diagnosis import Diagnosis
 
 __all__ = ["Diagnosis", "check_gradient"]

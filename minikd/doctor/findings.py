@@ -1,0 +1,241 @@
+"""From trials to a diagnosis: what is wrong, and how to say it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import permutations
+from math import inf, nan
+
+import numpy as np
+
+from minikd.doctor.cases import ROUNDING, Case
+from minikd.doctor.diagnosis import Diagnosis, element
+from minikd.doctor.oracle import EPS
+from minikd.doctor.search import SAME, explain
+from minikd.doctor.textbook import largest
+from minikd.doctor.trials import Call, Compared, Trial, attempt
+from minikd.doctor.words import why
+
+SAME_COST = 1e-6  # relative; a cost with 1e-12 added in its logarithm is still the same one
+NEARLY = 1e-4  # relative: nearer than this, it is the arithmetic that is wrong, not the formula
+SHOWN = 3  # explanations
+NEARLY_RIGHT = (
+    "the formula is right, or nearly so, but this is more than rounding: did you add a small number in a logarithm or "
+    "a division, use float32 on the way, or take differences instead of a derivative?"
+)
+RAISES = "it raises "
+
+
+def diagnose(call: Call, case: Case, trials: list[Trial], ran: list[Trial]) -> Diagnosis:
+    """Return what is wrong: first whether there is a gradient at all, then its numbers.
+
+    Args:
+        call: calls the learner's function.
+        case: where it was tried.
+        trials: what it did there, at every probe.
+        ran: those trials where it did not raise.
+    """
+    for trial in ran:
+        if trial.complaint is not None:
+            return _wrong(case, [trial], *trial.complaint)
+    if _differs(ran[0], attempt(call, case, ran[0].probe)):
+        words = (
+            "Called twice with the same arguments, it returns two different gradients: does it keep something, or draw "
+            "at random?"
+        )
+        return _wrong(case, ran[:1], "different numbers the second time", words)
+    faults = dict(_faults(case, trials))
+    if all(trial.is_right for trial in ran):
+        return _right(case, ran, faults)
+    wrong = next(trial for trial in ran if not trial.is_right)
+    if sets := explain(case, trials):
+        return _explained(case, ran, sets, faults, where=_where(wrong))
+    if plain := _plain_fault(case, [trial for trial in ran if not trial.is_right]):
+        return _wrong(case, ran, *plain, faults)
+    return _unknown(case, ran, wrong, faults)
+
+
+def _right(case: Case, ran: list[Trial], faults: dict[str, str]) -> Diagnosis:
+    tried = f"tried at {'; '.join(trial.probe.where for trial in ran)}"
+    report = _report(case, ran, "", [*faults.values(), tried], tuple(faults))
+    if faults:
+        return replace(report, verdict=f"the gradient's numbers are right, but {' and '.join(faults)}")
+    precision = " (float32)" if any(trial.eps > EPS for trial in ran) else ""
+    error = f"{report.error:.0e}" if report.error else "the last bit"
+    return replace(report, right=True, verdict=f"right, to {error}{precision}")
+
+
+def _explained(
+    case: Case, ran: list[Trial], sets: list[tuple[str, ...]], faults: dict[str, str], where: list[str]
+) -> Diagnosis:
+    words = {name: why(case.problem, name) for names in sets[:SHOWN] for name in names}
+    faults = {name: said for name, said in faults.items() if not name.startswith(RAISES)}  # the mistake may be why
+    details = [f"{name}: {said}" for name, said in (words | faults).items()]
+    verdict = f"wrong: {'; and '.join([_either(sets), *faults])}"
+    return _report(case, ran, verdict, [*details, *where], sets[0] + tuple(faults), tuple(sets[1:]))
+
+
+def _wrong(case: Case, ran: list[Trial], name: str, words: str, faults: dict[str, str] | None = None) -> Diagnosis:
+    faults = faults or {}
+    return _report(case, ran, f"wrong: {name}", [words, *faults.values()], (name, *faults))
+
+
+def _unknown(case: Case, ran: list[Trial], wrong: Trial, faults: dict[str, str]) -> Diagnosis:
+    off = _error(ran)
+    how = f"but only by {off:.0e}" if off < NEARLY else "in a way that I do not know"
+    hints = [NEARLY_RIGHT] if off < NEARLY else _factor_hints(ran)
+    right = [trial.probe.where for trial in ran if trial.is_right]
+    hints += [f"right at {'; '.join(right)}"] if right else []
+    worst = wrong.worst
+    assert worst is not None
+    at = element(worst.name if len(case.outputs) > 1 else "", worst.worst)
+    return _report(case, ran, f"wrong, {how}, worst at {at}", [*_where(wrong), *hints, *faults.values()], tuple(faults))
+
+
+def _report(
+    case: Case,
+    ran: list[Trial],
+    verdict: str,
+    details: list[str],
+    mistakes: tuple[str, ...],
+    alternatives: tuple[tuple[str, ...], ...] = (),
+) -> Diagnosis:
+    """Return the diagnosis, not yet right, with the worst gradient of the first wrong probe to show."""
+    trial = next((trial for trial in ran if not trial.is_right), ran[0])
+    shown = trial.worst or Compared(case.outputs[0], np.empty(0), trial.probe.truth[0], inf)
+    return Diagnosis(
+        right=False,
+        verdict=verdict,
+        details=tuple(details),
+        mistakes=mistakes,
+        alternatives=alternatives,
+        error=_error(ran),
+        oracle=case.oracle,
+        output=shown.name,
+        worst=shown.worst,
+        yours=shown.yours,
+        truth=shown.truth.copy(),
+    )
+
+
+def _error(ran: list[Trial]) -> float:
+    return max((gradient.error for trial in ran for gradient in trial.gradients), default=nan)
+
+
+# ---- what is wrong apart from the gradient's numbers -----------------------------------------------------------------
+
+
+def _differs(first: Trial, second: Trial) -> bool:
+    return len(first.gradients) != len(second.gradients) or not all(
+        np.array_equal(a.yours, b.yours, equal_nan=True) for a, b in zip(first.gradients, second.gradients, strict=True)
+    )
+
+
+def _faults(case: Case, trials: list[Trial]) -> Iterator[tuple[str, str]]:
+    """Yield a name and what to do, for all that is wrong apart from the gradient's numbers."""
+    if trial := next((trial for trial in trials if trial.written), None):
+        words = "The caller still needs its arguments: work on a copy, or make a new array instead of `x -= `."
+        yield f"it writes into {' and '.join(trial.written)}", words
+    if trial := next((trial for trial in trials if trial.raised is not None), None):
+        kind = type(trial.raised).__name__
+        yield f"{RAISES}{kind} elsewhere", f"{kind} at {trial.probe.where}: {trial.raised}"
+    if complaint := _cost_fault(case, trials):
+        yield "the cost is not the one of this gradient", complaint
+
+
+def _cost_fault(case: Case, trials: list[Trial]) -> str:
+    """Return what is wrong with the learner's costs, if there are any.
+
+    Those of a known problem may differ from the textbook's by what does not depend on z, as a divergence does from a
+    cross-entropy: the last probe is the first one with another z, where the difference must be the same.
+    """
+    costs = [trial for trial in trials if trial.cost is not None]
+    constant, judged = 0.0, costs
+    if case.twins:
+        judged = [trial for trial in costs if trial.probe is case.probes[0]]
+        constant = next((trial.cost_offset() for trial in costs if trial.probe is case.probes[-1]), 0.0)
+    for trial in judged:
+        yours, truth = trial.cost or 0.0, trial.probe.cost or 0.0
+        permitted = max(SAME_COST, ROUNDING * trial.eps) * (abs(yours) + abs(truth))
+        if not abs(yours - truth - constant) <= permitted:
+            words = f"At {trial.probe.where} C is {yours:.6g}, and should be {truth:.6g}"
+            return f"{words}{', up to a constant' if case.twins else ''}: the gradient is that of another cost."
+    return ""
+
+
+def _plain_fault(case: Case, wrong: list[Trial]) -> tuple[str, str] | None:
+    """Return the first of these that there is: another order or shape, a nan, or nothing but zeros."""
+    for order in list(permutations(range(len(case.outputs))))[1:]:
+        if all(_is_right_in(order, trial) for trial in wrong):
+            names = (case.outputs[order.index(came)] for came in range(len(order)))
+            words = f"Return ({', '.join(case.outputs)}); yours are ({', '.join(names)})."
+            return "the gradients in another order", words
+    for trial in wrong:
+        for gradient in trial.gradients:
+            name, yours, truth = gradient.name, gradient.yours, gradient.truth
+            if yours.shape != truth.shape:
+                words = f"{name} has the shape {yours.shape} at {trial.probe.where}; expected {truth.shape}."
+                return f"the shape of {name}", words
+            if not np.all(np.isfinite(yours)):
+                index = tuple(int(i) for i in np.argwhere(~np.isfinite(yours))[0])
+                words = f"{element(name, index)} is {yours[index]} at {trial.probe.where}"
+                return f"{name} is not finite", f"{words}: does an exponential overflow, or a zero divide?"
+    for gradients in zip(*(trial.gradients for trial in wrong), strict=True):
+        if not any(np.any(gradient.yours) or not np.any(gradient.truth) for gradient in gradients):
+            words = "Nothing can be learnt from it: did you fill it in, or compare q with itself?"
+            return f"{gradients[0].name} is zero everywhere", words
+    return None
+
+
+def _is_right_in(order: tuple[int, ...], trial: Trial) -> bool:
+    """Tell whether the gradients are right if they are taken in this order."""
+    return all(
+        replace(gradient, yours=trial.gradients[came].yours).is_right
+        for gradient, came in zip(trial.gradients, order, strict=True)
+    )
+
+
+# ---- words -----------------------------------------------------------------------------------------------------------
+
+
+def _where(trial: Trial) -> list[str]:
+    """Return the worst element, and which gradients are right."""
+    lines, worst = [], trial.worst
+    if worst is not None and worst.has_shape:
+        yours, truth = worst.yours[worst.worst], worst.truth[worst.worst]
+        compared = f", {yours / truth:.4g} times it" if truth else ""
+        if worst.error < NEARLY:
+            compared = f", a difference of {yours - truth:.1e}"
+        where = f"{element(worst.name, worst.worst)} at {trial.probe.where}"
+        lines.append(f"worst: {where}: yours {yours:.6g}, the truth {truth:.6g}{compared}")
+    right = [gradient.name for gradient in trial.gradients if gradient.is_right]
+    return [*lines, f"right: {' and '.join(right)}"] if right else lines
+
+
+def _factor_hints(ran: list[Trial]) -> list[str]:
+    """Return by what factor yours differs from the truth, if it is one."""
+    factors = [factor for trial in ran if (factor := _multiple(trial)) is not None]
+    if len(factors) < len(ran):
+        return []
+    if all(abs(factor - factors[0]) <= SAME * abs(factors[0]) for factor in factors):
+        return [f"yours is {factors[0]:.6g} times the truth everywhere"]
+    several = ", ".join(f"{factor:.4g}" for factor in factors)
+    return [f"yours is the truth times a factor that depends on the arguments: {several}"]
+
+
+def _multiple(trial: Trial) -> float | None:
+    """Return c, if yours is c times the truth."""
+    yours = np.concatenate([np.ravel(gradient.yours) for gradient in trial.gradients])
+    truth = np.concatenate([np.ravel(gradient.truth) for gradient in trial.gradients])
+    square = float(truth @ truth)
+    factor = float(yours @ truth) / square if square else 0.0
+    return factor if factor and largest(yours - factor * truth) <= SAME * abs(factor) * largest(truth) else None
+
+
+def _either(sets: list[tuple[str, ...]]) -> str:
+    joined = ["; and ".join(names) for names in sets]
+    if len(joined) == 1:
+        return joined[0]
+    more = f", or {len(joined) - SHOWN} more" if len(joined) > SHOWN else ""
+    return f"either {', or '.join(joined[:SHOWN])}{more}, which give the same numbers"

@@ -1,0 +1,108 @@
+"""The search: which mistakes, made together, give the learner's numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import combinations
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from minikd.doctor.cases import Case, Probe
+from minikd.doctor.oracle import EPS
+from minikd.doctor.problem import Made, Mistake, Outputs
+from minikd.doctor.textbook import largest
+from minikd.doctor.trials import Trial
+
+SAME = 1e-9  # relative: two ways to make one mistake differ by rounding, two mistakes by far more
+
+Explanation: TypeAlias = tuple[Mistake, ...]
+"""Mistakes that were made together."""
+
+
+def explain(case: Case, trials: list[Trial]) -> list[tuple[str, ...]]:
+    """Return the smallest sets of mistakes, by name, that give the same numbers at every probe, if any does.
+
+    They are sets of one or two, and of three if at most one of them is more than a factor.
+    """
+    first = next(trial for trial in trials if trial.probe is case.probes[0])
+    for number in (1, 2, 3):
+        found: dict[tuple[str, ...], None] = {}
+        for explanation in _near(case, number, first):
+            values = [_value(case, explanation, trial.probe) for trial in trials]
+            if all(map(_fits, trials, values)) and _leaves_a_trace(case, explanation):
+                found[tuple(mistake.name for mistake in explanation)] = None
+        if found:
+            return list(found)
+    return []
+
+
+def _near(case: Case, number: int, first: Trial) -> list[Explanation]:
+    """Return the sets of that many mistakes whose gradients at the first probe may be the learner's: a weighted sum is.
+
+    The case keeps these sums, as they are the same for every learner; they spare a comparison for each of thousands of
+    sets.
+    """
+    if number not in case.kept:
+        sets = list(_sets(case, number))
+        values = [_value(case, explanation, first.probe) or () for explanation in sets]
+        sums = np.array([_weighted_sum(value) if value else np.nan for value in values])
+        slack = np.array([SAME * sum(array.size * largest(array) for array in value) for value in values])
+        case.kept[number] = sets, sums, slack
+    sets, sums, slack = case.kept[number]
+    if first.raised is not None:
+        return sets
+    yours = _weighted_sum(tuple(gradient.yours for gradient in first.gradients))
+    rounding = sum(gradient.yours.size * np.max(gradient.permitted) for gradient in first.gradients)
+    return [sets[i] for i in np.flatnonzero(np.abs(sums - yours) <= slack + rounding)]
+
+
+def _sets(case: Case, number: int) -> Iterator[Explanation]:
+    """Yield every set of that many mistakes which can be made together."""
+    for explanation in combinations(case.mistakes, number):
+        if len({mistake.place for mistake in explanation}) == number and (
+            number < 3 or sum(mistake.is_factor for mistake in explanation) >= 2
+        ):
+            yield explanation
+
+
+def _leaves_a_trace(case: Case, explanation: Explanation) -> bool:
+    """Tell whether it gives wrong numbers: two mistakes may cancel, or leave zeros, for which there are other words."""
+    values = [_value(case, explanation, probe) for probe in case.probes]
+    return not all(map(_is_truth, case.probes, values)) and any(np.any(a) for value in values for a in value or ())
+
+
+def _value(case: Case, explanation: Explanation, probe: Probe) -> Outputs | None:
+    """Return the gradients with those mistakes; None if they cannot be worked out, as shapes do not fit."""
+    try:
+        return case.recipe(Made(explanation), probe)
+    except ValueError:
+        return None
+
+
+def _fits(trial: Trial, value: Outputs | None) -> bool:
+    """Tell whether the learner's gradients are these. Where the function raised there is nothing to compare."""
+    if trial.raised is not None:
+        return True
+    return value is not None and all(
+        _same(g.yours, a, g.permitted) for g, a in zip(trial.gradients, value, strict=True)
+    )
+
+
+def _is_truth(probe: Probe, value: Outputs | None) -> bool:
+    return value is not None and all(map(_same, value, probe.truth, probe.permitted(EPS)))
+
+
+def _same(a: NDArray[Any], b: NDArray[Any], permitted: Any) -> bool:
+    """Tell whether two gradients are the same up to rounding; both may have a wrong shape."""
+    if a.shape != b.shape:
+        return False
+    if np.shape(permitted) not in ((), a.shape):
+        permitted = np.max(permitted)
+    return bool(np.all(np.abs(a - b) <= np.maximum(SAME * largest(b), permitted)))
+
+
+def _weighted_sum(outputs: Outputs) -> float:
+    """Return Σ w a over all numbers, with |w| ≤ 1 in no simple relation to each other: few gradients share it."""
+    return float(sum(np.cos(np.arange(1.0, array.size + 1)) @ np.ravel(array) for array in outputs))
