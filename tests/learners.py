@@ -23,6 +23,10 @@ def hot(y, z):
     return np.eye(z.shape[1])[y]
 
 
+def hot_from_1(y, z):
+    return np.arange(1, z.shape[1] + 1) == y[:, None]
+
+
 def back(q, dq):
     """Through the softmax: q (dq − Σ q dq)."""
     return q * (dq - (q * dq).sum(-1, keepdims=True))
@@ -144,6 +148,7 @@ HARD = [
     ("q forgotten", lambda z, y: -hot(y, z) / len(z)),
     ("label added instead of subtracted", lambda z, y: (sm(z) + hot(y, z)) / len(z)),
     ("labels counted from 1", lambda z, y: (sm(z) - hot(y - 1, z)) / len(z)),
+    ("labels counted from 1", lambda z, y: (sm(z) - hot_from_1(y, z)) / len(z)),
     ("the label's number subtracted", lambda z, y: (sm(z) - y[:, None]) / len(z)),
     ("labels used as rows", rows_of_labels),
     ("softmax over the whole batch", lambda z, y: (over_all(z) - hot(y, z)) / len(z)),
@@ -199,6 +204,7 @@ DISTILLATION = [
     ("alpha on the hard part too", lambda z, v, y, T, alpha: alpha * (T**2 * soft(z, v, T) + hard(z, y))),
     ("label added instead of subtracted", hardened(lambda z, y, T: (sm(z) + hot(y, z)) / len(z))),
     ("labels counted from 1", hardened(lambda z, y, T: (sm(z) - hot(y - 1, z)) / len(z))),
+    ("labels counted from 1", hardened(lambda z, y, T: (sm(z) - hot_from_1(y, z)) / len(z))),
     ("the label's number subtracted", hardened(lambda z, y, T: (sm(z) - y[:, None]) / len(z))),
     ("labels used as rows", hardened(lambda z, y, T: rows_of_labels(z, y))),
     ("1 subtracted from every class", hardened(lambda z, y, T: (sm(z) - 1) / len(z))),
@@ -341,8 +347,10 @@ def affine(dout, x, W):
 
 
 AFFINE = [
-    ("transposed weight in dx", lambda dout, x, W, b: (dout @ W, x.T @ dout, dout.sum(0))),
+    ("W not transposed in dx", lambda dout, x, W, b: (dout @ W, x.T @ dout, dout.sum(0))),
     ("dx averaged over the batch", lambda dout, x, W, b: (dout @ W.T / len(x), x.T @ dout, dout.sum(0))),
+    ("W not transposed in dx", lambda dout, x, W, b: (dout @ W.reshape(W.T.shape), x.T @ dout, dout.sum(0))),
+    ("x not transposed in dW", lambda dout, x, W, b: (dout @ W.T, x.reshape(x.T.shape) @ dout, dout.sum(0))),
     ("dW transposed", lambda dout, x, W, b: (dout @ W.T, dout.T @ x, dout.sum(0))),
     ("dW averaged over the batch", lambda dout, x, W, b: (dout @ W.T, x.T @ dout / len(x), dout.sum(0))),
     ("db summed over the wrong axis", lambda dout, x, W, b: (dout @ W.T, x.T @ dout, dout.sum(-1))),

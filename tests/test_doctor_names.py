@@ -258,5 +258,5 @@ def test_two_mistakes_made_by_hand_are_both_named():
     assert without_sum_or_q.verdict == "wrong: the sum forgotten; and q forgotten"
     assert without_sum_or_q.mistakes == ("the sum forgotten", "q forgotten")
     transposed = check_gradient(lambda dout, x, W, b: (dout @ W, dout.T @ x, dout.sum(0)), "affine")
-    assert transposed.mistakes == ("transposed weight in dx", "dW transposed")
+    assert transposed.mistakes == ("W not transposed in dx", "dW transposed")
     assert "right: db" in transposed.details

@@ -125,7 +125,7 @@ def label(made: Made, y: Any, K: int) -> Any:
         "label not subtracted": zeros,
         "label subtracted twice": 2 * right,
         "label added instead of subtracted": -right,
-        "labels counted from 1": lambda: np.roll(right, -1, axis=-1),
+        "labels counted from 1": [lambda: np.roll(right, -1, axis=-1), lambda: one_hot(y - 1, K)],
         "the label's number subtracted": zeros + y[:, None],
         "labels used as rows": lambda: zeros + np.isin(np.arange(len(y)), y)[:, None],
         "every label subtracted in every case": lambda: zeros + np.max(right, axis=0),

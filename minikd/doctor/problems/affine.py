@@ -16,7 +16,7 @@ def recipe(made: Made, dout: Any, x: Any, W: Any, b: Any) -> Outputs:
     dout = made("upstream", dout, {"the upstream gradient forgotten": np.ones_like(dout)})
     summed = np.sum(dout, axis=0)
     wrong_dx = {
-        "transposed weight in dx": lambda: dout @ W,
+        "W not transposed in dx": [lambda: dout @ W, lambda: dout @ W.reshape(W.T.shape)],
         "dx transposed": lambda: W @ dout.T,
         "dx averaged over the batch": lambda: dout @ W.T / B,
     }
@@ -29,7 +29,11 @@ def recipe(made: Made, dout: Any, x: Any, W: Any, b: Any) -> Outputs:
         "db with an axis too many": summed[None, :],
     }
     dx = made("dx", lambda: dout @ W.T, wrong_dx)
-    dW = made("dW axes", lambda: x.T @ dout, {"dW transposed": lambda: dout.T @ x})
+    wrong_dW = {
+        "dW transposed": lambda: dout.T @ x,
+        "x not transposed in dW": lambda: x.reshape(x.T.shape) @ dout,
+    }
+    dW = made("dW axes", lambda: x.T @ dout, wrong_dW)
     dW = dW * made("dW batch", 1, {"dW averaged over the batch": 1 / B})
     db = made("db", summed, wrong_db)
     factor = passed_back(made, B)
