@@ -64,7 +64,7 @@ def test_a_mistake_is_named_at_the_learners_own_arguments_too():
 
 def by_recipe(problem, made):
     """A learner who makes those mistakes, by the doctor's own recipe."""
-    names = [*problem.arguments, *([problem.upstream] if problem.upstream else [])]
+    names = [*problem.arguments, *problem.upstream]
 
     def function(**offered):
         outputs = problem.recipe(Made(made), **{name: offered[name] for name in names})

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from minikd.doctor.oracle import EPS, complex_step
+from minikd.doctor.oracle import EPS, Slope, complex_step
 from minikd.doctor.problem import Argument, Made, Mistake, Outputs, Problem
 from minikd.doctor.problems import PROBLEMS
 
@@ -28,14 +28,19 @@ class Probe(NamedTuple):
     where: str
     given: dict[str, Any]  # the arguments, with the gradient from above
     offered: dict[str, Any]  # what the learner's function may ask for
-    truth: Outputs
-    size: tuple[Any, ...]  # for each output, of the numbers that are rounded on the way to it
-    slack: tuple[Any, ...]  # for each output, what the truth itself may be off by
+    slopes: tuple[Slope, ...]  # the truth, for each output
     cost: float | None = None
+
+    @property
+    def truth(self) -> Outputs:
+        return tuple(slope.value for slope in self.slopes)
 
     def permitted(self, eps: float) -> list[Any]:
         """Return, for each output, what a right gradient may be off by."""
-        return [ROUNDING * eps * size + slack + TINY for size, slack in zip(self.size, self.slack, strict=True)]
+        return [ROUNDING * eps * slope.size + slope.slack + TINY for slope in self.slopes]
+
+    def is_finite(self) -> bool:
+        return all(np.all(np.isfinite(truth)) for truth in self.truth)
 
     def uncertainty(self) -> float:
         """Return what a right gradient may be off by, relative to its largest element: the worst of the outputs."""
@@ -59,13 +64,14 @@ class Case:
     recipe: Callable[[Made, Probe], Outputs]
     overwrites: bool = False  # whether the function may write into the arguments that it returns
     twins: bool = False  # whether the last probe is the first one with another z
-    mistakes: tuple[Mistake, ...] = ()
-    kept: dict[int, tuple[list[tuple[Mistake, ...]], NDArray[Any], NDArray[Any]]] = field(default_factory=dict)
+    kept: dict[int, tuple[list[tuple[Mistake, ...]], NDArray[Any]]] = field(default_factory=dict)  # of the search
 
-    def __post_init__(self) -> None:
+    @cached_property
+    def mistakes(self) -> tuple[Mistake, ...]:
+        """All that the recipe can make."""
         made = Made()
         self.recipe(made, self.probes[0])
-        self.mistakes = tuple(made.possible)
+        return tuple(made.possible)
 
     @property
     def oracle(self) -> str:
@@ -84,7 +90,7 @@ def case_of(name: str, seed: int) -> Case:
         B, K, D, H = (int(size) for size in rng.permutation([3, 4, 5, 6, 7])[:4])  # no two alike, unless square
         sizes = {"B": B, "K": K, "D": D, "H": D if square else H}
         given = {key: draw(rng, argument, sizes) for key, argument in problem.arguments.items()}
-        drawn.append((given | _draw_upstream(problem, rng, sizes), sizes))
+        drawn.append((given | _upstream(problem, rng, sizes), sizes))
     if problem.is_cost:
         given, sizes = drawn[0]
         drawn.append((given | {"z": draw(rng, problem.arguments["z"], sizes)}, sizes))
@@ -125,12 +131,12 @@ def draw(rng: np.random.Generator, argument: Argument, sizes: Mapping[str, int])
             return float(rng.uniform(*RANGES[kind]))
 
 
-def _draw_upstream(problem: Problem, rng: np.random.Generator, sizes: Mapping[str, int]) -> dict[str, Any]:
-    return {problem.upstream: draw(rng, Argument(problem.out_axes, "array"), sizes)} if problem.upstream else {}
+def _upstream(problem: Problem, rng: np.random.Generator, sizes: Mapping[str, int]) -> dict[str, Any]:
+    return {name: draw(rng, argument, sizes) for name, argument in problem.upstream.items()}
 
 
 def _probe(problem: Problem, given: dict[str, Any], sizes: Mapping[str, int], where: str = "") -> Probe:
-    dout = given.get(problem.upstream, 1.0)
+    dout = next((given[name] for name in problem.upstream), 1.0)
     arguments = {name: given[name] for name in problem.arguments}
 
     with np.errstate(all="ignore"):
@@ -140,7 +146,7 @@ def _probe(problem: Problem, given: dict[str, Any], sizes: Mapping[str, int], wh
         size, extras = problem.size(**given), problem.extras(**given)
     used = {axis for argument in problem.arguments.values() for axis in argument.axes}
     where = where or ", ".join(f"{axis} = {sizes[axis]}" for axis in sizes if axis in used)
-    return Probe(where, given, given | extras, truth, size, (0.0,) * len(truth), cost)
+    return Probe(where, given, given | extras, tuple(map(Slope, truth, size)), cost)
 
 
 def along(forward: Callable[..., Any], arguments: Mapping[str, Any], dout: Any, name: str) -> Callable[[Any], Any]:
@@ -158,9 +164,7 @@ def own_probe(problem: Problem, arguments: dict[str, Any], rng: np.random.Genera
         TypeError: for arguments that are missing, unknown or of another type.
         ValueError: for arguments of another shape, or out of range.
     """
-    wanted = dict(problem.arguments)
-    if problem.upstream in arguments:
-        wanted[problem.upstream] = Argument(problem.out_axes, "array")
+    wanted = {**problem.arguments, **{name: problem.upstream[name] for name in problem.upstream if name in arguments}}
     if arguments.keys() != wanted.keys():
         raise TypeError(
             f"{problem.name} has the arguments {', '.join(problem.arguments)}: got {', '.join(arguments)}; "
@@ -179,9 +183,9 @@ def own_probe(problem: Problem, arguments: dict[str, Any], rng: np.random.Genera
     for name, (_, kind) in wanted.items():
         _check_range(name, given[name], kind, sizes)
     check_count({name: given[name] for name in problem.wrt})
-    given = _draw_upstream(problem, rng, sizes) | given
+    given = _upstream(problem, rng, sizes) | given
     probe = _probe(problem, {name: exact(value) for name, value in given.items()}, sizes, "your own arguments")
-    if not all(np.all(np.isfinite(truth)) for truth in probe.truth):
+    if not probe.is_finite():
         raise ValueError(f"{problem.name} has no finite gradient at your arguments: are they too large?")
     return probe._replace(offered=probe.offered | given)
 

@@ -1,7 +1,5 @@
 """The mistakes that several problems share, each at the place of the gradient where it is made."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np
@@ -58,63 +56,40 @@ def soft_difference(made: Made, z: Any, v: Any, T: float) -> Any:
     def softmax(u: Any) -> Any:
         return np.exp(logs(made, u))
 
-    T_z, T_v = made(
-        "T",
-        (T, T),
-        {
-            "T only on the student": (T, 1.0),
-            "T only on the teacher": (1.0, T),
-            "T forgotten in both softmaxes": (1.0, 1.0),
-            "T multiplied instead of divided": (1 / T, 1 / T),
-        },
-    )
+    def twice(u: Any, q: Any, T: float) -> list[Any]:
+        return [lambda: softmax(q), lambda: softmax(softmax(u) / T), lambda: softmax(q / T)]
+
+    wrong: dict[str, Any] = {
+        "T only on the student": (T, 1.0),
+        "T only on the teacher": (1.0, T),
+        "T forgotten in both softmaxes": (1.0, 1.0),
+        "T multiplied instead of divided": (1 / T, 1 / T),
+    }
+    T_z, T_v = made("T", (T, T), wrong)
     log_p, log_q = logs(made, v / T_v), logs(made, z / T_z)
-    p = made(
-        "p",
-        np.exp(log_p),
-        {
-            "p forgotten": np.zeros_like(v),
-            "p added instead of subtracted": lambda: -np.exp(log_p),
-            "log p where p belongs": log_p,
-            "the teacher's one answer in place of its probabilities": lambda: one_hot(
-                np.argmax(v, axis=-1), v.shape[-1]
-            ),
-            "logits where the teacher's probabilities belong": [v, v / T],
-            "probabilities where the teacher's logits belong": [
-                lambda: softmax(softmax(v) / T_v),
-                lambda: softmax(np.exp(log_p)),
-                lambda: softmax(np.exp(log_p) / T_v),
-            ],
-        },
-    )
-    q = made(
-        "q",
-        np.exp(log_q),
-        {
-            "q forgotten": np.zeros_like(z),
-            "softmax applied twice to the student": [
-                lambda: softmax(np.exp(log_q)),
-                lambda: softmax(softmax(z) / T_z),
-                lambda: softmax(np.exp(log_q) / T_z),
-            ],
-            "logits where the student's probabilities belong": [z, z / T],
-            "log q where q belongs": log_q,
-        },
-    )
-    return made(
-        "cost",
-        q - p,
-        {
-            "teacher and student swapped in the cost": [
-                lambda: through_softmax(q, -log_p),
-                lambda: through_softmax(q, log_q - log_p),
-            ],
-            "squared error on probabilities": [
-                lambda: through_softmax(q, q - p),
-                lambda: 2 * through_softmax(q, q - p),
-            ],
-        },
-    )
+    p, q = np.exp(log_p), np.exp(log_q)
+    wrong = {
+        "p forgotten": 0 * v,
+        "p added instead of subtracted": -p,
+        "log p where p belongs": log_p,
+        "the teacher's one answer in place of its probabilities": lambda: one_hot(np.argmax(v, axis=-1), v.shape[-1]),
+        "logits where the teacher's probabilities belong": [v, v / T],
+        "probabilities where the teacher's logits belong": twice(v, p, T_v),
+    }
+    p = made("p", p, wrong)
+    wrong = {
+        "q forgotten": 0 * z,
+        "softmax applied twice to the student": twice(z, q, T_z),
+        "logits where the student's probabilities belong": [z, z / T],
+        "log q where q belongs": log_q,
+    }
+    q = made("q", q, wrong)
+    swapped, squared = through_softmax(q, -log_p), through_softmax(q, q - p)
+    wrong = {
+        "teacher and student swapped in the cost": [swapped, lambda: through_softmax(q, log_q - log_p)],
+        "squared error on probabilities": [squared, 2 * squared],
+    }
+    return made("cost", q - p, wrong)
 
 
 def label(made: Made, y: Any, K: int) -> Any:

@@ -1,7 +1,6 @@
 """`check_gradient`: the door to the doctor."""
 
-from __future__ import annotations
-
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -101,4 +100,5 @@ def _known(of: str | Callable[..., Any]) -> Problem | None:
         raise TypeError(f"of must be the name of a problem or a forward function, got {type(of).__name__}")
     if not str(getattr(of, "__module__", "")).startswith("minikd."):
         return None
-    return next((problem for problem in PROBLEMS.values() if getattr(of, "__name__", "") in problem.functions), None)
+    name = re.sub("_(forward|backward|step|loss)$", "", getattr(of, "__name__", ""))
+    return next((problem for problem in PROBLEMS.values() if re.sub("[ -]", "_", problem.name) == name), None)

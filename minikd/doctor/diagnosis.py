@@ -64,12 +64,10 @@ class Diagnosis:
         with np.errstate(all="ignore"):
             distance = np.abs(self.yours - self.truth)
         order = np.argsort(-np.where(np.isnan(distance), np.inf, distance), axis=None, kind="stable")[:count]
-        rows = []
-        for flat in order:
-            index = tuple(int(i) for i in np.unravel_index(flat, self.truth.shape))
-            yours, truth = float(self.yours[index]), float(self.truth[index])
-            rows.append((element(self.output, index), yours, truth, yours / truth if truth else math.nan))
-        return rows
+        indices = list(zip(*np.unravel_index(order, self.truth.shape), strict=True))
+        pairs = [(float(self.yours[index]), float(self.truth[index])) for index in indices]
+        ratios = [yours / truth if truth else math.nan for yours, truth in pairs]
+        return [(element(self.output, i), *pair, ratio) for i, pair, ratio in zip(indices, pairs, ratios, strict=True)]
 
     def _repr_html_(self) -> str:
         cell = "padding:2px 12px;text-align:right;font-family:monospace"

@@ -24,8 +24,8 @@ class Slope(NamedTuple):
     """A derivative, and how exactly it is known."""
 
     value: NDArray[Any]
-    size: float  # of the numbers that are rounded on the way to it
-    slack: NDArray[Any]  # what each number may be off by; infinite at a kink
+    size: Any  # of the numbers that are rounded on the way to it
+    slack: Any = 0.0  # what each number may be off by; infinite at a kink
 
 
 def complex_step(f: Callable[[Any], Any], x: NDArray[Any]) -> NDArray[Any]:

@@ -77,17 +77,16 @@ class Problem:
     """What the doctor knows of one gradient.
 
     Attributes:
-        name: as the learner gives it.
+        name: as the learner gives it. minikd's functions have it too, perhaps with `_forward`, `_backward` and so on.
         arguments: of the forward pass, by name.
-        forward: the textbook's, of the arguments; a cost, or an array of the axes `out_axes`.
+        forward: the textbook's, of the arguments; a cost, or an array of the axes of `upstream`.
         recipe: (made, **arguments) -> the gradients, with the mistakes that `made` makes.
         size: (**arguments) -> for each gradient, the size of the numbers that a right program adds and subtracts on its
             way there, so that it may be off by some EPS of it. Infinite where the derivative does not exist.
         wrt: the arguments whose gradients are asked for, in order.
         overwrites: for a step of an optimiser, the arguments that it returns and may overwrite: `forward` is the truth.
-        upstream: the name of the gradient that comes from above; empty for a cost.
+        upstream: the gradient that comes from above, by name; none for a cost.
         extras: what the learner's function may ask for beyond the arguments, worked out from them.
-        functions: minikd's own functions of this problem, by name.
     """
 
     name: str
@@ -97,10 +96,8 @@ class Problem:
     size: Callable[..., tuple[Any, ...]]
     wrt: tuple[str, ...] = ("z",)
     overwrites: tuple[str, ...] = ()
-    upstream: str = ""
-    out_axes: str = ""
+    upstream: Mapping[str, Argument] = field(default_factory=dict)
     extras: Callable[..., dict[str, Any]] = field(default=lambda **arguments: {})
-    functions: tuple[str, ...] = ()
 
     @property
     def outputs(self) -> tuple[str, ...]:

@@ -46,16 +46,14 @@ def _near(case: Case, number: int, first: Trial) -> list[Explanation]:
     """
     if number not in case.kept:
         sets = list(_sets(case, number))
-        values = [_value(case, explanation, first.probe) or () for explanation in sets]
-        sums = np.array([_weighted_sum(value) if value else np.nan for value in values])
-        slack = np.array([SAME * sum(array.size * largest(array) for array in value) for value in values])
-        case.kept[number] = sets, sums, slack
-    sets, sums, slack = case.kept[number]
+        values = [_value(case, explanation, first.probe) for explanation in sets]
+        case.kept[number] = sets, np.array([np.nan if value is None else _weighted_sum(value) for value in values])
+    sets, sums = case.kept[number]
     if first.raised is not None:
         return sets
-    yours = _weighted_sum(tuple(gradient.yours for gradient in first.gradients))
-    rounding = sum(gradient.yours.size * np.max(gradient.permitted) for gradient in first.gradients)
-    return [sets[i] for i in np.flatnonzero(np.abs(sums - yours) <= slack + rounding)]
+    outputs = tuple(gradient.yours for gradient in first.gradients)
+    slack = sum(g.yours.size * (2 * SAME * largest(g.yours) + np.max(g.permitted)) for g in first.gradients)
+    return [sets[i] for i in np.flatnonzero(np.abs(sums - _weighted_sum(outputs)) <= slack)]
 
 
 def _sets(case: Case, number: int) -> Iterator[Explanation]:

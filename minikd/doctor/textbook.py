@@ -3,8 +3,6 @@
 They take complex numbers, so that a complex step gives their derivative to the last digits. Shapes: B cases, K classes.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Why a mistake is one, in words, from the page `mistakes.md`."""
 
-from __future__ import annotations
-
 import re
 from functools import cache
 from importlib import resources

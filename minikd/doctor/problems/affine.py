@@ -1,7 +1,5 @@
 """The affine layer, backward: dx = dout Wᵀ, dW = xᵀ dout, db = Σ dout."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np
@@ -46,10 +44,8 @@ def recipe(made: Made, dout: Any, x: Any, W: Any, b: Any) -> Outputs:
 
 PROBLEM = Problem(
     name="affine",
-    functions=("affine_forward", "affine_backward"),
     arguments={"x": Argument("BD", "array"), "W": Argument("DH", "array"), "b": Argument("H", "array")},
-    upstream="dout",
-    out_axes="BH",
+    upstream={"dout": Argument("BH", "array")},
     wrt=("x", "W", "b"),
     forward=lambda x, W, b: x @ W + b,
     recipe=recipe,

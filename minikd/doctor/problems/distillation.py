@@ -1,7 +1,5 @@
 """The distillation loss: alpha T² times the soft gradient, and 1 − alpha times the hard one."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np
@@ -47,7 +45,6 @@ def recipe(made: Made, z: Any, v: Any, y: Any, T: float, alpha: float) -> Output
 
 PROBLEM = Problem(
     name="distillation",
-    functions=("distillation_loss",),
     arguments={"z": LOGITS, "v": LOGITS, "y": LABELS, "T": TEMPERATURE, "alpha": Argument("", "weight")},
     forward=forward,
     recipe=recipe,

@@ -1,7 +1,5 @@
 """Dropout, backward: dx = dout/(1 − drop) where a unit was kept, and 0 elsewhere."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np
@@ -26,10 +24,8 @@ def recipe(made: Made, dout: Any, x: Any, keep: Any, drop: float) -> Outputs:
 
 PROBLEM = Problem(
     name="dropout",
-    functions=("dropout_forward", "dropout_backward"),
     arguments={"x": Argument("BH", "array"), "keep": Argument("BH", "mask"), "drop": Argument("", "probability")},
-    upstream="dout",
-    out_axes="BH",
+    upstream={"dout": Argument("BH", "array")},
     wrt=("x",),
     forward=lambda x, keep, drop: np.where(keep, x, 0.0) / (1 - drop),
     recipe=recipe,

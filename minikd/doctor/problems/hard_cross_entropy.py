@@ -1,7 +1,5 @@
 """The hard cross-entropy: dz = (q − one-hot label)/B."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np
@@ -16,22 +14,17 @@ def recipe(made: Made, z: Any, y: Any) -> Outputs:
     factor, target = sign(made), label(made, y, K)
     factor *= averaged(made, z)
     log_q, hot = logs(made, z), one_hot(y, K)
-    q = made(
-        "q",
-        np.exp(log_q),
-        {
-            "q forgotten": 0 * z,
-            "softmax applied twice to the student": lambda: np.exp(logs(made, np.exp(log_q))),
-            "logits where the student's probabilities belong": z,
-            "log q where q belongs": log_q,
-        },
-    )
+    wrong: dict[str, Any] = {
+        "q forgotten": 0 * z,
+        "softmax applied twice to the student": lambda: np.exp(logs(made, np.exp(log_q))),
+        "logits where the student's probabilities belong": z,
+        "log q where q belongs": log_q,
+    }
+    q = made("q", np.exp(log_q), wrong)
     difference = q - target
+    squared = through_softmax(q, difference)
     wrong = {
-        "squared error on probabilities": [
-            lambda: through_softmax(q, difference),
-            lambda: 2 * through_softmax(q, difference),
-        ],
+        "squared error on probabilities": [squared, 2 * squared],
         "gradient at the label only": hot * difference,
         "stopped at q": lambda: -hot / np.exp(log_q),
         "the terms of the cost in place of its gradient": -hot * log_q,
@@ -42,7 +35,6 @@ def recipe(made: Made, z: Any, y: Any) -> Outputs:
 
 PROBLEM = Problem(
     name="hard cross-entropy",
-    functions=("hard_cross_entropy",),
     arguments={"z": LOGITS, "y": LABELS},
     forward=hard_cross_entropy,
     recipe=recipe,

@@ -1,7 +1,5 @@
 """The limit of high temperatures: dz = ((z − z̄) − (v − v̄))/(K T²)/B."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

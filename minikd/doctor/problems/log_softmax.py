@@ -1,13 +1,11 @@
 """The log-softmax, backward: dz = (1/T) (dlog_q − q Σ dlog_q)."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np
 
 from minikd.doctor.catalogue import chain_rule, passed_back
-from minikd.doctor.problem import LOGITS, TEMPERATURE, Made, Outputs, Problem
+from minikd.doctor.problem import LOGITS, TEMPERATURE, Argument, Made, Outputs, Problem
 from minikd.doctor.textbook import largest, log_softmax, sums, through_softmax
 
 
@@ -37,10 +35,8 @@ def recipe(made: Made, dlog_q: Any, z: Any, T: float) -> Outputs:
 
 PROBLEM = Problem(
     name="log-softmax",
-    functions=("log_softmax", "log_softmax_backward"),
     arguments={"z": LOGITS, "T": TEMPERATURE},
-    upstream="dlog_q",
-    out_axes="BK",
+    upstream={"dlog_q": Argument("BK", "array")},
     forward=lambda z, T: log_softmax(z / T),
     recipe=recipe,
     size=lambda dlog_q, z, T: ((1 + largest(z) / T) / T * largest(np.sum(np.abs(dlog_q), axis=-1)),),

@@ -1,7 +1,5 @@
 """Logit matching: dz = (z − v)/B."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np
@@ -28,7 +26,6 @@ def recipe(made: Made, z: Any, v: Any) -> Outputs:
 
 PROBLEM = Problem(
     name="logit matching",
-    functions=("logit_matching",),
     arguments={"z": LOGITS, "v": LOGITS},
     forward=lambda z, v: np.sum((z - v) ** 2) / 2 / len(z),
     recipe=recipe,

@@ -1,8 +1,7 @@
 """A forward function of the learner's own, of which the doctor knows only the slope."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -40,18 +39,24 @@ def case_of_own(
     if dtype_of(out) not in (np.float32, np.float64):
         raise TypeError(f"{name} must return a float or a float array, got {dtype_of(out)}")
     rng, oracle, shape = np.random.default_rng(seed), Oracle(), np.shape(out)
-    first = _probe(forward, names, oracle, {key: exact(value) for key, value in arguments.items()}, _dout(rng, shape))
-    if not _is_finite(first):
+
+    def probe_at(where: str, given: dict[str, Any]) -> Probe:
+        dout = rng.standard_normal(shape) + 0.3 if shape else np.ones(())
+        scales = [abs(float(given["T"])) or 1.0] if _is_number(given.get("T")) else []
+        slopes = tuple(oracle.slope(along(forward, given, dout, key), given[key], scales) for key in names)
+        cost = None if shape else float(forward(**copies(given)))
+        given = {**given, UPSTREAM: dout} if shape else given
+        return Probe(where, given, given, slopes, cost)
+
+    first = probe_at("your own arguments", {key: exact(value) for key, value in arguments.items()})
+    if not first.is_finite():
         raise ValueError(f"{name} has no finite gradient at your arguments")
     probes = [first._replace(offered=first.offered | arguments)]
     for i in (1, 2):
         given = {key: _redrawn(rng, key, value) for key, value in arguments.items()}
-        dout = _dout(rng, shape)
-        try:
-            probe = _probe(forward, names, oracle, given, dout, f"redraw {i} of them")
-        except Exception:  # the forward function refuses these arguments, so they are no place to try a gradient at
-            continue
-        probes += [probe] if _is_finite(probe) else []
+        with suppress(Exception):  # a forward function may refuse these arguments
+            probe = probe_at(f"redraw {i} of them", given)
+            probes += [probe] if probe.is_finite() else []
     method = (
         "complex step through your forward function"
         if oracle.takes_complex
@@ -91,27 +96,6 @@ def _with_axes(made: Made, truth: NDArray[Any], dout: NDArray[Any]) -> Any:
     return made("axes", truth, wrong)
 
 
-def _probe(
-    forward: Callable[..., Any],
-    names: Sequence[str],
-    oracle: Oracle,
-    given: dict[str, Any],
-    dout: NDArray[Any],
-    where: str = "your own arguments",
-) -> Probe:
-    scales = [abs(float(given["T"])) or 1.0] if _is_number(given.get("T")) else []
-    slopes = [oracle.slope(along(forward, given, dout, name), given[name], scales) for name in names]
-    truth, size, slack = zip(*slopes, strict=True)
-    cost = None if dout.ndim else float(forward(**copies(given)))
-    given = given | ({UPSTREAM: dout} if dout.ndim else {})
-    return Probe(where, given, given, truth, size, slack, cost)
-
-
-def _dout(rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[Any]:
-    """Return a gradient from above; 1 for a cost."""
-    return rng.standard_normal(shape) + 0.3 if shape else np.ones(())
-
-
 def _redrawn(rng: np.random.Generator, name: str, value: Any) -> Any:
     """Return an argument of the same shape, spread, signs and zeros; rows go on to sum to one; T moves a little."""
     if name == "T" and _is_number(value):
@@ -133,7 +117,3 @@ def _array_of_list(value: Any) -> Any:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float | np.number)
-
-
-def _is_finite(probe: Probe) -> bool:
-    return all(np.all(np.isfinite(truth)) for truth in probe.truth)

@@ -1,7 +1,5 @@
 """The ReLU, backward: dx = dout where x > 0, and 0 elsewhere."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np
@@ -26,10 +24,8 @@ def recipe(made: Made, dout: Any, x: Any) -> Outputs:
 
 PROBLEM = Problem(
     name="relu",
-    functions=("relu_forward", "relu_backward"),
     arguments={"x": Argument("BH", "away from zero")},
-    upstream="dout",
-    out_axes="BH",
+    upstream={"dout": Argument("BH", "array")},
     wrt=("x",),
     forward=lambda x: np.where(x.real > 0, x, 0.0),
     recipe=recipe,

@@ -1,7 +1,5 @@
 """The soft cross-entropy: dz = (1/T)(q − p)/B."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np
@@ -32,7 +30,6 @@ def recipe(made: Made, z: Any, v: Any, T: float) -> Outputs:
 
 PROBLEM = Problem(
     name="soft cross-entropy",
-    functions=("soft_cross_entropy",),
     arguments={"z": LOGITS, "v": LOGITS, "T": TEMPERATURE},
     forward=soft_cross_entropy,
     recipe=recipe,

@@ -1,13 +1,11 @@
 """The softmax, backward: dz = (1/T) q (dq − Σ q dq)."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np
 
 from minikd.doctor.catalogue import chain_rule, passed_back
-from minikd.doctor.problem import LOGITS, TEMPERATURE, Made, Outputs, Problem
+from minikd.doctor.problem import LOGITS, TEMPERATURE, Argument, Made, Outputs, Problem
 from minikd.doctor.textbook import largest, softmax, sums
 
 
@@ -36,10 +34,8 @@ def recipe(made: Made, dq: Any, z: Any, T: float) -> Outputs:
 
 PROBLEM = Problem(
     name="softmax",
-    functions=("softmax", "softmax_backward"),
     arguments={"z": LOGITS, "T": TEMPERATURE},
-    upstream="dq",
-    out_axes="BK",
+    upstream={"dq": Argument("BK", "array")},
     forward=lambda z, T: softmax(z / T),
     recipe=recipe,
     size=lambda dq, z, T: ((1 + largest(z) / T) / T * largest(dq),),
