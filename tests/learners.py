@@ -475,4 +475,4 @@ FIXTURES = {
 
 def mistakes_of(problem):
     """All mistakes that the doctor knows of a problem."""
-    return case_of(problem.name, 0).mistakes
+    return case_of(problem, 0).mistakes

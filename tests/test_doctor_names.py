@@ -75,7 +75,7 @@ def by_recipe(problem, made):
 
 def fresh(problem):
     """Arguments of shapes and numbers that the doctor with seed 0 never saw."""
-    return [probe.given for probe in case_of(problem.name, 12345).probes]
+    return [probe.given for probe in case_of(problem, 12345).probes]
 
 
 def outputs_at(problem, made, arguments):

@@ -45,7 +45,7 @@ OURS = {
 def test_the_recipes_without_a_mistake_are_the_derivative_of_the_textbook():
     for problem in PROBLEMS.values():
         for seed in range(5):
-            for probe in case_of(problem.name, seed).probes:
+            for probe in case_of(problem, seed).probes:
                 for recipe, truth in zip(problem.recipe(Made(), **probe.given), probe.truth, strict=True):
                     assert relative_error(recipe, truth) < 1e-14
 

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from minikd.doctor.oracle import EPS, Slope, complex_step
 from minikd.doctor.problem import Argument, Made, Mistake, Outputs, Problem
-from minikd.doctor.problems import PROBLEMS
 
 ROUNDING = 64  # times EPS times the numbers that are added up: what a right gradient may be off by, however written
 TINY = 1e-290  # below this, a complex step underflows
@@ -81,9 +80,8 @@ class Case:
 
 
 @lru_cache(maxsize=64)
-def case_of(name: str, seed: int) -> Case:
+def case_of(problem: Problem, seed: int) -> Case:
     """Return the places to try a known problem at: four shapes, one of them square, and for a cost a second z."""
-    problem = PROBLEMS[name]
     rng = np.random.default_rng(seed)
     drawn = []
     for square in (False, False, False, True):
@@ -105,30 +103,23 @@ def case_of(name: str, seed: int) -> Case:
     )
 
 
-RANGES = {  # of numbers that are none of 0, ½ and 1
-    "weight": (0.2, 0.4),
-    "probability": (0.15, 0.4),
-    "rate": (0.05, 0.3),
-    "weight of the past": (0.6, 0.9),
+DRAWS: dict[str, Callable[[np.random.Generator, tuple[int, ...], int], Any]] = {  # by kind; no number is 0, ½ or 1
+    "array": lambda rng, shape, K: rng.uniform(0.4, 0.8) + 1.5 * rng.standard_normal(shape),  # not of mean zero
+    "away from zero": lambda rng, shape, K: rng.uniform(0.1, 2.0, shape) * rng.choice([-1, 1], shape),
+    "labels": lambda rng, shape, K: rng.integers(0, K, shape),
+    "mask": lambda rng, shape, K: rng.permuted(np.arange(math.prod(shape)) % 3 > 0).reshape(shape),
+    "temperature": lambda rng, shape, K: rng.uniform(0.6, 0.8) if rng.random() < 0.3 else rng.uniform(1.3, 3.7),
+    "weight": lambda rng, shape, K: rng.uniform(0.2, 0.4),
+    "probability": lambda rng, shape, K: rng.uniform(0.15, 0.4),
+    "rate": lambda rng, shape, K: rng.uniform(0.05, 0.3),
+    "weight of the past": lambda rng, shape, K: rng.uniform(0.6, 0.9),
 }
+DRAWS["logits"] = DRAWS["array"]
 
 
 def draw(rng: np.random.Generator, argument: Argument, sizes: Mapping[str, int]) -> Any:
-    """Return an argument with nothing special about it: no two of its numbers are equal, none is 0, ½, 1 or a size."""
-    shape = tuple(sizes[axis] for axis in argument.axes)
-    match argument.kind:
-        case "logits" | "array":
-            return rng.uniform(0.4, 0.8) + 1.5 * rng.standard_normal(shape)  # not of mean zero
-        case "away from zero":
-            return rng.uniform(0.1, 2.0, shape) * rng.choice([-1, 1], shape)
-        case "labels":
-            return rng.integers(0, sizes["K"], shape)
-        case "mask":
-            return rng.permuted(np.arange(math.prod(shape)) % 3 > 0).reshape(shape)
-        case "temperature":
-            return float(rng.uniform(0.6, 0.8) if rng.random() < 0.3 else rng.uniform(1.3, 3.7))
-        case kind:
-            return float(rng.uniform(*RANGES[kind]))
+    """Return an argument with nothing special about it: no two of its numbers are equal, and none is a size."""
+    return DRAWS[argument.kind](rng, tuple(sizes[axis] for axis in argument.axes), sizes.get("K", 0))
 
 
 def _upstream(problem: Problem, rng: np.random.Generator, sizes: Mapping[str, int]) -> dict[str, Any]:

@@ -78,7 +78,7 @@ def check_gradient(
     elif wrt is not None:
         raise TypeError(f"wrt is for forward functions of your own: {problem.name} is with respect to {problem.wrt}")
     else:
-        case = case_of(problem.name, seed)
+        case = case_of(problem, seed)
         own = [own_probe(problem, arguments, np.random.default_rng([seed, 1]))] if arguments else []
     probes = [*own, *case.probes]
     call = caller(function, probes[0])

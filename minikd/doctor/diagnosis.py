@@ -74,13 +74,11 @@ class Diagnosis:
         colour = "#009E73" if self.right else "#D55E00"
         parts = [f'<p style="color:{colour};font-weight:bold;margin:4px 0">{html.escape(self.verdict)}</p>']
         parts += [f'<p style="margin:2px 0">{html.escape(line)}</p>' for line in self.details]
-        heads = "".join(f'<th style="{cell}">{head}</th>' for head in ("", "yours", "truth", "yours / truth"))
-        lines = [
-            "".join(f'<td style="{cell}">{value}</td>' for value in (where, *(f"{number:.6g}" for number in numbers)))
-            for where, *numbers in self.rows()
-        ]
-        if lines:
-            body = "".join(f"<tr>{line}</tr>" for line in (heads, *lines))
+        rows = [("td", (where, *(f"{number:.6g}" for number in numbers))) for where, *numbers in self.rows()]
+        if rows:
+            table = [("th", ("", "yours", "truth", "yours / truth")), *rows]
+            lines = ("".join(f'<{tag} style="{cell}">{text}</{tag}>' for text in texts) for tag, texts in table)
+            body = "".join(f"<tr>{line}</tr>" for line in lines)
             parts.append(f'<table style="border-collapse:collapse">{body}</table>')
         parts.append(f'<p style="color:#555555;margin:2px 0">truth: {html.escape(self.oracle)}</p>')
         return f"<div>{''.join(parts)}</div>"

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from itertools import permutations
-from math import inf, nan
+from typing import NamedTuple
 
 import numpy as np
 
@@ -24,7 +25,18 @@ NEARLY_RIGHT = (
     "the formula is right, or nearly so, but this is more than rounding: did you add a small number in a logarithm or "
     "a division, use float32 on the way, or take differences instead of a derivative?"
 )
+SECOND_TIME = "Two calls with the same arguments give two gradients: does it keep something, or draw at random?"
 RAISES = "it raises "
+
+
+class Finding(NamedTuple):
+    """What to say: the fields of a diagnosis that are words."""
+
+    verdict: str
+    details: tuple[str, ...]
+    mistakes: tuple[str, ...]
+    alternatives: tuple[tuple[str, ...], ...] = ()
+    right: bool = False
 
 
 def diagnose(call: Call, case: Case, trials: list[Trial], ran: list[Trial]) -> Diagnosis:
@@ -36,80 +48,17 @@ def diagnose(call: Call, case: Case, trials: list[Trial], ran: list[Trial]) -> D
         trials: what it did there, at every probe.
         ran: those trials where it did not raise.
     """
-    for trial in ran:
-        if trial.complaint is not None:
-            return _wrong(case, [trial], *trial.complaint)
-    if _bits(ran[0]) != _bits(attempt(call, case, ran[0].probe)):
-        words = (
-            "Called twice with the same arguments, it returns two different gradients: does it keep something, or draw "
-            "at random?"
-        )
-        return _wrong(case, ran[:1], "different numbers the second time", words)
-    faults = dict(_faults(case, trials))
-    if all(trial.is_right for trial in ran):
-        return _right(case, ran, faults)
-    wrong = next(trial for trial in ran if not trial.is_right)
-    if sets := explain(case, trials):
-        return _explained(case, ran, sets, faults, where=_where(wrong))
-    if plain := _plain_fault(case, [trial for trial in ran if not trial.is_right]):
-        return _wrong(case, ran, *plain, faults)
-    return _unknown(case, ran, wrong, faults)
-
-
-def _right(case: Case, ran: list[Trial], faults: dict[str, str]) -> Diagnosis:
-    tried = f"tried at {'; '.join(trial.probe.where for trial in ran)}"
-    report = _report(case, ran, "", [*faults.values(), tried], tuple(faults))
-    if faults:
-        return replace(report, verdict=f"the gradient's numbers are right, but {' and '.join(faults)}")
-    precision = " (float32)" if any(trial.eps > EPS for trial in ran) else ""
-    error = f"{report.error:.0e}" if report.error else "the last bit"
-    return replace(report, right=True, verdict=f"right, to {error}{precision}")
-
-
-def _explained(
-    case: Case, ran: list[Trial], sets: list[tuple[str, ...]], faults: dict[str, str], where: list[str]
-) -> Diagnosis:
-    words = {name: why(case.problem, name) for names in sets[:SHOWN] for name in names}
-    faults = {name: said for name, said in faults.items() if not name.startswith(RAISES)}  # the mistake may be why
-    details = [f"{name}: {said}" for name, said in (words | faults).items()]
-    verdict = f"wrong: {'; and '.join([_either(sets), *faults])}"
-    return _report(case, ran, verdict, [*details, *where], sets[0] + tuple(faults), tuple(sets[1:]))
-
-
-def _wrong(case: Case, ran: list[Trial], name: str, words: str, faults: dict[str, str] | None = None) -> Diagnosis:
-    faults = faults or {}
-    return _report(case, ran, f"wrong: {name}", [words, *faults.values()], (name, *faults))
-
-
-def _unknown(case: Case, ran: list[Trial], wrong: Trial, faults: dict[str, str]) -> Diagnosis:
-    off = _error(ran)
-    how = f"but only by {off:.0e}" if off < NEARLY else "in a way that I do not know"
-    hints = [NEARLY_RIGHT] if off < NEARLY else _factor_hints(ran)
-    right = [trial.probe.where for trial in ran if trial.is_right]
-    hints += [f"right at {'; '.join(right)}"] if right else []
-    worst = wrong.worst
-    assert worst is not None
-    at = element(worst.name if len(case.outputs) > 1 else "", worst.worst)
-    return _report(case, ran, f"wrong, {how}, worst at {at}", [*_where(wrong), *hints, *faults.values()], tuple(faults))
-
-
-def _report(
-    case: Case,
-    ran: list[Trial],
-    verdict: str,
-    details: list[str],
-    mistakes: tuple[str, ...],
-    alternatives: tuple[tuple[str, ...], ...] = (),
-) -> Diagnosis:
-    """Return the diagnosis, not yet right, with the worst gradient of the first wrong probe to show."""
+    if refused := next((trial for trial in ran if trial.complaint), None):
+        ran, finding = [refused], _named(*refused.complaint or ("", ""))
+    elif _bits(ran[0]) != _bits(attempt(call, case, ran[0].probe)):
+        ran, finding = ran[:1], _named("different numbers the second time", SECOND_TIME)
+    else:
+        finding = _judge(case, trials, ran)
     trial = next((trial for trial in ran if not trial.is_right), ran[0])
-    shown = trial.worst or Compared(case.outputs[0], np.empty(0), trial.probe.truth[0], inf)
+    nothing = Compared(case.outputs[0], np.empty(0), trial.probe.truth[0], math.inf)
+    shown = trial.worst if trial.gradients else nothing
     return Diagnosis(
-        right=False,
-        verdict=verdict,
-        details=tuple(details),
-        mistakes=mistakes,
-        alternatives=alternatives,
+        **finding._asdict(),
         error=_error(ran),
         oracle=case.oracle,
         output=shown.name,
@@ -119,15 +68,52 @@ def _report(
     )
 
 
+def _judge(case: Case, trials: list[Trial], ran: list[Trial]) -> Finding:
+    faults = dict(_faults(case, trials))
+    wrong = [trial for trial in ran if not trial.is_right]
+    if not wrong:
+        return _right(ran, faults)
+    if sets := explain(case, trials):
+        faults = {name: words for name, words in faults.items() if not name.startswith(RAISES)}  # this may be why
+        words = {name: why(case.problem, name) for names in sets[:SHOWN] for name in names} | faults
+        details = (*(f"{name}: {said}" for name, said in words.items()), *_where(wrong[0]))
+        verdict = f"wrong: {'; and '.join([_either(sets), *faults])}"
+        return Finding(verdict, details, (*sets[0], *faults), tuple(sets[1:]))
+    if plain := _plain_fault(case, wrong):
+        return _named(*plain, faults)
+    off, worst = _error(ran), wrong[0].worst
+    how = f"but only by {off:.0e}" if off < NEARLY else "in a way that I do not know"
+    at = element(worst.name if len(case.outputs) > 1 else "", worst.worst)
+    hints = [NEARLY_RIGHT] if off < NEARLY else _factor_hints(ran)
+    if right := [trial.probe.where for trial in ran if trial.is_right]:
+        hints.append(f"right at {'; '.join(right)}")
+    details = (*_where(wrong[0]), *hints, *faults.values())
+    return Finding(f"wrong, {how}, worst at {at}", details, tuple(faults))
+
+
+def _named(name: str, words: str, faults: Mapping[str, str] | None = None) -> Finding:
+    faults = faults or {}
+    return Finding(f"wrong: {name}", (words, *faults.values()), (name, *faults))
+
+
+def _right(ran: list[Trial], faults: dict[str, str]) -> Finding:
+    error = f"{_error(ran):.0e}" if _error(ran) else "the last bit"
+    verdict = f"right, to {error}{' (float32)' if any(trial.eps > EPS for trial in ran) else ''}"
+    if faults:
+        verdict = f"the gradient's numbers are right, but {' and '.join(faults)}"
+    tried = f"tried at {'; '.join(trial.probe.where for trial in ran)}"
+    return Finding(verdict, (*faults.values(), tried), tuple(faults), right=not faults)
+
+
 def _error(ran: list[Trial]) -> float:
-    return max((gradient.error for trial in ran for gradient in trial.gradients), default=nan)
+    return max((gradient.error for trial in ran for gradient in trial.gradients), default=math.nan)
 
 
 # ---- what is wrong apart from the gradient's numbers -----------------------------------------------------------------
 
 
 def _bits(trial: Trial) -> list[bytes]:
-    return [gradient.yours.tobytes() for gradient in trial.gradients]
+    return [output.tobytes() for output in trial.outputs]
 
 
 def _faults(case: Case, trials: list[Trial]) -> Iterator[tuple[str, str]]:
@@ -148,13 +134,12 @@ def _cost_fault(case: Case, trials: list[Trial]) -> str:
     Those of a known problem may differ from the textbook's by what does not depend on z, as a divergence does from a
     cross-entropy: the last probe is the first one with another z, where the difference must be the same.
     """
-    costs = [trial for trial in trials if trial.cost is not None]
+    costs = [(trial, *trial.cost) for trial in trials if trial.cost is not None]
     constant, judged = 0.0, costs
     if case.twins:
-        judged = [trial for trial in costs if trial.probe is case.probes[0]]
-        constant = next((trial.cost_offset() for trial in costs if trial.probe is case.probes[-1]), 0.0)
-    for trial in judged:
-        yours, truth = trial.cost or 0.0, trial.probe.cost or 0.0
+        judged = [cost for cost in costs if cost[0].probe is case.probes[0]]
+        constant = next((yours - truth for trial, yours, truth in costs if trial.probe is case.probes[-1]), 0.0)
+    for trial, yours, truth in judged:
         permitted = max(SAME_COST, ROUNDING * trial.eps) * (abs(yours) + abs(truth))
         if not abs(yours - truth - constant) <= permitted:
             words = f"At {trial.probe.where} C is {yours:.6g}, and should be {truth:.6g}"
@@ -189,7 +174,7 @@ def _plain_fault(case: Case, wrong: list[Trial]) -> tuple[str, str] | None:
 def _is_right_in(order: tuple[int, ...], trial: Trial) -> bool:
     """Tell whether the gradients are right if they are taken in this order."""
     return all(
-        replace(gradient, yours=trial.gradients[came].yours).is_right
+        replace(gradient, yours=trial.outputs[came]).is_right
         for gradient, came in zip(trial.gradients, order, strict=True)
     )
 
@@ -200,15 +185,15 @@ def _is_right_in(order: tuple[int, ...], trial: Trial) -> bool:
 def _where(trial: Trial) -> list[str]:
     """Return the worst element, and which gradients are right."""
     lines, worst = [], trial.worst
-    if worst is not None and worst.has_shape:
+    if worst.has_shape:
         yours, truth = worst.yours[worst.worst], worst.truth[worst.worst]
-        compared = f", {yours / truth:.4g} times it" if truth else ""
-        if worst.error < NEARLY:
-            compared = f", a difference of {yours - truth:.1e}"
+        ratio = f", {yours / truth:.4g} times it" if truth else ""
+        compared = f", a difference of {yours - truth:.1e}" if worst.error < NEARLY else ratio
         where = f"{element(worst.name, worst.worst)} at {trial.probe.where}"
         lines.append(f"worst: {where}: yours {yours:.6g}, the truth {truth:.6g}{compared}")
-    right = [gradient.name for gradient in trial.gradients if gradient.is_right]
-    return [*lines, f"right: {' and '.join(right)}"] if right else lines
+    if right := [gradient.name for gradient in trial.gradients if gradient.is_right]:
+        lines.append(f"right: {' and '.join(right)}")
+    return lines
 
 
 def _factor_hints(ran: list[Trial]) -> list[str]:
@@ -224,10 +209,8 @@ def _factor_hints(ran: list[Trial]) -> list[str]:
 
 def _multiple(trial: Trial) -> float | None:
     """Return c, if yours is c times the truth."""
-    yours = np.concatenate([np.ravel(gradient.yours) for gradient in trial.gradients])
-    truth = np.concatenate([np.ravel(gradient.truth) for gradient in trial.gradients])
-    square = float(truth @ truth)
-    factor = float(yours @ truth) / square if square else 0.0
+    yours, truth = (np.concatenate(list(map(np.ravel, arrays))) for arrays in (trial.outputs, trial.probe.truth))
+    factor = float(yours @ truth) / (float(truth @ truth) or math.inf)
     return factor if factor and largest(yours - factor * truth) <= SAME * abs(factor) * largest(truth) else None
 
 

@@ -1,4 +1,4 @@
-"""How the doctor describes a problem, and the mistakes that several problems share.
+"""How the doctor describes a problem and the mistakes that can be made in it.
 
 A *recipe* is the gradient by hand. Wherever a learner may go wrong, it asks `made` for the value to use: the right one,
 or what a learner who makes a certain mistake writes there. So two mistakes at once need no code of their own, and the
@@ -30,7 +30,7 @@ class Mistake(NamedTuple):
 
 
 class Made:
-    """The mistakes that a recipe makes, by place; and, for who asks, all that it could have made."""
+    """The mistakes that a recipe makes, by place. A recipe that makes none notes in `possible` all that it can make."""
 
     def __init__(self, mistakes: Iterable[Mistake] = ()) -> None:
         self.at = {mistake.place: mistake for mistake in mistakes}
@@ -41,8 +41,12 @@ class Made:
 
         Args:
             place: its name.
-            right: the right value; a function of no arguments is called if its value is needed, here and in `wrong`.
+            right: the right value. Here and in `wrong`, a function of no arguments is called if its value is needed.
             wrong: for each mistake that can be made here, by name, its value, or a list of values: several ways.
+            is_factor: whether the value only multiplies the gradient.
+
+        Returns:
+            The value of the mistake that is made here; `right` if none is.
         """
         if not self.at:
             self._note(place, wrong, is_factor)
@@ -72,7 +76,7 @@ class Argument(NamedTuple):
 LOGITS, LABELS, TEMPERATURE = Argument("BK", "logits"), Argument("B", "labels"), Argument("", "temperature")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Problem:
     """What the doctor knows of one gradient.
 

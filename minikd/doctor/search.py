@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import combinations
 from typing import Any, TypeAlias
 
@@ -27,11 +27,15 @@ def explain(case: Case, trials: list[Trial]) -> list[tuple[str, ...]]:
     They are sets of one or two, and of three if at most one of them is more than a factor.
     """
     first = next(trial for trial in trials if trial.probe is case.probes[0])
+    ran = [trial for trial in trials if trial.raised is None]  # elsewhere there is nothing to compare
     for number in (1, 2, 3):
         found: dict[tuple[str, ...], None] = {}
         for explanation in _near(case, number, first):
-            values = [_value(case, explanation, trial.probe) for trial in trials]
-            if all(map(_fits, trials, values)) and _leaves_a_trace(case, explanation):
+            fits = (
+                _equal(trial.outputs, _value(case, explanation, trial.probe), [g.permitted for g in trial.gradients])
+                for trial in ran
+            )
+            if all(fits) and _leaves_a_trace(case, explanation):
                 found[tuple(mistake.name for mistake in explanation)] = None
         if found:
             return list(found)
@@ -51,9 +55,8 @@ def _near(case: Case, number: int, first: Trial) -> list[Explanation]:
     sets, sums = case.kept[number]
     if first.raised is not None:
         return sets
-    outputs = tuple(gradient.yours for gradient in first.gradients)
     slack = sum(g.yours.size * (2 * SAME * largest(g.yours) + np.max(g.permitted)) for g in first.gradients)
-    return [sets[i] for i in np.flatnonzero(np.abs(sums - _weighted_sum(outputs)) <= slack)]
+    return [sets[i] for i in np.flatnonzero(np.abs(sums - _weighted_sum(first.outputs)) <= slack)]
 
 
 def _sets(case: Case, number: int) -> Iterator[Explanation]:
@@ -68,7 +71,8 @@ def _sets(case: Case, number: int) -> Iterator[Explanation]:
 def _leaves_a_trace(case: Case, explanation: Explanation) -> bool:
     """Tell whether it gives wrong numbers: two mistakes may cancel, or leave zeros, for which there are other words."""
     values = [_value(case, explanation, probe) for probe in case.probes]
-    return not all(map(_is_truth, case.probes, values)) and any(np.any(a) for value in values for a in value or ())
+    right = [_equal(probe.truth, value, probe.permitted(EPS)) for probe, value in zip(case.probes, values, strict=True)]
+    return not all(right) and any(np.any(array) for value in values for array in value or ())
 
 
 def _value(case: Case, explanation: Explanation, probe: Probe) -> Outputs | None:
@@ -79,17 +83,8 @@ def _value(case: Case, explanation: Explanation, probe: Probe) -> Outputs | None
         return None
 
 
-def _fits(trial: Trial, value: Outputs | None) -> bool:
-    """Tell whether the learner's gradients are these. Where the function raised there is nothing to compare."""
-    if trial.raised is not None:
-        return True
-    return value is not None and all(
-        _same(g.yours, a, g.permitted) for g, a in zip(trial.gradients, value, strict=True)
-    )
-
-
-def _is_truth(probe: Probe, value: Outputs | None) -> bool:
-    return value is not None and all(map(_same, value, probe.truth, probe.permitted(EPS)))
+def _equal(outputs: Outputs, value: Outputs | None, permitted: Sequence[Any]) -> bool:
+    return value is not None and all(map(_same, outputs, value, permitted))
 
 
 def _same(a: NDArray[Any], b: NDArray[Any], permitted: Any) -> bool:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from minikd.doctor.cases import TELLING, UPSTREAM, Case, Probe, copies
 from minikd.doctor.oracle import EPS
+from minikd.doctor.problem import Outputs
 
 Call: TypeAlias = Callable[[dict[str, Any]], Any]
 
@@ -67,23 +68,24 @@ class Trial:
 
     probe: Probe
     gradients: tuple[Compared, ...] = ()
-    cost: float | None = None
+    cost: tuple[float, float] | None = None  # yours and the truth
     raised: Exception | None = None
     complaint: tuple[str, str] | None = None  # what came back and is no gradient: a name, and what to do
     written: tuple[str, ...] = ()  # the arguments that it wrote into
     eps: float = EPS
 
     @property
+    def outputs(self) -> Outputs:
+        return tuple(gradient.yours for gradient in self.gradients)
+
+    @property
     def is_right(self) -> bool:
         return all(gradient.is_right for gradient in self.gradients)
 
     @property
-    def worst(self) -> Compared | None:
+    def worst(self) -> Compared:
         """The gradient with the largest error."""
-        return max(self.gradients, key=lambda gradient: gradient.error, default=None)
-
-    def cost_offset(self) -> float:
-        return (self.cost or 0.0) - (self.probe.cost or 0.0)
+        return max(self.gradients, key=lambda gradient: gradient.error)
 
 
 def caller(function: Callable[..., Any], probe: Probe) -> Call:
@@ -92,11 +94,8 @@ def caller(function: Callable[..., Any], probe: Probe) -> Call:
         raise TypeError(f"function must be the one that works out your gradient, got {type(function).__name__}")
     first = [UPSTREAM] if UPSTREAM in probe.offered else []
     names = [name for name in probe.offered if name != UPSTREAM]
-    try:
-        parameters = list(inspect.signature(function).parameters.values())[len(first) :]
-    except ValueError:  # some built-in functions have no signature to see
-        parameters = []
-    if parameters and all(parameter.kind is not parameter.VAR_KEYWORD for parameter in parameters):
+    parameters = list(inspect.signature(function).parameters.values())[len(first) :]
+    if all(parameter.kind is not parameter.VAR_KEYWORD for parameter in parameters):
         needed = [p.name for p in parameters if p.kind is not p.VAR_POSITIONAL and p.default is p.empty]
         if unknown := [name for name in needed if name not in names]:
             raise TypeError(f"your function asks for {', '.join(unknown)}: its arguments may be {', '.join(names)}")
@@ -125,10 +124,10 @@ def attempt(call: Call, case: Case, probe: Probe) -> Trial:
         result = tuple(offered[name] for name in case.outputs)
     cost = None
     if probe.cost is not None and isinstance(result, tuple) and len(result) == 2 and len(case.outputs) == 1:
-        cost, result = result
-        if not isinstance(cost, int | float | np.ndarray | np.generic) or np.ndim(cost):
-            return Trial(probe, complaint=("the cost is not a number", f"Return (C, dz); your C is {cost}."))
-        cost = float(cost)
+        C, result = result
+        if not isinstance(C, int | float | np.ndarray | np.generic) or np.ndim(C):
+            return Trial(probe, complaint=("the cost is not a number", f"Return (C, dz); your C is {C}."))
+        cost = float(C), probe.cost
     results = (result,) if len(case.outputs) == 1 else result
     if complaint := _complaint(case, results):
         return Trial(probe, complaint=complaint)
