@@ -1,5 +1,6 @@
 """The mistakes that several problems share, each at the place of the gradient where it is made."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -56,7 +57,7 @@ def soft_difference(made: Made, z: Any, v: Any, T: float) -> Any:
     def softmax(u: Any) -> Any:
         return np.exp(logs(made, u))
 
-    def twice(u: Any, q: Any, T: float) -> list[Any]:
+    def twice(u: Any, q: Any, T: float) -> list[Any]:  # q is softmax(u/T)
         return [lambda: softmax(q), lambda: softmax(softmax(u) / T), lambda: softmax(q / T)]
 
     wrong: dict[str, Any] = {
@@ -84,10 +85,13 @@ def soft_difference(made: Made, z: Any, v: Any, T: float) -> Any:
         "log q where q belongs": log_q,
     }
     q = made("q", q, wrong)
-    swapped, squared = through_softmax(q, -log_p), through_softmax(q, q - p)
+
+    def back(dq: Any) -> Callable[[], Any]:
+        return lambda: through_softmax(q, dq)
+
     wrong = {
-        "teacher and student swapped in the cost": [swapped, lambda: through_softmax(q, log_q - log_p)],
-        "squared error on probabilities": [squared, 2 * squared],
+        "teacher and student swapped in the cost": [back(-log_p), back(log_q - log_p)],
+        "squared error on probabilities": [back(q - p), back(2 * (q - p))],
     }
     return made("cost", q - p, wrong)
 

@@ -49,9 +49,9 @@ def diagnose(call: Call, case: Case, trials: list[Trial], ran: list[Trial]) -> D
         ran: those trials where it did not raise.
     """
     if refused := next((trial for trial in ran if trial.complaint), None):
-        ran, finding = [refused], _named(*refused.complaint or ("", ""))
+        ran, finding = [refused], _named(refused.complaint)
     elif _bits(ran[0]) != _bits(attempt(call, case, ran[0].probe)):
-        ran, finding = ran[:1], _named("different numbers the second time", SECOND_TIME)
+        ran, finding = ran[:1], _named({"different numbers the second time": SECOND_TIME})
     else:
         finding = _judge(case, trials, ran)
     trial = next((trial for trial in ran if not trial.is_right), ran[0])
@@ -80,7 +80,7 @@ def _judge(case: Case, trials: list[Trial], ran: list[Trial]) -> Finding:
         verdict = f"wrong: {'; and '.join([_either(sets), *faults])}"
         return Finding(verdict, details, (*sets[0], *faults), tuple(sets[1:]))
     if plain := _plain_fault(case, wrong):
-        return _named(*plain, faults)
+        return _named(plain | faults)
     off, worst = _error(ran), wrong[0].worst
     how = f"but only by {off:.0e}" if off < NEARLY else "in a way that I do not know"
     at = element(worst.name if len(case.outputs) > 1 else "", worst.worst)
@@ -91,9 +91,8 @@ def _judge(case: Case, trials: list[Trial], ran: list[Trial]) -> Finding:
     return Finding(f"wrong, {how}, worst at {at}", details, tuple(faults))
 
 
-def _named(name: str, words: str, faults: Mapping[str, str] | None = None) -> Finding:
-    faults = faults or {}
-    return Finding(f"wrong: {name}", (words, *faults.values()), (name, *faults))
+def _named(faults: Mapping[str, str]) -> Finding:
+    return Finding(f"wrong: {next(iter(faults))}", tuple(faults.values()), tuple(faults))
 
 
 def _right(ran: list[Trial], faults: dict[str, str]) -> Finding:
@@ -147,28 +146,28 @@ def _cost_fault(case: Case, trials: list[Trial]) -> str:
     return ""
 
 
-def _plain_fault(case: Case, wrong: list[Trial]) -> tuple[str, str] | None:
-    """Return the first of these that there is: another order or shape, a nan, or nothing but zeros."""
+def _plain_fault(case: Case, wrong: list[Trial]) -> dict[str, str]:
+    """Return the first of these that there is: another order or shape, a nan, nothing but zeros. Empty if none is."""
     for order in list(permutations(range(len(case.outputs))))[1:]:
         if all(_is_right_in(order, trial) for trial in wrong):
             names = (case.outputs[order.index(came)] for came in range(len(order)))
             words = f"Return ({', '.join(case.outputs)}); yours are ({', '.join(names)})."
-            return "the gradients in another order", words
+            return {"the gradients in another order": words}
     for trial in wrong:
         for gradient in trial.gradients:
             name, yours, truth = gradient.name, gradient.yours, gradient.truth
             if yours.shape != truth.shape:
                 words = f"{name} has the shape {yours.shape} at {trial.probe.where}; expected {truth.shape}."
-                return f"the shape of {name}", words
+                return {f"the shape of {name}": words}
             if not np.all(np.isfinite(yours)):
                 index = tuple(int(i) for i in np.argwhere(~np.isfinite(yours))[0])
                 words = f"{element(name, index)} is {yours[index]} at {trial.probe.where}"
-                return f"{name} is not finite", f"{words}: does an exponential overflow, or a zero divide?"
+                return {f"{name} is not finite": f"{words}: does an exponential overflow, or a zero divide?"}
     for gradients in zip(*(trial.gradients for trial in wrong), strict=True):
         if not any(np.any(gradient.yours) or not np.any(gradient.truth) for gradient in gradients):
             words = "Nothing can be learnt from it: did you fill it in, or compare q with itself?"
-            return f"{gradients[0].name} is zero everywhere", words
-    return None
+            return {f"{gradients[0].name} is zero everywhere": words}
+    return {}
 
 
 def _is_right_in(order: tuple[int, ...], trial: Trial) -> bool:

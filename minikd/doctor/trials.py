@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -70,7 +70,7 @@ class Trial:
     gradients: tuple[Compared, ...] = ()
     cost: tuple[float, float] | None = None  # yours and the truth
     raised: Exception | None = None
-    complaint: tuple[str, str] | None = None  # what came back and is no gradient: a name, and what to do
+    complaint: Mapping[str, str] = field(default_factory=dict)  # why it returned no gradient: a name, and what to do
     written: tuple[str, ...] = ()  # the arguments that it wrote into
     eps: float = EPS
 
@@ -126,7 +126,7 @@ def attempt(call: Call, case: Case, probe: Probe) -> Trial:
     if probe.cost is not None and isinstance(result, tuple) and len(result) == 2 and len(case.outputs) == 1:
         C, result = result
         if not isinstance(C, int | float | np.ndarray | np.generic) or np.ndim(C):
-            return Trial(probe, complaint=("the cost is not a number", f"Return (C, dz); your C is {C}."))
+            return Trial(probe, complaint={"the cost is not a number": f"Return (C, dz); your C is {C}."})
         cost = float(C), probe.cost
     results = (result,) if len(case.outputs) == 1 else result
     if complaint := _complaint(case, results):
@@ -138,17 +138,17 @@ def attempt(call: Call, case: Case, probe: Probe) -> Trial:
     return Trial(probe, gradients, cost, written=written, eps=eps)
 
 
-def _complaint(case: Case, results: Any) -> tuple[str, str] | None:
-    """Return why the results are not as many float arrays as asked for: a name, and what to do; None if they are."""
+def _complaint(case: Case, results: Any) -> dict[str, str]:
+    """Return why the results are not as many float arrays as asked for: a name, and what to do; empty if they are."""
     if not isinstance(results, tuple | list) or len(results) != len(case.outputs):
         what = f"{len(results)} of them" if isinstance(results, tuple | list) else f"one {type(results).__name__}"
         words = f"Return ({', '.join(case.outputs)}), in this order; yours returns {what}."
-        return "not the gradients asked for", words
+        return {"not the gradients asked for": words}
     for name, output in zip(case.outputs, results, strict=True):
         dtype = dtype_of(output)
         if dtype not in (np.float32, np.float64):
-            return "not a float array", f"{name} is {dtype}: return a NumPy array, float64 or float32."
-    return None
+            return {"not a float array": f"{name} is {dtype}: return a NumPy array, float64 or float32."}
+    return {}
 
 
 def dtype_of(value: Any) -> Any:
