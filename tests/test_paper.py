@@ -757,9 +757,8 @@ def begin(out, *more):
         stderr=subprocess.PIPE,
         text=True,
     )
-    until = time.monotonic() + 120
     while not list(Path(out).glob("paper/cpu/*.safetensors")):
-        assert time.monotonic() < until
+        assert process.poll() is None, "it ended without a result"
         time.sleep(0.01)
     return process
 

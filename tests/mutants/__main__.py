@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import tempfile
 import time
@@ -10,8 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from . import MUTANTS
-from .planting import Mutant, mutated, title
-from .trial import PASSED, PRELOADED, PROCESSES, copy, examine
+from .planting import Mutant, find_module, mutated, title
+from .trial import PASSED, Verdict, copy, examine
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -42,26 +43,52 @@ def main(arguments: Sequence[str] | None = None, mutants: Iterable[Mutant] = MUT
         except ValueError as stale:
             print(stale)
             return 1
-        tests = sorted({test for mutant in chosen for test in mutant.tests})
-        for test, verdict in zip(tests, pool.map(lambda test: examine(still, [test]), tests), strict=True):
-            if verdict.reason != PASSED:
-                print(f"without a mutant {test} must pass: {verdict.reason}")
-                return 1
-        survivors = []
-        verdicts = pool.map(lambda mutant: examine(still, mutant.tests, mutant), chosen)
-        for mutant, verdict in zip(chosen, verdicts, strict=True):
-            outcome = f"caught by {verdict.test}" if verdict.test else "NOT CAUGHT"
-            print(f"{title(mutant)}\n    {outcome}, {verdict.seconds:.1f} s", flush=True)
-            if not verdict.test:
-                survivors.append(f"{title(mutant)}\n    {' '.join(mutant.tests)}: {verdict.reason}")
+        survivors, caught = _plant_all(chosen, still, pool)
+        broken = _failing_without(chosen, caught, still, pool)
     print(f"\n{len(chosen) - len(survivors)} of {len(chosen)} mutants caught, in {time.perf_counter() - began:.0f} s")
     if survivors:
         print("\nNot caught, so a test is missing:", *survivors, sep="\n")
-    return 1 if survivors else 0
+    if broken:
+        print("\nFailing without a mutant too, so they caught nothing:", *broken, sep="\n")
+    return 1 if survivors or broken else 0
+
+
+def _plant_all(chosen: Sequence[Mutant], root: Path, pool: ThreadPoolExecutor) -> tuple[list[str], list[str]]:
+    """Plant the mutants and say what became of each; return the survivors, and the tests that caught the rest."""
+    caught: dict[str, None] = {}  # in order: what caught one mutant is likely to catch the next
+
+    def plant(mutant: Mutant) -> Verdict:
+        verdict = examine(root, mutant.tests, mutant, first=list(caught))
+        if verdict.test:
+            caught[verdict.test] = None
+        return verdict
+
+    survivors = []
+    for mutant, verdict in zip(chosen, pool.map(plant, chosen), strict=True):
+        outcome = f"caught by {verdict.test}" if verdict.test else "NOT CAUGHT"
+        print(f"{title(mutant)}\n    {outcome}, {verdict.seconds:.1f} s", flush=True)
+        if not verdict.test:
+            survivors.append(f"{title(mutant)}\n    {' '.join(mutant.tests)}: {verdict.reason}")
+    return survivors, list(caught)
+
+
+def _failing_without(
+    chosen: Sequence[Mutant], caught: Sequence[str], root: Path, pool: ThreadPoolExecutor
+) -> list[str]:
+    """Return those of the tests that caught a mutant which fail without one too, first of each file, with reasons.
+
+    The modules are written as those with a bug were, by `ast.unparse`.
+    """
+    for path in {find_module(mutant.module, root) for mutant in chosen}:
+        path.write_text(ast.unparse(ast.parse(path.read_text(encoding="utf-8"))), encoding="utf-8")
+    tests: dict[str, list[str]] = {}
+    for test in caught:
+        tests.setdefault(test.partition("::")[0], []).append(test)
+    verdicts = pool.map(lambda file: examine(root, [file], first=tests[file], only=True), tests)
+    return [verdict.reason for verdict in verdicts if verdict.reason != PASSED]
 
 
 if __name__ == "__main__":
     from minikd.cli import start
 
-    PROCESSES.set_forkserver_preload(PRELOADED)
     start(main)
