@@ -13,10 +13,14 @@ from types import ModuleType, SimpleNamespace
 import numpy as np
 import pytest
 
-from minikd import __version__, gpu, mnist, selftest
-from minikd.backend import DeviceError, get_device, gpu_errors, probe_gpu
-from minikd.data import Dataset
-from minikd.paper import engine
+from minikd import __version__
+from minikd.commands import gpu as selftest
+from minikd.commands import mnist
+from minikd.data.images import Dataset
+from minikd.engines import gpu
+from minikd.engines.device import get_device
+from minikd.engines.gpu import DeviceError, gpu_errors, probe_gpu
+from minikd.paper.lab import executor as engine
 
 ROOT = Path(__file__).parents[1]
 
@@ -586,7 +590,7 @@ def test_a_gpu_that_fails_in_training_ends_the_command_in_one_line(case, capsys,
         mnist.main(["--gpu", "--out", str(tmp_path), "--batch-size", "3", "--teacher-batch-size", "3"])
     line = capsys.readouterr().err
     assert caught.value.code == 2
-    assert line.startswith(f"minikd.mnist: the GPU failed: {said}")
+    assert line.startswith(f"minikd.commands.mnist: the GPU failed: {said}")
     assert line.count("\n") == 1
     assert ("use smaller layers or batches, or another process may hold" in line) == (case == "memory")
     assert (gpu.REPORT in line) == (case != "memory")

@@ -16,11 +16,14 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from minikd import backend, mnist, report, runs
-from minikd.checkpoint import load, save
-from minikd.config import TrainConfig
-from minikd.data import load_idx_folder, load_mnist
-from minikd.train import Network, train
+from minikd.commands import mnist, report
+from minikd.data.images import load_idx_folder, load_mnist
+from minikd.engines import device as backend
+from minikd.training import runs
+from minikd.training.checkpoint import load, save
+from minikd.training.config import TrainConfig
+from minikd.training.loop import train
+from minikd.training.network import Network
 
 SMALL = [
     "--hidden",
@@ -310,7 +313,7 @@ def test_the_table_is_printed_before_anything_is_drawn_and_a_figure_costs_only_i
     out, err = capsys.readouterr()
     assert out == ""
     words = "the figures are not drawn (RuntimeError: latex could not be found)"
-    assert err == f"minikd.mnist: {words}; the same command with --resume draws them\n"
+    assert err == f"minikd.commands.mnist: {words}; the same command with --resume draws them\n"
     monkeypatch.setattr(mnist, "draw", DRAW)
     mnist.main([*SMALL, "--data", str(folder), "--out", str(tmp_path), "--resume"])
     (page,) = tmp_path.glob("T8-*/dark_knowledge.png")
@@ -453,7 +456,7 @@ def test_gpu_without_a_gpu_is_one_line_before_anything_else(capsys, tmp_path, mo
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(backend, "probe_gpu", probe)
     line = refusal(capsys, "--gpu", "--data", "no-such-folder")
-    assert line == "minikd.mnist: no GPU: what is missing; the command that mends it"
+    assert line == "minikd.commands.mnist: no GPU: what is missing; the command that mends it"
     assert list(tmp_path.iterdir()) == []
 
 
@@ -462,7 +465,7 @@ def test_tf32_without_the_gpu_is_one_line(capsys):
 
 
 def test_the_command_imports_neither_cupy_nor_matplotlib_before_it_trains():
-    code = "import sys, minikd.mnist; assert not {'cupy', 'matplotlib', 'PIL'} & set(sys.modules)"
+    code = "import sys, minikd.commands.mnist; assert not {'cupy', 'matplotlib', 'PIL'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 

@@ -21,8 +21,8 @@ import numpy as np
 import pytest
 from test_speech import FSDD
 
-from minikd import exercises, notebooks, widgets
-from minikd.exercises import Exercise, exercise, keep_progress, progress
+from minikd.learn import exercises, notebooks, widgets
+from minikd.learn.exercises import Exercise, exercise, keep_progress, progress
 
 pytest.importorskip("nbclient", reason="notebooks need the extra kernel")
 
@@ -207,7 +207,9 @@ def test_root_is_allowed_to_open_jupyterlab_and_told_so(
 ) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 0, raising=False)
     notebooks.main(["1"])
-    assert capsys.readouterr().err == "minikd.notebooks: you are root, so JupyterLab is started with --allow-root\n"
+    assert (
+        capsys.readouterr().err == "minikd.learn.notebooks: you are root, so JupyterLab is started with --allow-root\n"
+    )
     notebooks.main(["1", "--allow-root"])
     assert capsys.readouterr().err == ""
     assert [one.count("--allow-root") for one in started] == [1, 1]

@@ -365,7 +365,7 @@ def test_figures_need_no_home(tmp_path, undisturbed):
     assert drawn(NO_HOME + DRAW + SHOW, tmp_path) == undisturbed
 
 
-@pytest.mark.parametrize("module", ["minikd.plots", "minikd.speech.plots", "minikd.paper.figures", "benchmarks.report"])
+@pytest.mark.parametrize("module", ["minikd.plots", "minikd.plots.speech", "minikd.paper.figures", "benchmarks.report"])
 def test_a_backend_that_is_not_installed_does_not_matter(module, tmp_path, undisturbed):
     root = str(Path(__file__).parent.parent)
     program = f"import sys; sys.path.insert(0, {root!r}); import {module}\n"

@@ -11,9 +11,9 @@ from hypothesis.extra import numpy as hnp
 from oracles import EPS, naive_softmax, purely
 from strategies import logits
 
-from minikd.layers import affine_backward, affine_forward
-from minikd.losses import hard_cross_entropy, soft_cross_entropy
-from minikd.priors import class_mask, matching_shift, shift_classes
+from minikd.core.layers import affine_backward, affine_forward
+from minikd.core.losses import hard_cross_entropy, soft_cross_entropy
+from minikd.theory.priors import class_mask, matching_shift, shift_classes
 
 
 @st.composite

@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def main(arguments: Sequence[str] | None = None, mutants: Iterable[Mutant] = MUTANTS, root: Path = ROOT) -> int:
     """Plant the mutants that the arguments choose, say what became of each, and return the exit status."""
-    from minikd.cli import Parser  # not above: the processes of the tests import this file before their own minikd
+    from minikd.system.cli import Parser  # not above: the tests of a mutant import this file before their minikd
 
     parser = Parser("mutants", "Plant bugs, one at a time; the tests must see them.", package="tests")
     parser.add_argument("words", nargs="*", help="plant only those whose area or name holds one of these")
@@ -89,6 +89,6 @@ def _failing_without(
 
 
 if __name__ == "__main__":
-    from minikd.cli import start
+    from minikd.system.cli import start
 
     start(main)

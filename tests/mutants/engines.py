@@ -30,7 +30,7 @@ the logits class by class, the soft targets transposed with them
     ),
     *planted(
         "kernels",
-        "kernels",
+        "cuda",
         "test_kernels.py",
         """
 the soft gradient without 1/T
@@ -113,7 +113,7 @@ max-norm by a tenth too much
     ),
     *planted(
         "kernels",
-        "kernels",
+        "cuda",
         "test_kernels.py",
         """
 a product with its transposes forgotten

@@ -215,14 +215,6 @@ clipping that stretches short gradients too
 clipping by the square of the norm
 - norm = xp.sqrt(square[..., 0])
 + norm = square[..., 0]
-
-a warm-up whose first step is wasted on a rate of zero
-- return (step + 1) / rise
-+ return step / rise
-
-a cosine that begins with the warm-up, not after it
-- math.cos(math.pi * (step - rise) / (steps - rise))
-+ math.cos(math.pi * step / steps)
 """,
     ),
     *planted(

@@ -91,7 +91,7 @@ decibels of amplitude for decibels of power
     ),
     *planted(
         "speech",
-        "paper.acoustics",
+        "tasks.speech",
         "test_acoustics.py",
         """
 the temperature chosen on the test set

@@ -5,7 +5,7 @@ from .planting import planted
 MUTANTS = [
     *planted(
         "ensembles",
-        "targets",
+        "theory.ensembles",
         "test_ensembles.py",
         """
 logits summed, not averaged: T divided by the number of members
@@ -91,7 +91,7 @@ the logarithm of the prior for its log-odds
     ),
     *planted(
         "specialists",
-        "minikd.specialists",
+        "theory.specialists",
         "test_specialists.py",
         """
 the dustbin's own undersampling forgotten

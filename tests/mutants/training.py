@@ -4,6 +4,30 @@ from .planting import planted
 
 MUTANTS = [
     *planted(
+        "optimiser",
+        "schedule",
+        "test_optim.py",
+        """
+a warm-up whose first step is wasted on a rate of zero
+- return (step + 1) / rise
++ return step / rise
+
+a cosine that begins with the warm-up, not after it
+- math.cos(math.pi * (step - rise) / (steps - rise))
++ math.cos(math.pi * step / steps)
+""",
+    ),
+    *planted(
+        "soft targets",
+        "soft_targets",
+        "test_train.py",
+        """
+any data set of the right length taken for the right one
+- self.dataset != dataset.fingerprint
++ len(self.logits) != len(dataset)
+""",
+    ),
+    *planted(
         "dropout",
         "batches",
         "test_train.py",
@@ -27,7 +51,7 @@ the share for inputs and the share for hidden units confused
     ),
     *planted(
         "max-norm",
-        "train",
+        "loop",
         "test_train.py",
         """
 the output layer limited too
@@ -53,7 +77,7 @@ the weights limited before the step, not after it
     ),
     *planted(
         "training",
-        "train",
+        "loop",
         "test_train.py",
         """
 the schedule worked out and not used
@@ -137,7 +161,7 @@ rows of a padded image counted without its border
     ),
     *planted(
         "jitter",
-        "data",
+        "images",
         "test_data.py",
         """
 images wrapped round their edges
@@ -165,7 +189,7 @@ soft targets of unmoved images used for jittered ones
     ),
     *planted(
         "soft targets",
-        "targets",
+        "training.teacher",
         "test_train.py",
         """
 probabilities stored where logits belong
@@ -176,15 +200,11 @@ probabilities stored where logits belong
 logits stored with a temperature baked in
 - z = device.get(logits(teacher, dataset, device))
 + z = device.get(logits(teacher, dataset, device)) / 8.0
-
-any data set of the right length taken for the right one
-- self.dataset != dataset.fingerprint
-+ len(self.logits) != len(dataset)
 """,
     ),
     *planted(
         "soft targets",
-        "train",
+        "answers",
         "test_train.py",
         """
 dropout left on in the teacher
@@ -196,7 +216,7 @@ dropout left on in the teacher
     ),
     *planted(
         "population",
-        "train",
+        "loop",
         "test_train.py",
         """
 the first student's learning rate for all
