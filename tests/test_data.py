@@ -234,8 +234,8 @@ def test_a_packed_file_longer_than_promised_is_not_unpacked_to_the_end(tmp_path)
         (b"\x93NUMPY\1\0", ["holds a NumPy file", "numpy.load"]),
         (b"version https://git-lfs.github.com/spec/v1", ["holds a Git LFS pointer", "fetch the file"]),
         (b"\3\x08\0\0", ["not IDX, they begin with 0x03080000", "download it again"]),
-        (gzip.compress(gzip.compress(b"any")), ["holds gzip inside gzip: unpack it once"]),
-        (gzip.compress(lzma.compress(b"any")), ["holds xz inside gzip: unpack it once"]),
+        (gzip.compress(gzip.compress(b"any", mtime=0), mtime=0), ["holds gzip inside gzip: unpack it once"]),
+        (gzip.compress(lzma.compress(b"any"), mtime=0), ["holds xz inside gzip: unpack it once"]),
         (lzma.compress(b"<html>"), ["holds a web page inside xz"]),
     ],
 )
