@@ -19,7 +19,7 @@ from urllib.request import urlopen
 
 import numpy as np
 import pytest
-from test_speech import FSDD
+from spoken import FSDD
 
 from minikd.learn import exercises, notebooks, widgets
 from minikd.learn.exercises import Exercise, exercise, keep_progress, progress
