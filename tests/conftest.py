@@ -9,6 +9,7 @@ import strict_cupy
 from hypothesis import settings
 from threadpoolctl import threadpool_limits
 
+from minikd.data.images import load_mnist
 from minikd.engines.device import CPU, Device, get_device
 from minikd.engines.gpu import DeviceError
 
@@ -28,6 +29,12 @@ def pytest_configure(config):
         os.environ["OPENBLAS_NUM_THREADS"] = "1"  # for the processes that tests start
     if config.getoption("--thorough"):
         settings.load_profile("thorough")
+
+
+@pytest.fixture(scope="session")
+def mnist_data():
+    """The 60,000 and 10,000 digits that are embedded, read once: it takes half a second."""
+    return load_mnist()
 
 
 # ---- devices ---------------------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from minikd.commands import mnist, report
-from minikd.data.images import load_idx_folder, load_mnist
+from minikd.data.images import load_idx_folder
 from minikd.engines import device as backend
 from minikd.training import runs
 from minikd.training.checkpoint import load, save
@@ -41,10 +41,10 @@ SMALL += ["--teacher-batch-size", "32", "--quiet"]
 
 
 @pytest.fixture(scope="session")
-def folder(tmp_path_factory) -> Path:
+def folder(tmp_path_factory, mnist_data) -> Path:
     """The first 1,500 and 300 images of MNIST as a folder of IDX files."""
     path = tmp_path_factory.mktemp("idx")
-    for prefix, dataset, n in zip(("train", "t10k"), load_mnist(), (1500, 300), strict=True):
+    for prefix, dataset, n in zip(("train", "t10k"), mnist_data, (1500, 300), strict=True):
         images = struct.pack(">4I", 0x803, n, 28, 28) + dataset.images[:n].tobytes()
         (path / f"{prefix}-images-idx3-ubyte").write_bytes(images)
         (path / f"{prefix}-labels-idx1-ubyte").write_bytes(struct.pack(">2I", 0x801, n) + dataset.labels[:n].tobytes())
@@ -159,10 +159,10 @@ def test_the_numbers_agree_wherever_they_stand(command, folder):
     ]
 
 
-def test_the_weights_serve_without_minikd(command):
+def test_the_weights_serve_without_minikd(command, mnist_data):
     results = json.loads(command("--json"))
     w = load_file(Path(results["folder"]) / "seed0" / "student-distilled.safetensors")
-    images, labels = load_mnist()[1].images[:300], load_mnist()[1].labels[:300]
+    images, labels = mnist_data[1].images[:300], mnist_data[1].labels[:300]
     h = np.maximum(images.reshape(300, 784) / np.float32(255) @ w["W1"] + w["b1"], 0)
     h = np.maximum(h @ w["W2"] + w["b2"], 0)
     assert np.sum((h @ w["W3"] + w["b3"]).argmax(1) != labels) == results["results"]["student distilled"]["errors"][0]
@@ -231,13 +231,13 @@ def test_a_run_of_another_temperature_goes_on_with_a_half_trained_teacher(capsys
     assert not partial.exists()
 
 
-def test_the_papers_figures_stand_beside_its_own_networks_alone(command, folder, monkeypatch):
+def test_the_papers_figures_stand_beside_its_own_networks_alone(command, folder, mnist_data):
     assert json.loads(command("--json"))["results"]["teacher"]["paper"] is None
     asked = {
         "networks": {report.DISTILLED: TrainConfig(hidden=(30, 30)).record()},
         "seeds": [0],
         "train": {"examples": 60_000},
-        "evaluation": {"sha256": load_mnist()[1].fingerprint, "examples": 10_000},
+        "evaluation": {"sha256": mnist_data[1].fingerprint, "examples": 10_000},
     }
     history = [{"errors": 100, "seconds": 1.0}]
     networks = {
