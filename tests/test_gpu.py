@@ -590,7 +590,7 @@ def test_a_gpu_that_fails_in_training_ends_the_command_in_one_line(case, capsys,
         mnist.main(["--gpu", "--out", str(tmp_path), "--batch-size", "3", "--teacher-batch-size", "3"])
     line = capsys.readouterr().err
     assert caught.value.code == 2
-    assert line.startswith(f"minikd.commands.mnist: the GPU failed: {said}")
+    assert line.startswith(f"minikd.mnist: the GPU failed: {said}")
     assert line.count("\n") == 1
     assert ("use smaller layers or batches, or another process may hold" in line) == (case == "memory")
     assert (gpu.REPORT in line) == (case != "memory")

@@ -38,10 +38,6 @@ def test_an_example_prints_what_stands_below_it(code, printed):
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == printed
 
 
-def test_there_are_two_such_examples():
-    assert len(EXAMPLES) == 2
-
-
 def test_the_example_of_the_functions_shows_a_gain_that_holds_over_seeds():
     (code,) = [code for kind, code in BLOCKS if kind == "python" and "soft_targets" in code]
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout

@@ -11,7 +11,7 @@ from oracles import relative_error
 
 from minikd.core.losses import distillation_loss
 from minikd.core.mlp import initialise, mlp_backward, mlp_forward, unflatten
-from minikd.data.images import Dataset, load_mnist
+from minikd.data.images import Dataset
 from minikd.data.soft_targets import SoftTargets
 from minikd.engines import readable
 from minikd.engines.device import CPU
@@ -220,8 +220,8 @@ def test_a_population_cannot_be_the_teacher(digits):
 # ---- what training does ----------------------------------------------------------------------------------------------
 
 
-def test_a_student_learns_digits_and_more_from_a_better_informed_teacher():
-    everything, test = load_mnist()
+def test_a_student_learns_digits_and_more_from_a_better_informed_teacher(mnist_data):
+    everything, test = mnist_data
     few, some = everything.take(np.arange(600)), everything.take(np.arange(600, 6600))
     student = TrainConfig(hidden=(40,), epochs=8, batch_size=32)
     teacher = train(TrainConfig(hidden=(100,), epochs=5), some)
