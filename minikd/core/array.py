@@ -1,6 +1,6 @@
 """The arrays of the core, and the one dialect that NumPy and CuPy share.
 
-The core never asks where it runs: `get_xp(z=z, v=v)` takes the namespace from the arrays, after checking that they belong
+The core never asks where it runs: `get_xp(z=z, v=v)` takes the namespace from the arrays, and checks that they belong
 together. `Array` and `Namespace` list all that the core uses, so a type-checker sees what leaves the dialect.
 """
 
