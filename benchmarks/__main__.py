@@ -7,11 +7,12 @@ from collections.abc import Sequence
 
 from benchmarks import report
 from benchmarks.timing import Bench
-from minikd.backend import DeviceError, get_device, gpu_errors
-from minikd.checkpoint import check_writable
-from minikd.cli import Parser, start
-from minikd.machine import machine
-from minikd.runs import write_json
+from minikd.engines.device import get_device
+from minikd.engines.gpu import DeviceError, gpu_errors
+from minikd.engines.machine import machine
+from minikd.system.cli import Parser, start
+from minikd.system.files import check_writable
+from minikd.training.runs import write_json
 
 ABOUT = "minikd against PyTorch, scikit-learn and the bare matrix products, taking turns: medians and their spread."
 

@@ -18,13 +18,13 @@ from typing import Any
 
 import numpy as np
 
-from minikd.backend import CPU
-from minikd.cli import Parser, start
-from minikd.config import TrainConfig
-from minikd.machine import machine
-from minikd.paper import engine
-from minikd.paper.jobs import Job, Store
-from minikd.paper.tasks import Data, training
+from minikd.engines.device import CPU
+from minikd.engines.machine import machine
+from minikd.paper.lab import executor as engine
+from minikd.paper.lab.jobs import Job, Store
+from minikd.paper.tasks.networks import Data, training
+from minikd.system.cli import Parser, start
+from minikd.training.config import TrainConfig
 
 RESULT = Path(__file__).parent / "results" / "choose_quick.json"
 DATA = Data(held_out=10_000)

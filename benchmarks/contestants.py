@@ -10,13 +10,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from benchmarks.timing import Bench, Step
-from minikd.backend import Device
-from minikd.batches import Feed
-from minikd.config import TrainConfig, stream
-from minikd.data import CLASSES, Dataset, load_mnist
-from minikd.mlp import initialise, mlp_forward, parameter_count, unflatten
-from minikd.targets import SoftTargets
-from minikd.train import BLOCK, State, train_step
+from minikd.core.mlp import initialise, mlp_forward, parameter_count, unflatten
+from minikd.data.images import CLASSES, Dataset, load_mnist
+from minikd.data.soft_targets import SoftTargets
+from minikd.engines.device import Device
+from minikd.training.batches import Feed
+from minikd.training.config import TrainConfig, stream
+from minikd.training.loop import BLOCK, State, train_step
 
 T, ALPHA, RATE, MOMENTUM = 8.0, 0.9, 0.01, 0.9
 TEACHER, STUDENTS = (1200, 1200), ((800, 800), (300, 300), (30, 30))
@@ -115,7 +115,7 @@ def _state(sizes: tuple[int, ...], start: np.ndarray, device: Device) -> State:
 
 
 def training(config: TrainConfig, dataset: Dataset, targets: SoftTargets | None, device: Device) -> tuple[Step, int]:
-    """The next step of a run as `minikd.train.train` takes it, batch and all, and the number of steps an epoch."""
+    """The next step of a run as `train` takes it, batch and all, and the number of steps an epoch."""
     feed = Feed(config, dataset, targets, device)
     sizes = (*feed.sizes, CLASSES)
     fresh = [initialise(sizes, stream(seed, "initialisation")) for seed in config.seeds]

@@ -10,8 +10,8 @@ from benchmarks import pytorch
 from benchmarks.contestants import ALPHA, MOMENTUM, RATE, TEACHER, T, images, minikd_epoch, name, random_targets
 from benchmarks.pytorch import EAGER, FUSED
 from benchmarks.timing import Bench, Step, over
-from minikd.config import TrainConfig
-from minikd.data import Dataset
+from minikd.data.images import Dataset
+from minikd.training.config import TrainConfig
 
 LABELS, UNIT = ("network", "what"), "s"
 HARD, NOISE, SOFT = "hard targets", "hard targets, jitter and dropout", "distilled"

@@ -19,15 +19,17 @@ from typing import Any
 
 import numpy as np
 
-from minikd.backend import CPU
-from minikd.cli import Parser, start
-from minikd.config import TrainConfig, stream
-from minikd.data import load_mnist
-from minikd.limits import estimated_temperature, remainder_bound, sufficient_temperature
-from minikd.losses import soft_cross_entropy
-from minikd.mlp import initialise
-from minikd.targets import soft_targets
-from minikd.train import Network, logits, train
+from minikd.core.losses import soft_cross_entropy
+from minikd.core.mlp import initialise
+from minikd.data.images import load_mnist
+from minikd.engines.device import CPU
+from minikd.system.cli import Parser, start
+from minikd.theory.limits import estimated_temperature, remainder_bound, sufficient_temperature
+from minikd.training.answers import logits
+from minikd.training.config import TrainConfig, stream
+from minikd.training.loop import train
+from minikd.training.network import Network
+from minikd.training.teacher import soft_targets
 
 RESULT = Path(__file__).parent / "results" / "how_high.json"
 TEACHER = TrainConfig(hidden=(1200, 1200), epochs=10, learning_rate=0.2, clip_norm=1.0, jitter=2)

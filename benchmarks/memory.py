@@ -13,9 +13,10 @@ from typing import Any
 
 from benchmarks.contestants import images, random_targets
 from benchmarks.timing import Bench
-from minikd.backend import get_device
-from minikd.config import TrainConfig
-from minikd.train import Network, train
+from minikd.engines.device import get_device
+from minikd.training.config import TrainConfig
+from minikd.training.loop import train
+from minikd.training.network import Network
 
 LABELS, UNIT = ("run", "MiB after each epoch"), ""
 STATUS = Path("/proc/self/status")

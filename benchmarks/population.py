@@ -11,7 +11,7 @@ import numpy as np
 
 from benchmarks.contestants import ALPHA, MOMENTUM, RATE, T, floor, images, name, random_targets, training
 from benchmarks.timing import Bench, over
-from minikd.config import TrainConfig
+from minikd.training.config import TrainConfig
 
 LABELS, UNIT = ("network", "students"), "ms"
 WIDTHS, POPULATIONS = (30, 100, 300), (1, 2, 4, 8, 16, 32, 64, 128)

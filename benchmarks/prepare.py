@@ -9,8 +9,8 @@ from typing import Any
 
 from benchmarks.contestants import TEACHER, case, images, minikd_step, name
 from benchmarks.timing import Bench, over
-from minikd.batches import Batch, Feed
-from minikd.config import TrainConfig
+from minikd.training.batches import Batch, Feed
+from minikd.training.config import TrainConfig
 
 LABELS, UNIT = ("network", "preparation"), "ms"
 RUNS: dict[str, dict[str, Any]] = {

@@ -8,10 +8,10 @@ import numpy as np
 
 from benchmarks.contestants import ALPHA, MOMENTUM, RATE, Case, T
 from benchmarks.timing import Bench, Step
-from minikd.config import TrainConfig, stream
-from minikd.data import CLASSES, Dataset, pad, window_index
-from minikd.mlp import initialise, unflatten
-from minikd.targets import SoftTargets
+from minikd.core.mlp import initialise, unflatten
+from minikd.data.images import CLASSES, Dataset, pad, window_index
+from minikd.data.soft_targets import SoftTargets
+from minikd.training.config import TrainConfig, stream
 
 try:
     import torch
@@ -91,7 +91,7 @@ def _optimiser(model: Any, fused: bool) -> Any:
 
 
 def _cost(z: Any, y: Any, v: Any) -> Any:
-    """Soft and hard targets as `minikd.losses.distillation_loss` weighs them; hard targets alone without v."""
+    """Soft and hard targets as `minikd.core.losses.distillation_loss` weighs them; hard targets alone without v."""
     hard = torch.nn.functional.cross_entropy(z, y)
     if v is None:
         return hard

@@ -16,10 +16,10 @@ from benchmarks import epoch, inference, memory, population, prepare, run, step
 from benchmarks.contestants import TEACHER, name
 from benchmarks.pytorch import COMPILED, EAGER, FUSED, GRAPHS
 from benchmarks.timing import over
-from minikd.canvas import Figure, style
-from minikd.checkpoint import write_atomically
-from minikd.cli import Parser, start
-from minikd.plots import OKABE_ITO, save, scale_y
+from minikd.plots.canvas import Figure, style
+from minikd.plots.figures import OKABE_ITO, save, scale_y
+from minikd.system.cli import Parser, start
+from minikd.system.files import write_atomically
 
 HERE = Path(__file__).parent
 RESULTS, PLOTS, README = HERE / "results", HERE / "plots", HERE / "README.md"

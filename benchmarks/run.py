@@ -17,10 +17,10 @@ from typing import Any
 
 from benchmarks.contestants import images, random_targets
 from benchmarks.timing import Bench, Step, quartiles, take_turns
-from minikd.data import load_mnist
-from minikd.mnist import PRESETS, configurations
-from minikd.report import DISTILLED, TEACHER
-from minikd.train import train
+from minikd.commands.mnist import PRESETS, configurations
+from minikd.commands.report import DISTILLED, TEACHER
+from minikd.data.images import load_mnist
+from minikd.training.loop import train
 
 LABELS, UNIT = ("what",), "s"
 ROOT = Path(__file__).parent.parent
@@ -31,13 +31,13 @@ WIDTHS, TEMPERATURES = (30, 100, 300, 800), (1.0, 2.0, 2.5, 3.0, 4.0, 6.0, 8.0, 
 STEPPED = 77  # an exit status that nothing else has
 TO_FIRST_STEP = f"""
 import os, sys
-import minikd.train
-step = minikd.train.train_step
+import minikd.training.loop
+step = minikd.training.loop.train_step
 def first(*arguments, **settings):
     step(*arguments, **settings)
     os._exit({STEPPED})
-minikd.train.train_step = first
-from minikd.mnist import main
+minikd.training.loop.train_step = first
+from minikd.commands.mnist import main
 main(sys.argv[1:])
 """
 

@@ -17,14 +17,14 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from minikd.backend import CPU
-from minikd.cli import Parser, start
-from minikd.machine import machine
-from minikd.runs import write_json
+from minikd.engines.device import CPU
+from minikd.engines.machine import machine
 from minikd.speech import hmm, recogniser
 from minikd.speech.features import log_mel, normalise
 from minikd.speech.recordings import fetch, load
 from minikd.speech.utterances import draw
+from minikd.system.cli import Parser, start
+from minikd.training.runs import write_json
 
 RESULT = Path(__file__).parent / "results" / "speech.json"
 

@@ -7,7 +7,7 @@ from typing import Any
 from benchmarks.contestants import STUDENTS, TEACHER, case, floor, minikd_step, name
 from benchmarks.pytorch import COMPILED, EAGER, FUSED, GRAPHS, distillation_steps
 from benchmarks.timing import Bench, over
-from minikd.mlp import parameter_count
+from minikd.core.mlp import parameter_count
 
 LABELS, UNIT = ("network", "batch"), "ms"
 BATCHES = (32, 128, 512, 1024)

@@ -17,13 +17,14 @@ from typing import Any
 
 import numpy as np
 
-from minikd.backend import CPU, Device
-from minikd.cli import Parser, start
-from minikd.config import TrainConfig
-from minikd.data import load_mnist
-from minikd.machine import machine
-from minikd.runs import write_json
-from minikd.train import count_errors, train
+from minikd.data.images import load_mnist
+from minikd.engines.device import CPU, Device
+from minikd.engines.machine import machine
+from minikd.system.cli import Parser, start
+from minikd.training.answers import count_errors
+from minikd.training.config import TrainConfig
+from minikd.training.loop import train
+from minikd.training.runs import write_json
 
 RESULT = Path(__file__).parent / "results" / "tf32.json"
 STUDENT = TrainConfig(hidden=(800, 800), epochs=6, learning_rate=0.2, clip_norm=1.0)

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from minikd.backend import CPU, Device, to_host
+from minikd.engines.device import CPU, Device, to_host
 
 PAUSE = 0.05  # seconds before a turn
 LEAST = 5  # rounds, however long they take

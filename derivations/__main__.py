@@ -9,7 +9,7 @@ from time import perf_counter
 from derivations import tags
 from derivations.checks import load
 from derivations.tags import ROOT, Equation, Place
-from minikd.cli import Parser, start
+from minikd.system.cli import Parser, start
 
 BEGIN, END = "<!-- where it stands: python -m derivations --write -->", "<!-- end -->"
 

@@ -31,8 +31,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from minikd.consoles import fit
 from minikd.mistakes import GENERAL, PROBLEMS, Argument, Made, Mistake, Outputs, Problem, general_recipe
+from minikd.system.console import fit
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -117,7 +117,7 @@ class Diagnosis:
 
     def plot(self) -> Figure:
         """The ratio of yours to the truth, element by element: see `minikd.plots.gradient_ratio`."""
-        from minikd.plots import gradient_ratio
+        from minikd.plots.figures import gradient_ratio
 
         return gradient_ratio(self.yours, self.truth, name=self.output)
 

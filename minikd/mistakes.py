@@ -412,7 +412,7 @@ def _soft_recipe(made: Made, z: Any, v: Any, T: float) -> Outputs:
 
 SOFT = Problem(
     name="soft cross-entropy",
-    aliases=("minikd.losses.soft_cross_entropy",),
+    aliases=("minikd.core.losses.soft_cross_entropy",),
     arguments={"z": LOGITS, "v": LOGITS, "T": TEMPERATURE},
     outputs=("dz",),
     wrt=("z",),
@@ -501,7 +501,7 @@ def _hard_recipe(made: Made, z: Any, y: Any) -> Outputs:
 
 HARD = Problem(
     name="hard cross-entropy",
-    aliases=("minikd.losses.hard_cross_entropy",),
+    aliases=("minikd.core.losses.hard_cross_entropy",),
     arguments={"z": LOGITS, "y": LABELS},
     outputs=("dz",),
     wrt=("z",),
@@ -607,7 +607,7 @@ def _distillation_recipe(made: Made, z: Any, v: Any, y: Any, T: float, alpha: fl
 
 DISTILLATION = Problem(
     name="distillation",
-    aliases=("minikd.losses.distillation_loss",),
+    aliases=("minikd.core.losses.distillation_loss",),
     arguments={"z": LOGITS, "v": LOGITS, "y": LABELS, "T": TEMPERATURE, "alpha": Argument("", "weight")},
     outputs=("dz",),
     wrt=("z",),
@@ -689,7 +689,7 @@ def _matching_recipe(made: Made, z: Any, v: Any) -> Outputs:
 
 MATCHING = Problem(
     name="logit matching",
-    aliases=("minikd.losses.logit_matching",),
+    aliases=("minikd.core.losses.logit_matching",),
     arguments={"z": LOGITS, "v": LOGITS},
     outputs=("dz",),
     wrt=("z",),
@@ -859,7 +859,7 @@ def _softmax_recipe(made: Made, dq: Any, z: Any, T: float) -> Outputs:
 
 SOFTMAX = Problem(
     name="softmax",
-    aliases=("minikd.softmax.softmax", "minikd.softmax.softmax_backward"),
+    aliases=("minikd.core.softmax.softmax", "minikd.core.softmax.softmax_backward"),
     arguments={"z": LOGITS, "T": TEMPERATURE},
     upstream="dq",
     out_axes="BK",
@@ -906,7 +906,7 @@ def _log_softmax_recipe(made: Made, dlog_q: Any, z: Any, T: float) -> Outputs:
 
 LOG_SOFTMAX = Problem(
     name="log-softmax",
-    aliases=("minikd.softmax.log_softmax", "minikd.softmax.log_softmax_backward"),
+    aliases=("minikd.core.softmax.log_softmax", "minikd.core.softmax.log_softmax_backward"),
     arguments={"z": LOGITS, "T": TEMPERATURE},
     upstream="dlog_q",
     out_axes="BK",
@@ -983,7 +983,7 @@ def _affine_recipe(made: Made, dout: Any, x: Any, W: Any, b: Any) -> Outputs:
 
 AFFINE = Problem(
     name="affine",
-    aliases=("minikd.layers.affine_forward", "minikd.layers.affine_backward"),
+    aliases=("minikd.core.layers.affine_forward", "minikd.core.layers.affine_backward"),
     arguments={"x": Argument("BD", "array"), "W": Argument("DH", "array"), "b": Argument("H", "array")},
     upstream="dout",
     out_axes="BH",
@@ -1048,7 +1048,7 @@ def _relu_recipe(made: Made, dout: Any, x: Any) -> Outputs:
 
 RELU = Problem(
     name="relu",
-    aliases=("minikd.layers.relu_forward", "minikd.layers.relu_backward"),
+    aliases=("minikd.core.layers.relu_forward", "minikd.core.layers.relu_backward"),
     arguments={"x": Argument("BH", "away from zero")},
     upstream="dout",
     out_axes="BH",
@@ -1100,7 +1100,7 @@ def _dropout_recipe(made: Made, dout: Any, x: Any, keep: Any, drop: float) -> Ou
 
 DROPOUT = Problem(
     name="dropout",
-    aliases=("minikd.layers.dropout_forward", "minikd.layers.dropout_backward"),
+    aliases=("minikd.core.layers.dropout_forward", "minikd.core.layers.dropout_backward"),
     arguments={"x": Argument("BH", "array"), "keep": Argument("BH", "mask"), "drop": Argument("", "probability")},
     upstream="dout",
     out_axes="BH",
@@ -1230,7 +1230,7 @@ def _momentum_recipe(made: Made, p: Any, v: Any, g: Any, learning_rate: float, m
 
 MOMENTUM = Problem(
     name="momentum",
-    aliases=("minikd.optim.momentum_step",),
+    aliases=("minikd.core.optim.momentum_step",),
     arguments={
         "p": Argument("DH", "array"),
         "v": Argument("DH", "array"),

@@ -8,7 +8,8 @@ import pytest
 import strict_cupy
 from hypothesis import settings
 
-from minikd.backend import CPU, Device, DeviceError, get_device
+from minikd.engines.device import CPU, Device, get_device
+from minikd.engines.gpu import DeviceError
 
 settings.register_profile("minikd", deadline=None, print_blob=True)
 settings.register_profile("thorough", settings.get_profile("minikd"), max_examples=10_000)  # 100 times as many
@@ -92,7 +93,7 @@ DEVICES = {
 
 @pytest.fixture(scope="session", params=DEVICES)  # for the session, so that property tests may use it
 def device(request):
-    """A `minikd.backend.Device`, one after the other; CuPy's is skipped where there is no usable GPU."""
+    """A `minikd.engines.device.Device`, one after the other; CuPy's is skipped where there is no usable GPU."""
     return DEVICES[request.param](request.config)
 
 

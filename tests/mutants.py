@@ -65,7 +65,7 @@ def planted(area: str, file: str, tests: str, bugs: str) -> list[Mutant]:
 MUTANTS = [
     *planted(
         "soft cost",
-        "losses.py",
+        "core/losses.py",
         "test_losses.py",
         """
 the gradient without its 1/T
@@ -188,7 +188,7 @@ a finite cost whose gradient is inf / inf at low T
     ),
     *planted(
         "hard cost",
-        "losses.py",
+        "core/losses.py",
         "test_losses.py",
         """
 the gradient without its target
@@ -228,7 +228,7 @@ labels above the last class let through by the quick check
     ),
     *planted(
         "distillation loss",
-        "losses.py",
+        "core/losses.py",
         "test_losses.py",
         """
 T² forgotten
@@ -274,7 +274,7 @@ the soft gradient left out of the sum
     ),
     *planted(
         "logit matching",
-        "losses.py",
+        "core/losses.py",
         "test_losses.py",
         """
 the cost without its half, so that the gradient is half of the cost's own
@@ -292,7 +292,7 @@ z and v swapped: the same cost, the gradient turned round
     ),
     *planted(
         "softmax",
-        "softmax.py",
+        "core/softmax.py",
         "test_softmax.py",
         """
 the largest logit not subtracted: the exponential overflows
@@ -354,7 +354,7 @@ log-softmax backward without 1/T
     ),
     *planted(
         "layers",
-        "layers.py",
+        "core/layers.py",
         "test_layers.py",
         """
 the bias forgotten
@@ -404,7 +404,7 @@ ReLU backward written over the gradient that came in
     ),
     *planted(
         "network",
-        "mlp.py",
+        "core/mlp.py",
         "test_mlp.py",
         """
 initial weights of variance 1/D, as if there were no ReLU
@@ -446,7 +446,7 @@ a bias that shares its memory with the next layer's weights
     ),
     *planted(
         "dropout",
-        "layers.py",
+        "core/layers.py",
         "test_layers.py",
         """
 survivors not scaled up
@@ -479,7 +479,7 @@ the same mask whatever the key
     ),
     *planted(
         "dropout",
-        "batches.py",
+        "training/batches.py",
         "test_train.py",
         """
 the same mask at every step
@@ -501,7 +501,7 @@ the share for inputs and the share for hidden units confused
     ),
     *planted(
         "max-norm",
-        "optim.py",
+        "core/optim.py",
         "test_optim.py",
         """
 the square of the length taken for the length
@@ -531,7 +531,7 @@ each weight clipped by itself, which turns the column
     ),
     *planted(
         "max-norm",
-        "train.py",
+        "training/loop.py",
         "test_train.py",
         """
 the output layer limited too
@@ -557,7 +557,7 @@ the weights limited before the step, not after it
     ),
     *planted(
         "optimiser",
-        "optim.py",
+        "core/optim.py",
         "test_optim.py",
         """
 a step uphill
@@ -623,7 +623,7 @@ a cosine that begins with the warm-up, not after it
     ),
     *planted(
         "training",
-        "train.py",
+        "training/loop.py",
         "test_train.py",
         """
 the schedule worked out and not used
@@ -657,7 +657,7 @@ momentum lost where a run is resumed
     ),
     *planted(
         "training",
-        "batches.py",
+        "training/batches.py",
         "test_train.py",
         """
 labels left in order while the images are shuffled
@@ -671,7 +671,7 @@ every epoch in the same order
     ),
     *planted(
         "training",
-        "config.py",
+        "training/config.py",
         "test_train.py",
         """
 one stream of randomness for every use: the order repeats what drew the initial weights
@@ -681,7 +681,7 @@ one stream of randomness for every use: the order repeats what drew the initial 
     ),
     *planted(
         "jitter",
-        "batches.py",
+        "training/batches.py",
         "test_train.py",
         """
 images moved up and to the left alone
@@ -707,7 +707,7 @@ rows of a padded image counted without its border
     ),
     *planted(
         "jitter",
-        "data.py",
+        "data/images.py",
         "test_data.py",
         """
 images wrapped round their edges
@@ -721,7 +721,7 @@ edges smeared outwards, where zeros should enter
     ),
     *planted(
         "soft targets",
-        "batches.py",
+        "training/batches.py",
         "test_train.py",
         """
 soft targets left in order while the images are shuffled
@@ -735,7 +735,7 @@ soft targets of unmoved images used for jittered ones
     ),
     *planted(
         "soft targets",
-        "targets.py",
+        "training/teacher.py",
         "test_train.py",
         """
 probabilities stored where logits belong
@@ -754,20 +754,20 @@ any data set of the right length taken for the right one
     ),
     *planted(
         "soft targets",
-        "train.py",
+        "training/loop.py",
         "test_train.py",
         """
 dropout left on in the teacher
 - z, _ = mlp_forward(held.inputs(start, stop, dtype), layers)
 + keep = [np.random.default_rng().random((stop - start, W.shape[-2])) < 0.5 for W, _ in layers[1:]]
-+         from minikd.mlp import Dropout
++         from minikd.core.mlp import Dropout
 +         dropout = [None, *[Dropout(mask, 0.5) for mask in keep]]
 +         z, _ = mlp_forward(held.inputs(start, stop, dtype), layers, dropout)
 """,
     ),
     *planted(
         "ensembles",
-        "targets.py",
+        "training/teacher.py",
         "test_ensembles.py",
         """
 logits summed, not averaged: T divided by the number of members
@@ -793,7 +793,7 @@ classes that every member rules out lost to underflow
     ),
     *planted(
         "host",
-        "host.py",
+        "engines/host.py",
         "test_host.py",
         """
 a block of rows left out
@@ -821,7 +821,7 @@ the logits class by class, the soft targets transposed with them
     ),
     *planted(
         "kernels",
-        "kernels.py",
+        "engines/cuda.py",
         "test_kernels.py",
         """
 the soft gradient without 1/T
@@ -908,7 +908,7 @@ a product with its transposes forgotten
     ),
     *planted(
         "limits",
-        "limits.py",
+        "theory/limits.py",
         "test_limits.py",
         """
 the bound with 6√3 in place of 12√3: true, and not sharp
@@ -938,7 +938,7 @@ the sufficient temperature without the number of classes
     ),
     *planted(
         "priors",
-        "priors.py",
+        "theory/priors.py",
         "test_priors.py",
         """
 the shift taken away, not added
@@ -968,7 +968,7 @@ the logarithm of the prior for its log-odds
     ),
     *planted(
         "specialists",
-        "specialists.py",
+        "theory/specialists.py",
         "test_specialists.py",
         """
 the dustbin's own undersampling forgotten
@@ -1018,7 +1018,7 @@ all specialists asked, whatever the generalist says
     ),
     *planted(
         "population",
-        "losses.py",
+        "core/losses.py",
         "test_losses.py",
         """
 the mean taken over the students too
@@ -1033,7 +1033,7 @@ soft targets of the first student for all
     ),
     *planted(
         "population",
-        "softmax.py",
+        "core/softmax.py",
         "test_softmax.py test_losses.py",
         """
 the first student's T and alpha for all
@@ -1043,7 +1043,7 @@ the first student's T and alpha for all
     ),
     *planted(
         "population",
-        "layers.py",
+        "core/layers.py",
         "test_layers.py",
         """
 the gradient of a shared input not summed over the students
@@ -1057,7 +1057,7 @@ the gradient of a shared input averaged over the students
     ),
     *planted(
         "population",
-        "optim.py",
+        "core/optim.py",
         "test_optim.py",
         """
 every student clipped by the norm of them all
@@ -1067,7 +1067,7 @@ every student clipped by the norm of them all
     ),
     *planted(
         "population",
-        "train.py",
+        "training/loop.py",
         "test_train.py",
         """
 the first student's learning rate for all
@@ -1081,7 +1081,7 @@ the first student's initial weights for all
     ),
     *planted(
         "population",
-        "batches.py",
+        "training/batches.py",
         "test_train.py",
         """
 the first student's batches for all
@@ -1099,7 +1099,7 @@ the students' batches shuffled into one another
     ),
     *planted(
         "speech",
-        "batches.py",
+        "training/batches.py",
         "test_frames.py",
         """
 windows that begin where other examples' do
@@ -1185,7 +1185,7 @@ decibels of amplitude for decibels of power
     ),
     *planted(
         "speech",
-        "paper/acoustics.py",
+        "paper/tasks/speech.py",
         "test_acoustics.py",
         """
 the temperature chosen on the test set
@@ -1272,7 +1272,7 @@ def pytest_configure(config) -> None:
 
 def main(arguments: Sequence[str] | None = None, mutants: Iterable[Mutant] = MUTANTS, root: Path = ROOT) -> int:
     """Plant the mutants that the arguments choose, say what became of each, and return the exit status."""
-    from minikd.cli import Parser  # not above: as a plugin, this file looks first where minikd comes from
+    from minikd.system.cli import Parser  # not above: as a plugin, this file looks first where minikd comes from
 
     parser = Parser("mutants", "Plant bugs, one at a time; the tests must see them.", package="tests")
     parser.add_argument("words", nargs="*", help="plant only those whose area or name holds one of these")
@@ -1318,6 +1318,6 @@ def title(mutant: Mutant) -> str:
 
 
 if __name__ == "__main__":
-    from minikd.cli import start
+    from minikd.system.cli import start
 
     start(main)

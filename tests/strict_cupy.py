@@ -26,7 +26,7 @@ from weakref import WeakValueDictionary
 import host_cuda
 import numpy as np
 
-from minikd import backend
+from minikd.engines import device as backend
 
 float32, float64, int64, int32, uint32, uint8, bool_ = (
     np.float32, np.float64, np.int64, np.int32, np.uint32, np.uint8, np.bool_,

@@ -9,15 +9,17 @@ import numpy as np
 import pytest
 from test_speech import FSDD, needs_fsdd, tree, wav
 
-from minikd.backend import CPU
-from minikd.data import DataError
-from minikd.paper import acoustics, speech
-from minikd.paper.__main__ import ROWS
-from minikd.paper.jobs import Result, Store
-from minikd.paper.scoreboard import DIRECTION, NOT, REPRODUCED
-from minikd.paper.tasks import Data, training
+from minikd.data.images import DataError
+from minikd.engines.device import CPU
+from minikd.paper.command import ROWS
+from minikd.paper.lab.jobs import Result, Store
+from minikd.paper.lab.scoreboard import DIRECTION, NOT, REPRODUCED
+from minikd.paper.rows import speech
+from minikd.paper.tasks import speech as acoustics
+from minikd.paper.tasks.networks import Data, training
 from minikd.speech import recogniser, utterances
-from minikd.train import Network, logits
+from minikd.training.answers import logits
+from minikd.training.network import Network
 
 TINY = replace(speech.PLANS["smoke"], first=4, digest="tones")
 
@@ -385,7 +387,7 @@ def test_the_papers_rows_are_of_the_official_recordings_alone(tones, tmp_path):
 
 
 def test_rows_of_speech_are_left_out_with_a_line_where_the_recordings_cannot_be_had(monkeypatch, tmp_path, capsys):
-    from minikd.paper import __main__ as paper
+    from minikd.paper import command as paper
 
     def nothing():
         raise DataError("the spoken digits cannot be fetched: get them")

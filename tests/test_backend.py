@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 import strict_cupy
 
-from minikd import backend
-from minikd.backend import CPU, get_device, get_float_xp, get_xp, multiply, to_device, to_host
+import minikd
+from minikd.core.array import get_float_xp, get_xp, multiply
+from minikd.engines import device as backend
+from minikd.engines.device import CPU, get_device, to_device, to_host
 
 # ---- namespaces ------------------------------------------------------------------------------------------------------
 
@@ -114,18 +116,20 @@ def test_the_default_path_never_imports_cupy():
 import importlib, pkgutil, sys
 import numpy as np
 import minikd
-for module in pkgutil.iter_modules(minikd.__path__):
-    importlib.import_module("minikd." + module.name)
-from minikd.config import TrainConfig
+for module in pkgutil.walk_packages(minikd.__path__, "minikd."):
+    if not module.name.endswith(".__main__"):
+        importlib.import_module(module.name)
+from minikd.training.config import TrainConfig
 rng = np.random.default_rng(0)
-data = minikd.data.Dataset(rng.integers(0, 256, (8, 4, 4), dtype=np.uint8), np.arange(8, dtype=np.uint8), "eight")
-network = minikd.train.train(TrainConfig(hidden=(3,), epochs=1, batch_size=4), data, evaluation=data)
-minikd.targets.soft_targets(network, data)
-assert minikd.backend.get_device("cpu").xp is np
+images = rng.integers(0, 256, (8, 4, 4), dtype=np.uint8)
+data = minikd.data.images.Dataset(images, np.arange(8, dtype=np.uint8), "eight")
+network = minikd.training.loop.train(TrainConfig(hidden=(3,), epochs=1, batch_size=4), data, evaluation=data)
+minikd.training.teacher.soft_targets(network, data)
+assert minikd.engines.device.get_device("cpu").xp is np
 print([name for name in sys.modules if name.partition(".")[0] in ("cupy", "cupyx", "cupy_backends")])
 """
     command = [sys.executable, "-W", "error", "-c", code]
-    home = Path(backend.__file__).parents[1]
+    home = Path(minikd.__file__).parents[1]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=home)
     assert (ended.stdout, ended.stderr, ended.returncode) == ("[]\n", "", 0)
 

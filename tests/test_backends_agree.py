@@ -8,10 +8,8 @@ import numpy as np
 import pytest
 import strict_cupy
 
-from minikd.backend import CPU, get_xp
-from minikd.config import TrainConfig
-from minikd.data import Dataset
-from minikd.layers import (
+from minikd.core.array import get_xp
+from minikd.core.layers import (
     affine_backward,
     affine_forward,
     dropout_backward,
@@ -21,12 +19,16 @@ from minikd.layers import (
     relu_backward,
     relu_forward,
 )
-from minikd.losses import distillation_loss, hard_cross_entropy, logit_matching, soft_cross_entropy
-from minikd.mlp import Dropout, initialise, mlp_backward, mlp_forward, parameter_count, unflatten
-from minikd.optim import clip_factor, limit_norm, momentum_step
-from minikd.softmax import log_softmax, log_softmax_backward, softmax, softmax_backward
-from minikd.targets import soft_targets
-from minikd.train import State, logits, train, train_step
+from minikd.core.losses import distillation_loss, hard_cross_entropy, logit_matching, soft_cross_entropy
+from minikd.core.mlp import Dropout, initialise, mlp_backward, mlp_forward, parameter_count, unflatten
+from minikd.core.optim import clip_factor, limit_norm, momentum_step
+from minikd.core.softmax import log_softmax, log_softmax_backward, softmax, softmax_backward
+from minikd.data.images import Dataset
+from minikd.engines.device import CPU
+from minikd.training.answers import logits
+from minikd.training.config import TrainConfig
+from minikd.training.loop import State, train, train_step
+from minikd.training.teacher import soft_targets
 
 S, B, D, H, K = 3, 7, 6, 5, 4
 SIZES = (D, H, K)
@@ -207,7 +209,7 @@ def test_arrays_on_two_devices_are_refused_by_name_and_place(name, device):
     places = {"cpu": "the CPU", "gpu": "the GPU"}
     assert f"{first} is on {places.get(device.name, device.xp.__name__)}" in message
     assert f" but {second} is on {places.get(other.name, other.xp.__name__)}" in message
-    assert message.endswith(": move both with minikd.backend.to_device")
+    assert message.endswith(": move both with minikd.engines.device.to_device")
 
 
 def test_two_devices_of_one_namespace_are_told_apart():

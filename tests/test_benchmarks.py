@@ -13,9 +13,9 @@ from benchmarks import __main__ as command
 from benchmarks import choose_quick, memory, pytorch, report, timing
 from benchmarks.contestants import case, floor, minikd_step
 from benchmarks.timing import Bench
-from minikd.backend import CPU
-from minikd.config import TrainConfig
-from minikd.paper.tasks import Data
+from minikd.engines.device import CPU
+from minikd.paper.tasks.networks import Data
+from minikd.training.config import TrainConfig
 
 
 @pytest.fixture

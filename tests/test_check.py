@@ -15,8 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from oracles import EPS, complex_step, naive_softmax, relative_error
 
-from minikd import check, layers, losses, mistakes, optim
-from minikd import softmax as minikd_softmax
+from minikd import check, mistakes
+from minikd.core import layers, losses, optim
+from minikd.core import softmax as minikd_softmax
 
 # ---- every mistake, as a learner would write it ----------------------------------------------------------------------
 
@@ -1519,12 +1520,12 @@ def test_the_doctor_uses_no_global_random_state_and_gives_the_same_answer_twice(
 
 def test_the_core_does_without_the_doctor_and_the_doctor_without_matplotlib():
     program = (
-        "import sys; import minikd.train; assert 'minikd.check' not in sys.modules; "
+        "import sys; import minikd.training.loop; assert 'minikd.check' not in sys.modules; "
         "modules = set(sys.modules); "
         "[sys.modules.pop(name) for name in modules if name.startswith('minikd')]; "
         "import minikd.check; "
         "loaded = {name for name in sys.modules if name.startswith('minikd.')}; "
-        "assert loaded == {'minikd.check', 'minikd.consoles', 'minikd.mistakes'}, loaded; "
+        "assert loaded == {'minikd.check', 'minikd.system.console', 'minikd.mistakes'}, loaded; "
         "assert 'matplotlib' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", program], check=True)

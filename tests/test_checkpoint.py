@@ -22,8 +22,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from minikd import checkpoint
-from minikd.checkpoint import CheckpointError, check_writable, digest, load, save, write_atomically
+from minikd.system.files import check_writable, write_atomically
+from minikd.training import checkpoint
+from minikd.training.checkpoint import CheckpointError, digest, load, save
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="locks and SIGKILL are POSIX")
 
@@ -411,7 +412,7 @@ def test_the_temporary_file_of_a_live_writer_stays(tmp_path, monkeypatch):
     replace = os.replace
 
     def replace_while_another_process_loads(source, target):
-        code = "import sys; from minikd.checkpoint import load; sys.exit(load(sys.argv[1])[1]['epoch'] != 1)"
+        code = "import sys; from minikd.training.checkpoint import load; sys.exit(load(sys.argv[1])[1]['epoch'] != 1)"
         subprocess.run([sys.executable, "-c", code, str(path)], cwd=ROOT, check=True)
         replace(source, target)
 
@@ -444,7 +445,7 @@ def test_a_writer_whose_file_is_swept_before_its_lock_stands_begins_again(tmp_pa
 SAVES_FOREVER = """
 import itertools, sys
 import numpy as np
-from minikd.checkpoint import save
+from minikd.training.checkpoint import save
 for epoch in itertools.count():
     save(sys.argv[1], {"W": np.full(200_000, epoch, dtype=np.float32)}, {"epoch": epoch})
     print(epoch, flush=True)
@@ -479,7 +480,7 @@ def test_a_kill_between_writing_and_naming_leaves_the_old_file(tmp_path, moment)
     save(path, ARRAYS, RECORD)
     code = f"""
 import os, signal, sys
-from minikd.checkpoint import save
+from minikd.training.checkpoint import save
 os.{moment} = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
 save(sys.argv[1], {{}}, {{}})
 """

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from minikd import cli, consoles
-from minikd.consoles import SPELL
+from minikd.system import cli
+from minikd.system import console as consoles
+from minikd.system.console import SPELL
 
 ROOT = Path(__file__).parent.parent
 COMMANDS = {
@@ -44,7 +45,13 @@ def shell(line: str, cwd: Path) -> subprocess.CompletedProcess[str]:
 
 
 def test_every_command_is_found_here():
-    assert {"minikd.mnist", "minikd.export", "minikd.paper", "minikd.paper.page", "derivations"} <= COMMANDS
+    assert {
+        "minikd.mnist",
+        "minikd.export",
+        "minikd.paper",
+        "minikd.paper.page",
+        "derivations",
+    } <= COMMANDS
     assert {"benchmarks", "benchmarks.report", "tests.mutants"} <= COMMANDS
 
 
@@ -128,7 +135,7 @@ def test_a_reader_that_goes_while_progress_is_printed_ends_the_command_quietly(b
     """Also where the command takes the error for one of its files, and says so."""
     body = """
 import sys
-from minikd.cli import Parser, reason, start
+from minikd.system.cli import Parser, reason, start
 def main():
     try:
         print("progress", file=sys.stderr)
@@ -162,7 +169,7 @@ def test_closed_streams_are_no_error(tmp_path):
 
 
 def program(body: str) -> subprocess.CompletedProcess[bytes]:
-    return run("-c", f"from minikd.cli import start\ndef main():\n    {body}\nstart(main)")
+    return run("-c", f"from minikd.system.cli import start\ndef main():\n    {body}\nstart(main)")
 
 
 @pytest.mark.parametrize(
@@ -183,7 +190,7 @@ def test_a_command_ends_with_its_status_and_at_most_one_line(body, status, err):
 
 PRESSED_TWICE = """
 import signal
-from minikd.cli import start
+from minikd.system.cli import start
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job of a shell inherits deafness
 def main():
     try:
@@ -234,5 +241,5 @@ def test_a_text_is_spelled_only_where_the_standard_output_lacks_its_characters(e
 
 
 def test_importing_the_library_leaves_the_streams_of_the_user_alone():
-    code = "import sys; before = sys.stdout.errors, sys.stderr.errors; import minikd.check, minikd.cli, minikd.mnist; "
+    code = "import sys; before = sys.stdout.errors, sys.stderr.errors; import minikd.check, minikd.commands.mnist; "
     assert run("-c", code + "assert before == (sys.stdout.errors, sys.stderr.errors)").returncode == 0

@@ -12,9 +12,9 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from minikd import data
-from minikd import idx as idx_files
-from minikd.data import (
+from minikd.data import idx as idx_files
+from minikd.data import images as data
+from minikd.data.images import (
     DataError,
     Dataset,
     freeze,

@@ -10,9 +10,10 @@ from itertools import chain, repeat
 import pytest
 
 from minikd import __version__
-from minikd.paper import cluster, engine
-from minikd.paper.__main__ import main
-from minikd.paper.jobs import Job, Store
+from minikd.paper.command import main
+from minikd.paper.lab import cluster
+from minikd.paper.lab import executor as engine
+from minikd.paper.lab.jobs import Job, Store
 
 # A result that kills its worker as soon as the worker has begun to send it.
 LARGE = """

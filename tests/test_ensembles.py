@@ -19,9 +19,9 @@ from oracles import (
 )
 from strategies import logits, populations, temperatures
 
-from minikd.losses import soft_cross_entropy
-from minikd.softmax import softmax
-from minikd.targets import arithmetic_mean, geometric_mean
+from minikd.core.losses import soft_cross_entropy
+from minikd.core.softmax import softmax
+from minikd.theory.ensembles import arithmetic_mean, geometric_mean
 
 LEADING = populations()
 

@@ -9,11 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from minikd import export, mnist, runs
-from minikd.config import TrainConfig
-from minikd.data import load_mnist
-from minikd.export import to_onnx
-from minikd.train import Network, logits, train
+from minikd.commands import export, mnist
+from minikd.commands.export import to_onnx
+from minikd.data.images import load_mnist
+from minikd.training import runs
+from minikd.training.answers import logits
+from minikd.training.config import TrainConfig
+from minikd.training.loop import train
+from minikd.training.network import Network
 
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
 CONFIG = TrainConfig(hidden=(30, 20), epochs=1)

@@ -3,14 +3,16 @@
 import numpy as np
 import pytest
 
-from minikd.backend import CPU
-from minikd.batches import Feed
-from minikd.config import TrainConfig
-from minikd.data import DataError, Dataset
-from minikd.frames import Frames
-from minikd.mlp import mlp_forward
-from minikd.targets import soft_targets
-from minikd.train import Network, count_errors, logits, train
+from minikd.core.mlp import mlp_forward
+from minikd.data.frames import Frames
+from minikd.data.images import DataError, Dataset
+from minikd.engines.device import CPU
+from minikd.training.answers import count_errors, logits
+from minikd.training.batches import Feed
+from minikd.training.config import TrainConfig
+from minikd.training.loop import train
+from minikd.training.network import Network
+from minikd.training.teacher import soft_targets
 
 K, M, CONTEXT = 3, 4, 5
 

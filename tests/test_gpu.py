@@ -13,10 +13,14 @@ from types import ModuleType, SimpleNamespace
 import numpy as np
 import pytest
 
-from minikd import __version__, gpu, mnist, selftest
-from minikd.backend import DeviceError, get_device, gpu_errors, probe_gpu
-from minikd.data import Dataset
-from minikd.paper import engine
+from minikd import __version__
+from minikd.commands import gpu as selftest
+from minikd.commands import mnist
+from minikd.data.images import Dataset
+from minikd.engines import gpu
+from minikd.engines.device import get_device
+from minikd.engines.gpu import DeviceError, gpu_errors, probe_gpu
+from minikd.paper.lab import executor as engine
 
 ROOT = Path(__file__).parents[1]
 

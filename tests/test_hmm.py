@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minikd.softmax import log_softmax
+from minikd.core.softmax import log_softmax
 from minikd.speech import hmm
 from minikd.speech.hmm import NEVER, Graph, Model, chain, forward, loop, viterbi, words
 

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
-from minikd import host, losses, mlp
-from minikd.layers import dropout_mask, hash32
-from minikd.mlp import Dropout, initialise, unflatten
+from minikd.core import losses, mlp
+from minikd.core.layers import dropout_mask, hash32
+from minikd.core.mlp import Dropout, initialise, unflatten
+from minikd.engines import host
 
 SIZES = (20, 300, 40, 10)
 DTYPES = pytest.mark.parametrize("dtype", ["float32", "float64"])

@@ -18,11 +18,15 @@ import pytest
 import strict_cupy
 from test_backends_agree import RUNS, config, dataset, numpys_run, run, teachers_targets
 
-from minikd import kernels, layers, losses, mlp, optim, selftest
-from minikd.backend import CPU, DeviceError, get_device, multiply
-from minikd.batches import Feed
-from minikd.frames import Frames
-from minikd.train import FUSED, READABLE, State
+from minikd.commands import gpu as selftest
+from minikd.core import layers, losses, mlp, optim
+from minikd.core.array import multiply
+from minikd.data.frames import Frames
+from minikd.engines import cuda as kernels
+from minikd.engines.device import CPU, get_device
+from minikd.engines.gpu import DeviceError
+from minikd.training.batches import Feed
+from minikd.training.loop import FUSED, READABLE, State
 
 TOLERANCE = {"float32": 1e-5, "float64": 1e-13}  # of the norm
 
@@ -138,7 +142,7 @@ def test_a_product_names_what_does_not_fit(device):
 
 
 def test_tf32_rounds_the_factors_of_products_and_nothing_else(device, monkeypatch):
-    monkeypatch.setattr("minikd.backend.probe_gpu", lambda: device.xp)
+    monkeypatch.setattr("minikd.engines.device.probe_gpu", lambda: device.xp)
     rng = np.random.default_rng(5)
     a, b = (rng.standard_normal((40, 40)).astype(np.float32) for _ in range(2))
     exact = a.astype(np.float64) @ b.astype(np.float64)
@@ -452,7 +456,7 @@ def test_the_self_test_says_in_one_line_that_there_is_no_gpu():
 
 
 def test_minikd_fused_0_turns_the_kernels_off(monkeypatch):
-    monkeypatch.setattr("minikd.backend.probe_gpu", lambda: strict_cupy)
+    monkeypatch.setattr("minikd.engines.device.probe_gpu", lambda: strict_cupy)
     for value, fused in ((None, True), ("1", True), ("0", False)):
         if value is None:
             monkeypatch.delenv("MINIKD_FUSED", raising=False)

@@ -20,7 +20,7 @@ from oracles import (
     relative_error,
 )
 
-from minikd.layers import (
+from minikd.core.layers import (
     affine_backward,
     affine_forward,
     dropout_backward,

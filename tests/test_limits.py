@@ -6,14 +6,14 @@ import strategies
 from hypothesis import assume, given
 from oracles import EPS, naive_softmax, relative_error, spread
 
-from minikd.limits import (
+from minikd.core.losses import logit_matching, soft_cross_entropy
+from minikd.theory.limits import (
     estimated_temperature,
     first_order_gradient,
     remainder_bound,
     second_order_term,
     sufficient_temperature,
 )
-from minikd.losses import logit_matching, soft_cross_entropy
 
 
 def zero_mean(z):

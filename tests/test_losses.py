@@ -28,8 +28,9 @@ from oracles import (
     spread,
 )
 
-from minikd import host, train
-from minikd.losses import distillation_loss, hard_cross_entropy, logit_matching, soft_cross_entropy
+from minikd.core.losses import distillation_loss, hard_cross_entropy, logit_matching, soft_cross_entropy
+from minikd.engines import host
+from minikd.training import loop as train
 
 CLASSES = [2, 3, 10, 100]
 TEMPERATURES = [0.1, 0.5, 1.0, 2.5, 8.0, 20.0, 100.0, 1000.0]

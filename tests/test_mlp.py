@@ -22,9 +22,9 @@ from oracles import (
     relative_error,
 )
 
-from minikd.layers import dropout_mask, hash32
-from minikd.losses import distillation_loss, hard_cross_entropy, logit_matching, soft_cross_entropy
-from minikd.mlp import Dropout, initialise, mlp_backward, mlp_forward, parameter_count, unflatten
+from minikd.core.layers import dropout_mask, hash32
+from minikd.core.losses import distillation_loss, hard_cross_entropy, logit_matching, soft_cross_entropy
+from minikd.core.mlp import Dropout, initialise, mlp_backward, mlp_forward, parameter_count, unflatten
 
 SIZES = [5, 7, 6, 4]
 DROPS = [0.2, 0.5, None]

@@ -18,11 +18,15 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from minikd import backend, mnist, report, runs
-from minikd.checkpoint import load, save
-from minikd.config import TrainConfig
-from minikd.data import load_idx_folder, load_mnist
-from minikd.train import Network, train
+from minikd.commands import mnist, report
+from minikd.data.images import load_idx_folder, load_mnist
+from minikd.engines import device as backend
+from minikd.engines.gpu import DeviceError
+from minikd.training import runs
+from minikd.training.checkpoint import load, save
+from minikd.training.config import TrainConfig
+from minikd.training.loop import train
+from minikd.training.network import Network
 
 SMALL = [
     "--hidden",
@@ -434,7 +438,7 @@ def test_a_diverging_run_ends_in_one_line_with_the_step(capsys, folder, tmp_path
 
 def test_gpu_without_a_gpu_is_one_line_before_anything_else(capsys, tmp_path, monkeypatch):
     def probe():
-        raise backend.DeviceError("no GPU: what is missing; the command that mends it")
+        raise DeviceError("no GPU: what is missing; the command that mends it")
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(backend, "probe_gpu", probe)
@@ -448,7 +452,7 @@ def test_tf32_without_the_gpu_is_one_line(capsys):
 
 
 def test_the_command_imports_neither_cupy_nor_matplotlib_before_it_trains():
-    code = "import sys, minikd.mnist; assert not {'cupy', 'matplotlib', 'PIL'} & set(sys.modules)"
+    code = "import sys, minikd.commands.mnist; assert not {'cupy', 'matplotlib', 'PIL'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 

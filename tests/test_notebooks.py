@@ -21,8 +21,8 @@ import numpy as np
 import pytest
 from test_speech import FSDD
 
-from minikd import exercises, notebooks, widgets
-from minikd.exercises import Exercise, exercise, keep_progress, progress
+from minikd.learn import exercises, notebooks, widgets
+from minikd.learn.exercises import Exercise, exercise, keep_progress, progress
 
 pytest.importorskip("nbclient", reason="notebooks need the extra kernel")
 

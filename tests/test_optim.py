@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from oracles import dtypes, purely
 
-from minikd.optim import clip_factor, limit_norm, momentum_step, warmup_cosine
+from minikd.core.optim import clip_factor, limit_norm, momentum_step
+from minikd.training.schedule import warmup_cosine
 
 # ---- momentum --------------------------------------------------------------------------------------------------------
 

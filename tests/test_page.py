@@ -6,12 +6,13 @@ import re
 import pytest
 from PIL import Image
 
-from minikd import runs
-from minikd.paper import page, speech
-from minikd.paper.__main__ import ROWS
+from minikd.paper import page
+from minikd.paper.command import ROWS
 from minikd.paper.figures import FIGURES, OF_THE_TEACHER
-from minikd.paper.jobs import missing
-from minikd.targets import load_teacher
+from minikd.paper.lab.jobs import missing
+from minikd.paper.rows import speech
+from minikd.training import runs
+from minikd.training.teacher import load_teacher
 
 TEXT = page.PAGE.read_text(encoding="utf-8")
 PICTURES = [mark.split() for _, mark, _ in page.MARK.findall(TEXT) if mark.partition(" ")[2] in FIGURES]

@@ -3,14 +3,21 @@
 import numpy as np
 import pytest
 
-from minikd.backend import CPU
-from minikd.config import TrainConfig
-from minikd.data import load_mnist
-from minikd.paper.__main__ import ROWS
-from minikd.paper.jobs import Result
-from minikd.paper.pairs import answers_task, closed_forms_task, confusable, generalist_task, load_pairs, specialist_task
-from minikd.paper.scoreboard import DIRECTION, NOT, REPRODUCED
-from minikd.softmax import softmax
+from minikd.core.softmax import softmax
+from minikd.data.images import load_mnist
+from minikd.engines.device import CPU
+from minikd.paper.command import ROWS
+from minikd.paper.lab.jobs import Result
+from minikd.paper.lab.scoreboard import DIRECTION, NOT, REPRODUCED
+from minikd.paper.tasks.pairs import (
+    answers_task,
+    closed_forms_task,
+    confusable,
+    generalist_task,
+    load_pairs,
+    specialist_task,
+)
+from minikd.training.config import TrainConfig
 
 PAIRS = [600, 200, 0]
 

@@ -19,18 +19,19 @@ from test_speech import FSDD
 from threadpoolctl import threadpool_limits
 
 from minikd import __version__
-from minikd.backend import CPU
-from minikd.checkpoint import CheckpointError
-from minikd.config import TrainConfig
-from minikd.losses import distillation_loss
-from minikd.mlp import initialise, mlp_backward, mlp_forward, unflatten
-from minikd.paper import __main__ as paper
-from minikd.paper import engine, few, figures, gradients, grid, missing, page, speech
-from minikd.paper.__main__ import ROWS, build_parser, table
-from minikd.paper.jobs import Job, Result, Store
-from minikd.paper.jobs import missing as not_done
-from minikd.paper.scoreboard import DIRECTION, NOT, REPRODUCED, near, sign_flip_p
-from minikd.paper.tasks import (
+from minikd.core.losses import distillation_loss
+from minikd.core.mlp import initialise, mlp_backward, mlp_forward, unflatten
+from minikd.core.softmax import softmax
+from minikd.engines.device import CPU
+from minikd.paper import command as paper
+from minikd.paper import figures, page
+from minikd.paper.command import ROWS, build_parser, table
+from minikd.paper.lab import executor as engine
+from minikd.paper.lab.jobs import Job, Result, Store
+from minikd.paper.lab.jobs import missing as not_done
+from minikd.paper.lab.scoreboard import DIRECTION, NOT, REPRODUCED, near, sign_flip_p
+from minikd.paper.rows import few, gradients, grid, missing, speech
+from minikd.paper.tasks.networks import (
     GRADIENT_TEMPERATURES,
     Data,
     _gradients,
@@ -40,9 +41,12 @@ from minikd.paper.tasks import (
     train_task,
     training,
 )
-from minikd.plots import save
-from minikd.softmax import softmax
-from minikd.train import Network, count_errors, logits, train
+from minikd.plots.figures import save
+from minikd.training.answers import count_errors, logits
+from minikd.training.checkpoint import CheckpointError
+from minikd.training.config import TrainConfig
+from minikd.training.loop import train
+from minikd.training.network import Network
 
 SMALL = Data(first=200)
 TINY = TrainConfig(hidden=(8,), epochs=1, batch_size=20, learning_rate=0.1)

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from minikd.mnist import PRESETS, configurations
-from minikd.report import table
+from minikd.commands.mnist import PRESETS, configurations
+from minikd.commands.report import table
 
 ROOT = Path(__file__).parent.parent
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")

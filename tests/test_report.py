@@ -2,9 +2,9 @@
 
 import pytest
 
-from minikd import report
-from minikd.config import TrainConfig
-from minikd.report import ALONE, DISTILLED, TEACHER, reasons
+from minikd.commands import report
+from minikd.commands.report import ALONE, DISTILLED, TEACHER, reasons
+from minikd.training.config import TrainConfig
 
 
 def said(

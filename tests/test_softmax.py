@@ -18,8 +18,8 @@ from oracles import (
     relative_error,
 )
 
-from minikd.losses import distillation_loss, hard_cross_entropy, soft_cross_entropy
-from minikd.softmax import log_softmax, log_softmax_backward, softmax, softmax_backward
+from minikd.core.losses import distillation_loss, hard_cross_entropy, soft_cross_entropy
+from minikd.core.softmax import log_softmax, log_softmax_backward, softmax, softmax_backward
 
 TEMPERATURES = [0.1, 0.5, 1.0, 2.0, 8.0, 20.0, 100.0, 1000.0]
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from oracles import EPS, complex_step, naive_softmax, purely, relative_error
 from strategies import logits
 
-from minikd.specialists import (
+from minikd.theory.specialists import (
     Specialist,
     answer,
     combine,

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minikd.data import DataError
+from minikd.data.images import DataError
 from minikd.speech import features, hmm, recogniser, recordings, utterances
 from minikd.speech import wav as wav_reader
 from minikd.speech.recordings import RATE, Recordings, load
@@ -409,7 +409,7 @@ def nobody(uid):
     raise KeyError(f"getpwuid(): uid not found: {uid}")
 
 pwd.getpwuid = nobody
-from minikd.data import DataError
+from minikd.data.images import DataError
 from minikd.speech.recordings import fetch
 try:
     fetch()

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from minikd.softmax import softmax
-from minikd.speech.plots import SECONDS, boundary, hearing, name
+from minikd.core.softmax import softmax
+from minikd.plots.speech import SECONDS, boundary, hearing, name
 
 PER_DIGIT, STATES, F = 2, 21, 12
 RNG = np.random.default_rng(0)

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from oracles import EPS, naive_entropy, naive_softmax, relative_error, spread
 
-from minikd.losses import distillation_loss, hard_cross_entropy, soft_cross_entropy
-from minikd.softmax import log_softmax, softmax
+from minikd.core.losses import distillation_loss, hard_cross_entropy, soft_cross_entropy
+from minikd.core.softmax import log_softmax, softmax
 
 ONE_STUDENT = strategies.one_student()
 UNDERFLOW = 1e-290  # what an exponential may lose where float64 ends, at every T here

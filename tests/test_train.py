@@ -9,15 +9,17 @@ import numpy as np
 import pytest
 from oracles import relative_error
 
-from minikd.backend import CPU
-from minikd.batches import Feed
-from minikd.checkpoint import CheckpointError
-from minikd.config import TrainConfig, stream
-from minikd.data import Dataset, load_mnist
-from minikd.losses import distillation_loss
-from minikd.mlp import initialise, mlp_backward, mlp_forward, unflatten
-from minikd.targets import SoftTargets, soft_targets
-from minikd.train import State, TrainingDiverged, count_errors, logits, train, train_step
+from minikd.core.losses import distillation_loss
+from minikd.core.mlp import initialise, mlp_backward, mlp_forward, unflatten
+from minikd.data.images import Dataset, load_mnist
+from minikd.data.soft_targets import SoftTargets
+from minikd.engines.device import CPU
+from minikd.training.answers import count_errors, logits
+from minikd.training.batches import Feed
+from minikd.training.checkpoint import CheckpointError
+from minikd.training.config import TrainConfig, stream
+from minikd.training.loop import State, TrainingDiverged, train, train_step
+from minikd.training.teacher import soft_targets
 
 TINY = TrainConfig(hidden=(12, 9), epochs=3, batch_size=16, learning_rate=0.05, dtype="float64")
 

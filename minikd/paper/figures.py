@@ -9,25 +9,25 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from minikd.canvas import Figure, style  # before Matplotlib
+from minikd.plots.canvas import Figure, style  # before Matplotlib
 
 # isort: split
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from minikd.data import load_mnist
-from minikd.limits import first_order_gradient, remainder_bound
-from minikd.paper.missing import SHIFTS
-from minikd.paper.scoreboard import fraction
-from minikd.paper.speech import PAPER as PAPER_SPEECH
-from minikd.paper.speech import TEMPERATURES
-from minikd.paper.tasks import GRADIENT_TEMPERATURES
-from minikd.plots import DASHES, OKABE_ITO, dark_knowledge, scale_y
-from minikd.softmax import softmax
+from minikd.core.softmax import softmax
+from minikd.data.images import load_mnist
+from minikd.paper.lab.scoreboard import fraction
+from minikd.paper.rows.missing import SHIFTS
+from minikd.paper.rows.speech import PAPER as PAPER_SPEECH
+from minikd.paper.rows.speech import TEMPERATURES
+from minikd.paper.tasks.networks import GRADIENT_TEMPERATURES
+from minikd.plots.figures import DASHES, OKABE_ITO, dark_knowledge, scale_y
+from minikd.plots.speech import boundary, hearing
 from minikd.speech.hmm import WORDS
-from minikd.speech.plots import boundary, hearing
-from minikd.targets import load_teacher
+from minikd.theory.limits import first_order_gradient, remainder_bound
+from minikd.training.teacher import load_teacher
 
 Numbers = Mapping[str, Any]
 TEST_ERRORS = "test errors of 10,000, mean ± sd"

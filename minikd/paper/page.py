@@ -12,13 +12,13 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from minikd import runs
-from minikd.canvas import style
-from minikd.checkpoint import write_atomically
-from minikd.cli import Parser, start
 from minikd.paper.figures import FIGURES, OF_THE_TEACHER
-from minikd.plots import save
-from minikd.targets import load_teacher
+from minikd.plots.canvas import style
+from minikd.plots.figures import save
+from minikd.system.cli import Parser, start
+from minikd.system.files import write_atomically
+from minikd.training import runs
+from minikd.training.teacher import load_teacher
 
 ROOT = Path(__file__).parents[2]
 PAGE, PLOTS = ROOT / "PAPER.md", ROOT / "plots"

@@ -8,11 +8,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from minikd import checkpoint
-from minikd.cli import Parser, start
-from minikd.paper import engine, students
-from minikd.paper.jobs import Store
-from minikd.paper.tasks import mnist
+from minikd.paper.lab import executor as engine
+from minikd.paper.lab.jobs import Store
+from minikd.paper.rows import students
+from minikd.paper.tasks.networks import mnist
+from minikd.system.cli import Parser, start
+from minikd.system.files import check_writable
+from minikd.training import checkpoint
 
 FILE = Path(__file__).resolve().parent.parent / "embedded" / "teacher" / "mnist.safetensors"
 
@@ -24,7 +26,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     out = parser.parse_args(argv).out
     job = students.teacher("cpu")
     try:
-        checkpoint.check_writable(FILE)
+        check_writable(FILE)
         store = Store(out / "paper" / "cpu")
         with engine.processes(1) as (executor, workers):
             engine.run([job], store, executor, workers=workers)

@@ -7,6 +7,7 @@ features.py      log-mel frames
 hmm.py           the hidden Markov model: Viterbi's best path, all paths, the graphs of texts and of loops
 recogniser.py    alignment, recognition, word error rate
 
-The network between features and recogniser is minikd's own, trained by `minikd.train.train` on `minikd.frames.Frames`.
-The experiments are rows of the paper's scoreboard, in minikd/paper/speech.py; `python -m minikd.speech` runs them.
+The network between features and recogniser is minikd's own, trained by `minikd.training.loop.train` on
+`minikd.data.frames.Frames`.
+The experiments are rows of the paper's scoreboard, in minikd/paper/rows/speech.py; `python -m minikd.speech` runs them.
 """

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from minikd.cli import Parser, numbers, start
-from minikd.paper.__main__ import add_options, run
-from minikd.paper.speech import PLANS, check, rows
+from minikd.paper.command import add_options, run
+from minikd.paper.rows.speech import PLANS, check, rows
 from minikd.speech.recordings import Recordings, fetch, load
+from minikd.system.cli import Parser, numbers, start
 
 ABOUT = """\
 Speech (Hinton, Vinyals & Dean 2015, sections 4 and 6): strings of spoken digits in noise, a hidden Markov model, and a

@@ -2,7 +2,7 @@
 
     utterances → corpus → flat start → (train → align) until the labels settle → train → recognise
 
-The network is minikd's own MLP, trained by `minikd.train.train`; to recognise takes no more than its logits.
+The network is minikd's own MLP, trained by `minikd.training.loop.train`; to recognise takes no more than its logits.
 """
 
 from __future__ import annotations
@@ -14,15 +14,17 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from minikd.backend import CPU, Device
-from minikd.config import TrainConfig
-from minikd.data import freeze
-from minikd.frames import Frames
-from minikd.softmax import log_softmax
+from minikd.core.softmax import log_softmax
+from minikd.data.frames import Frames
+from minikd.data.images import freeze
+from minikd.engines.device import CPU, Device
 from minikd.speech import hmm
 from minikd.speech.features import CONTEXT, frames_within, log_mel, normalise, with_context
 from minikd.speech.utterances import Utterance
-from minikd.train import Network, logits, train
+from minikd.training.answers import logits
+from minikd.training.config import TrainConfig
+from minikd.training.loop import train
+from minikd.training.network import Network
 
 ALIGNING = 0.5
 """The power of the priors when speech is aligned. Silence is the one state that is a third of all frames. At a
@@ -51,7 +53,7 @@ class Corpus:
         return len(self.digits)
 
     def examples(self, labels: NDArray[np.integer], states: int, name: str) -> Frames:
-        """Every frame with its window and its state, as `minikd.train.train` takes them."""
+        """Every frame with its window and its state, as `minikd.training.loop.train` takes them."""
         return Frames(self.frames, self.starts, labels.astype(np.uint8), name, states, CONTEXT)
 
 

@@ -1,0 +1,1 @@
+"""The commands of minikd, apart from `paper` and `speech`."""

@@ -1,0 +1,128 @@
+"""The student to take away: python -m minikd.export runs/…/student-distilled.safetensors student.onnx
+
+ONNX is read by runtimes on phones, in browsers and in databases. Writing it needs the extra `onnx`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from minikd import __version__
+from minikd.system.cli import Parser, one_line, reason
+from minikd.system.files import check_writable, write_atomically
+from minikd.training import runs
+from minikd.training.checkpoint import digest
+from minikd.training.network import Network
+
+ABOUT = "Write a network that a run has saved as ONNX, which runtimes on phones, in browsers and in databases read."
+EXAMPLES = """\
+example:
+  python -m minikd.export runs/RUN/seed0/student-distilled.safetensors student.onnx
+"""
+OPSET, IR_VERSION = 13, 8
+"""Old enough for runtimes of 2021, and all that an MLP needs."""
+
+
+def check_onnx_path(path: str | os.PathLike[str]) -> None:
+    """Check before long work that `to_onnx` can write there.
+
+    Raises: ValueError for a wrong name, a folder that cannot be written, or a library that is missing or broken.
+    """
+    if Path(path).suffix != ".onnx":
+        raise ValueError(f"an ONNX file's name must end in .onnx, got {os.fspath(path)!r}")
+    check_writable(path)
+    _library()
+
+
+def _library() -> Any:
+    """The library onnx with its parts imported. Raises: ValueError, in one line, where that fails for any reason."""
+    try:
+        for part in ("checker", "helper", "numpy_helper"):
+            importlib.import_module(f"onnx.{part}")
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] != "onnx":
+            raise _broken(error) from None
+        # Where the library is missing, Python takes any folder of this name for a package.
+        other = importlib.util.find_spec("onnx")
+        places = [] if other is None else [other.origin, *(other.submodule_search_locations or [])]
+        found = next((f" ({place} is not it)" for place in places if place), "")
+        raise ValueError(f"writing ONNX needs the library onnx{found}: python -m pip install 'minikd[onnx]'") from None
+    except Exception as error:
+        raise _broken(error) from None
+    return importlib.import_module("onnx")
+
+
+def _broken(error: Exception) -> ValueError:
+    cause = one_line(f"{type(error).__name__}: {error}")
+    return ValueError(f"onnx cannot be imported ({cause}): python -m pip install --force-reinstall onnx")
+
+
+def to_onnx(network: Network, path: str | os.PathLike[str], about: Mapping[str, Any] | None = None) -> None:
+    """Write a network as ONNX: the whole file or nothing.
+
+    Its input is `pixels` (batch, D) float32 in [0, 1], rows of an image one after another, the batch of any size. Its
+    outputs are `logits` (batch, K), in nats, and `probabilities` (batch, K), their softmax at T = 1: the temperature is
+    for training alone (Hinton et al. 2015, section 2).
+
+    Args: network, a single one, not a population; about, what the file's metadata should say beside the weights' digest
+        and minikd's version.
+    Raises: ValueError as `check_onnx_path`, and for a population.
+    """
+    check_onnx_path(path)
+    onnx = _library()
+    if network.flat.ndim != 1:
+        raise ValueError(f"an ONNX file holds one network, got a population of {network.flat.shape[0]}: choose one")
+    helper = onnx.helper
+    nodes, weights, x = [], [], "pixels"
+    layers = network.layers()
+    for i, (W, b) in enumerate(layers, start=1):
+        last = i == len(layers)
+        out = "logits" if last else f"a{i}"
+        nodes.append(helper.make_node("Gemm", [x, f"W{i}", f"b{i}"], [out]))
+        if not last:
+            x = f"h{i}"
+            nodes.append(helper.make_node("Relu", [out], [x]))
+        for name, array in ((f"W{i}", W), (f"b{i}", b)):
+            weights.append(onnx.numpy_helper.from_array(np.ascontiguousarray(array, np.float32), name))
+    nodes.append(helper.make_node("Softmax", ["logits"], ["probabilities"], axis=-1))
+    D, K = network.sizes[0], network.sizes[-1]
+    shapes = {"pixels": D, "logits": K, "probabilities": K}
+    tensors = {
+        n: helper.make_tensor_value_info(n, onnx.TensorProto.FLOAT, ["batch", size]) for n, size in shapes.items()
+    }
+    graph = helper.make_graph(
+        nodes, "student", [tensors["pixels"]], [tensors["logits"], tensors["probabilities"]], initializer=weights
+    )
+    model = helper.make_model(
+        graph,
+        producer_name="minikd",
+        producer_version=__version__,
+        opset_imports=[helper.make_opsetid("", OPSET)],
+        ir_version=IR_VERSION,
+    )
+    said = {"weights": digest({"flat": network.flat}), **(about or {})}
+    helper.set_model_props(model, {name: str(value) for name, value in said.items()})
+    onnx.checker.check_model(model)
+    write_atomically(path, model.SerializeToString())
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Turn a network that a run saved into an ONNX file."""
+    parser = Parser("export", ABOUT, EXAMPLES)
+    parser.add_argument("network", help="a .safetensors file from a run folder")
+    parser.add_argument("onnx", help="the file to write, ending in .onnx")
+    args = parser.parse_args(argv)
+    try:
+        check_onnx_path(args.onnx)
+        to_onnx(runs.load_network(Path(args.network)), args.onnx)
+    except ValueError as error:  # CheckpointError is one
+        parser.fail(str(error))
+    except OSError as error:
+        parser.fail(reason(error))

@@ -1,0 +1,160 @@
+"""What the GPU here does with minikd: `python -m minikd.backend` prints it, in under a minute.
+
+The card and the versions; how far each fused kernel is from the readable function that it equals; launches and time of
+a training step, by the kernels and by the readable functions. A first user with a card sees whether to trust it, and a
+report of a fault starts with this output.
+"""
+
+from __future__ import annotations
+
+import platform
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+from time import perf_counter
+
+import numpy as np
+
+from minikd import __version__
+from minikd.core.array import Array
+from minikd.core.layers import dropout_forward
+from minikd.core.mlp import initialise
+from minikd.data.images import Dataset
+from minikd.engines import cuda as kernels
+from minikd.engines.device import CPU, Device, get_device
+from minikd.engines.gpu import DeviceError, gpu_errors
+from minikd.system.cli import Parser
+from minikd.training.batches import Feed
+from minikd.training.config import TrainConfig
+from minikd.training.loop import FUSED, READABLE, State, Way, train_step
+
+TOLERANCE = 1e-5
+"""Largest deviation of a float32 kernel, as a share of the norm of what it should have computed."""
+NETWORKS = ((784, 1200, 1200, 10), (784, 30, 30, 10))
+BATCH = 128
+NUMBERS = {"T": (1, 8, 20), "alpha": (0.1, 0.5, 0.9), "learning_rate": (0.1, 0.2, 0.3)}
+
+
+EXAMPLES = """\
+exit status:
+  0  every kernel is right
+  1  a kernel deviates too far: please report the output
+  2  no usable GPU, or it failed: one line on the standard error says why
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Parse, print the report, and exit: 0 if every kernel is right, 1 if not, 2 without a usable GPU."""
+    parser = Parser("backend", __doc__ or "", EXAMPLES)
+    parser.parse_args(argv)
+    try:
+        device = get_device("gpu")
+        with gpu_errors():
+            for line in describe(device):
+                print(line)
+            status = report(device)
+    except DeviceError as error:
+        parser.fail(str(error))
+    sys.exit(status)
+
+
+def report(device: Device, networks: tuple[tuple[int, ...], ...] = NETWORKS, steps: int = 200) -> int:
+    """Deviations, launches and times on a device that has the kernels; 0 if no deviation is too large, else 1."""
+    fused, readable = replace(device, fused=True), replace(device, fused=False)
+    print("\nkernel              deviation from the readable function, float32")
+    found = deviations(fused)
+    for name, deviation in found.items():
+        print(f"{name:20}{deviation:.1e}  {'ok' if deviation <= TOLERANCE else f'TOO LARGE: at most {TOLERANCE}'}")
+    print(f"\ndistillation step, batch {BATCH}   fused launches       fused  readable")
+    for sizes in networks:
+        with kernels.counting() as launches:
+            distillation_step(fused, sizes)()
+        ms = [1e3 * seconds_a_step(distillation_step(one, sizes), one, steps) for one in (fused, readable)]
+        print(f"{'-'.join(map(str, sizes)):36}{sum(launches.values()):>9}{ms[0]:>8.3f} ms{ms[1]:>7.3f} ms")
+    return 0 if all(deviation <= TOLERANCE for deviation in found.values()) else 1
+
+
+def describe(device: Device) -> Iterator[str]:
+    """The card and the versions, a line each."""
+    cupy = device.xp
+    card = cupy.cuda.runtime.getDeviceProperties(cupy.cuda.Device().id)
+    yield f"card     {card['name'].decode()}, compute capability {card['major']}.{card['minor']}"
+    yield f"memory   {card['totalGlobalMem'] / 2**30:.0f} GiB, {card['multiProcessorCount']} multiprocessors"
+    driver, runtime = cupy.cuda.runtime.driverGetVersion(), cupy.cuda.runtime.runtimeGetVersion()
+    yield f"CUDA     driver {driver // 1000}.{driver % 1000 // 10}, runtime {runtime // 1000}.{runtime % 1000 // 10}"
+    yield f"Python   {platform.python_version()}, minikd {__version__}, CuPy {cupy.__version__}, NumPy {np.__version__}"
+
+
+# ---- deviations ------------------------------------------------------------------------------------------------------
+
+
+def deviations(device: Device) -> dict[str, float]:
+    """How far each kernel's results are from the readable function's on the host, as a share of their norm.
+
+    Everything is in play: three students with temperatures, weights and rates of their own, dropout, jitter, clipping
+    and max-norm.
+    """
+    rng, sizes = np.random.default_rng(0), (784, 100, 70, 10)
+    images = rng.integers(0, 256, (500, 28, 28), dtype=np.uint8)
+    dataset = Dataset(images, rng.integers(0, 10, 500, dtype=np.uint8), "random")
+    config = TrainConfig(hidden=sizes[1:-1], batch_size=64, jitter=2, drop_input=0.2, drop_hidden=0.5, seed=(1, 2, 3))
+    numbers = {name: np.array(values, np.float32).reshape(-1, 1, 1) for name, values in NUMBERS.items()}
+    v = 5 * rng.standard_normal((3, 64, 10)).astype(np.float32)  # (S, B, K)
+    flat = np.stack([initialise(sizes, rng) for _ in config.seeds])  # (S, P)
+
+    def results(one: Device, way: Way) -> dict[str, list[Array]]:
+        batch = next(Feed(config, dataset, None, one).batches(0))
+        x, dropout, state = batch.x, batch.dropout, State(sizes, one.put(flat), one.put(flat / 10))
+        if not one.fused and dropout is not None:
+            x, _ = dropout_forward(x, dropout[0].keep, dropout[0].drop)  # what the batch's kernel has done already
+            dropout = [None, *dropout[1:]]
+        T, alpha, rate = (one.put(numbers[name]) for name in ("T", "alpha", "learning_rate"))
+        z, cache = way.forward(x, state.layers, dropout)
+        C, dz = way.loss(z, v=one.put(v), y=batch.y, T=T, alpha=alpha)
+        way.backward(dz, cache, out=state.gradients)
+        way.update(state, learning_rate=rate[..., 0], momentum=0.9, clip_norm=0.5, max_norm=1.0)
+        return {
+            "batch": [x, batch.y],
+            "mlp_forward": [z],
+            "distillation_loss": [C, dz],
+            "mlp_backward": [state.g],
+            "update": [state.p, state.v],
+        }
+
+    got, expected = results(device, FUSED), results(CPU, READABLE)
+    return {
+        name: max(_distance(device.get(a), b) for a, b in zip(got[name], expected[name], strict=True)) for name in got
+    }
+
+
+def _distance(got: np.ndarray, expected: np.ndarray) -> float:
+    """‖got − expected‖ / ‖expected‖."""
+    return float(np.linalg.norm(got - expected) / np.linalg.norm(expected))
+
+
+# ---- steps -----------------------------------------------------------------------------------------------------------
+
+
+def distillation_step(device: Device, sizes: tuple[int, ...]) -> Callable[[], Array]:
+    """A step of a student of these sizes on one batch of random numbers; returns its cost, on the device."""
+    rng = np.random.default_rng(0)
+    p = initialise(sizes, rng)
+    state = State(sizes, device.put(p), device.put(np.zeros_like(p)), fused=device.fused)
+    x = device.put(rng.random((BATCH, sizes[0]), dtype=np.float32))
+    v = device.put(rng.standard_normal((BATCH, sizes[-1])).astype(np.float32))
+    y = device.put(rng.integers(0, sizes[-1], BATCH))
+    return partial(train_step, state, x, y=y, v=v, T=8.0, alpha=0.9, learning_rate=0.01, clip_norm=1.0)
+
+
+def seconds_a_step(step: Callable[[], Array], device: Device, steps: int) -> float:
+    """The median over five blocks of steps, each begun and ended by waiting for the device."""
+    device.get(step())
+    seconds = []
+    for _ in range(5):
+        began = perf_counter()
+        for _ in range(steps):
+            C = step()
+        device.get(C)
+        seconds.append((perf_counter() - began) / steps)
+    return float(np.median(seconds))

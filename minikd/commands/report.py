@@ -1,0 +1,202 @@
+"""What a run of `python -m minikd.mnist` says: its results as data, as a table, and as two figures."""
+
+from __future__ import annotations
+
+import math
+import os
+import platform
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from minikd import __version__
+from minikd.core.mlp import parameter_count
+from minikd.data.images import Dataset
+from minikd.engines.device import Device
+from minikd.training.answers import choose_ambiguous, logits
+from minikd.training.network import Network
+
+TEACHER, ALONE, DISTILLED = NETWORKS = ("teacher", "student alone", "student distilled")
+PAPER_ERRORS = {TEACHER: 67, ALONE: 146, DISTILLED: 74}  # M1, M2, M3: full length, T = 20, single runs
+PAPER_SIZES = {TEACHER: (784, 1200, 1200, 10), ALONE: (784, 800, 800, 10), DISTILLED: (784, 800, 800, 10)}
+FEW_STEPS = 1000  # two epochs of MNIST in batches of 128 are fewer, three are more
+MNIST_TEST = "fc6afb5445e3c37b9bb8ab589ee650753ab43a47df5205f953db1727b0091738"  # the test set's fingerprint
+
+
+def summarise(
+    asked: dict[str, Any],
+    networks: dict[tuple[int, str], Network],
+    logit_range: float,
+    reused: list[str],
+    folder: Path,
+) -> dict[str, Any]:
+    """Return the results of a run in plain JSON types.
+
+    Args:
+        asked: what was asked for, as `config.json` holds it.
+        networks: by seed and name.
+        logit_range: the teachers' largest logit less their smallest, on a typical training image, in nats.
+        reused: the files of teachers that were there already.
+        folder: of the run.
+    """
+    comparable = asked["evaluation"]["sha256"] == MNIST_TEST
+    rows: dict[str, dict[str, Any]] = {}
+    for name in NETWORKS:
+        runs_of = [networks[seed, name] for seed in asked["seeds"]]
+        errors = [network.history[-1]["errors"] for network in runs_of]
+        rows[name] = {
+            "sizes": list(runs_of[0].sizes),
+            "parameters": parameter_count(runs_of[0].sizes),
+            "errors": errors,
+            "errors_mean": float(np.mean(errors)),
+            "errors_sd": _sd(errors),
+            "paper": PAPER_ERRORS[name] if comparable and runs_of[0].sizes == PAPER_SIZES[name] else None,
+            "seconds": round(float(np.mean([sum(e["seconds"] for e in n.history) for n in runs_of])), 1),
+        }
+    rows[TEACHER]["logit_range"] = round(logit_range, 1)
+    gain = np.subtract(rows[ALONE]["errors"], rows[DISTILLED]["errors"])
+    found: dict[str, Any] = {"errors": gain.tolist(), "mean": float(gain.mean()), "sd": _sd(gain)}
+    return {
+        "asked": asked,
+        "results": rows,
+        "gain": found,
+        "reasons": reasons(asked, rows, found),
+        "teachers_reused": reused,
+        "minikd": __version__,
+        "machine": {
+            "processor": platform.machine(),
+            "cores": os.cpu_count(),
+            "python": platform.python_version(),
+            "numpy": np.__version__,
+        },
+        "folder": str(folder),
+    }
+
+
+def reasons(asked: dict[str, Any], rows: dict[str, dict[str, Any]], gain: dict[str, Any]) -> list[str]:
+    """Return why the soft targets did not help, as far as the results can tell, the likeliest reason first.
+
+    They helped where the mean gain exceeds twice its standard error. The standard deviation of the pairs is taken to be
+    at least that of their counts: about half of two students' errors are on images that the other one gets right. So
+    two pairs that agree by chance prove nothing.
+
+    Args:
+        asked: what was asked for, as `config.json` holds it.
+        rows: the results of each network.
+        gain: the errors that the soft targets saved, pair by pair, with their mean and standard deviation.
+    Returns: one sentence or two per reason; none where the soft targets helped.
+    """
+    teacher, alone, distilled = (rows[name]["errors_mean"] for name in NETWORKS)
+    pairs = len(gain["errors"])
+    noise = 2 * max(math.sqrt((alone + distilled) / 2), gain["sd"] or 0) / math.sqrt(pairs)
+    if gain["mean"] > noise:
+        return []
+    if alone == distilled == 0:
+        return ["The student alone makes no errors, so there is nothing to gain."]
+    taught, N = asked["networks"][DISTILLED], asked["evaluation"]["examples"]
+    T, alpha, epochs, spread = taught["T"], taught["alpha"], taught["epochs"], rows[TEACHER]["logit_range"]
+    steps = epochs * (asked["train"]["examples"] // taught["batch_size"])
+    found = []
+    if alone > N / 2:
+        found.append(
+            f"The student alone makes {alone:.0f} errors on {N:,} images, so it has hardly learnt anything. Lower "
+            "--learning-rate, or raise --epochs or --hidden."
+        )
+    if teacher > 0.8 * alone:
+        found.append(
+            f"The teacher makes {teacher:.0f} errors and the student alone {alone:.0f}, so the teacher has little to "
+            "teach. Train it longer (--teacher-epochs) or make it wider (--teacher-hidden)."
+        )
+    if taught["clip_norm"] is None and T > 1:
+        found.append(
+            "The student's gradient was not clipped, and T² makes its first steps large. Leave out --clip-norm none."
+        )
+    if spread > 12 * T:
+        found.append(
+            f"T = {T:g} is low for logits with a range of {spread:.0f}: the softened probabilities tell little more "
+            "than the labels. Raise --T."
+        )
+    if spread < T / 4:
+        found.append(
+            f"T = {T:g} is high for logits with a range of {spread:.0f}: the softened probabilities are nearly equal. "
+            "Lower --T."
+        )
+    if alpha < 0.2:
+        found.append(f"The soft targets have a weight of only {alpha:g}. Raise --alpha.")
+    if steps < FEW_STEPS:
+        found.append(
+            f"With --epochs {epochs} a student takes only {steps:,} steps, and it needs more of them for the teacher's "
+            "answers than for the labels. Raise it."
+        )
+    if abs(gain["mean"]) <= noise:
+        pair = "one pair of runs differs" if pairs == 1 else f"the mean of {pairs} pairs differs"
+        found.append(f"By chance alone, {pair} by up to {noise:.0f} errors. More --seeds tell the difference.")
+    return found or ["None of the causes that this command can see applies."]
+
+
+def _sd(values: Any) -> float | None:
+    """The standard deviation of a sample, or None for one value."""
+    return float(np.std(values, ddof=1)) if len(values) > 1 else None
+
+
+def table(results: dict[str, Any]) -> str:
+    """The results as a person reads them."""
+    asked, rows, gain = results["asked"], results["results"], results["gain"]
+    taught, seeds, N = asked["networks"][DISTILLED], asked["seeds"], asked["evaluation"]["examples"]
+    many = len(seeds) > 1
+    papers = {name for name, row in rows.items() if row["paper"] is not None}
+    training, evaluation = asked["train"], asked["evaluation"]
+    lines = [
+        f"{training['name']}, {training['examples']:,} images; errors on {evaluation['name']}, {N:,} images; "
+        f"T = {taught['T']:g}, alpha = {taught['alpha']:g}; "
+        + (f"mean ± sd of seeds {seeds[0]} to {seeds[-1]}" if many else f"seed {seeds[0]}"),
+        "",
+        f"{'':19}{'network':22}{'parameters':>10}  {'errors':>14}{'%':>7}{'paper':>8}{'time':>9}",
+    ]
+    for name, row in rows.items():
+        sizes = "-".join(map(str, row["sizes"]))
+        paper = "–" if row["paper"] is None else str(row["paper"])
+        lines.append(
+            f"{name:19}{sizes:22}{row['parameters']:>10,}  {_mean_sd(row['errors_mean'], row['errors_sd']):>14}"
+            f"{100 * row['errors_mean'] / N:>7.2f}{paper:>8}{row['seconds']:>7.0f} s"
+        )
+    way = rows[ALONE]["errors_mean"] - rows[TEACHER]["errors_mean"]
+    worth = (
+        f"The soft targets {'saved' if gain['mean'] >= 0 else 'cost'} {_mean_sd(abs(gain['mean']), gain['sd'])} errors"
+    )
+    worth += " (the differences of the pairs)" if many else ""
+    noise = math.sqrt((rows[ALONE]["errors_mean"] + rows[TEACHER]["errors_mean"]) / len(seeds))  # binomial, of way
+    if gain["mean"] > 0 and way > 2 * noise:  # a share of a way that may be chance says nothing
+        worth += f": {100 * gain['mean'] / way:.0f} % of the way from the student alone to its teacher"
+    lines += ["", worth + "."]
+    if results["reasons"]:
+        found = "This gain may be chance." if gain["mean"] > 0 else "The soft targets did not help."
+        lines += [f"{found} The likeliest reason first:", *(f"  - {one}" for one in results["reasons"])]
+        lines.append('TROUBLESHOOTING.md explains them, under "Distillation does not help".')
+    if papers:
+        lines.append(
+            "The paper's figures are of single, much longer runs, at T = 20; a binomial sd is about 10 errors."
+        )
+    if results["teachers_reused"]:
+        lines += [f"The teacher was already trained and is used again: {p}" for p in results["teachers_reused"]]
+    return "\n".join([*lines, f"Run folder: {results['folder']}"])
+
+
+def _mean_sd(mean: float, sd: float | None) -> str:
+    return f"{mean:.0f}" if sd is None else f"{mean:.1f} ± {sd:.1f}"
+
+
+def draw(networks: dict[str, Network], test_set: Dataset, T: Any, device: Device, folder: Path) -> None:
+    """Write the two figures of a run: the learning curves, and a page of the teacher's dark knowledge."""
+    from minikd import plots  # matplotlib takes half a second to import, and training should not wait for it
+
+    curves = plots.learning_curves({name: n.history for name, n in networks.items()}, evaluated_on=test_set.name)
+    plots.save(curves, folder / "learning_curves.png")
+    v = device.get(logits(networks[TEACHER], test_set, device))
+    right = int(np.count_nonzero(v.argmax(axis=-1) == test_set.labels))
+    if right == 0:  # a teacher so bad that it has nothing to show
+        return
+    chosen = choose_ambiguous(v, test_set.labels, count=min(6, right))
+    page = plots.dark_knowledge(test_set.images[chosen], test_set.labels[chosen], v[chosen], T)
+    plots.save(page, folder / "dark_knowledge.png")

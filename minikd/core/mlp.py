@@ -1,0 +1,140 @@
+"""The network: affine layers with a ReLU after each but the last; its logits, and the gradient of every parameter.
+
+Parameters live in one flat array, and the layers are views of it: [(W₁, b₁), (W₂, b₂), …]. So a reader sees layers,
+while the optimiser, the checkpoint and the backward pass see one block of memory. A population of S students is a flat
+array (S, P), with views (S, D, H) and (S, H).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import NamedTuple, TypeAlias
+
+import numpy as np
+
+from minikd.core.array import Array, get_xp
+from minikd.core.layers import (
+    Cache,
+    affine_backward,
+    affine_forward,
+    dropout_backward,
+    dropout_forward,
+    relu_backward,
+    relu_forward,
+)
+
+Layers: TypeAlias = Sequence[tuple[Array, Array]]
+"""[(W, b), …]: W (..., D, H), b (..., H)."""
+
+
+class Dropout(NamedTuple):
+    """A layer's dropout state at one step: keep, (..., B, D) bool, and drop, the probability of dropping."""
+
+    keep: Array
+    drop: float
+
+
+def parameter_count(sizes: Sequence[int]) -> int:
+    """P, the number of weights and biases of a network with these layer sizes.
+
+    >>> parameter_count([784, 1200, 1200, 10])
+    2395210
+    """
+    return sum(D * H + H for D, H in pairwise(sizes))
+
+
+def initialise(sizes: Sequence[int], rng: np.random.Generator, dtype: str = "float32") -> np.ndarray:
+    """Initial parameters, flat, on the host: weights normal with variance 2/D, biases zero.
+
+    That keeps the mean square of what passes through ReLU layers (He et al. 2015; derivation D6.15).
+
+    Drawn in float64 and then rounded, so float32 and float64 runs, on any device, start equal.
+
+    Args: sizes, layer sizes from inputs to classes; rng, the stream to draw from.
+    Returns: (P,) of the dtype.
+    """
+    flat = np.zeros(parameter_count(sizes), dtype)
+    for W, _ in unflatten(flat, sizes):
+        W[...] = rng.standard_normal(W.shape) * math.sqrt(2 / W.shape[-2])
+    return flat
+
+
+def unflatten(flat: Array, sizes: Sequence[int]) -> list[tuple[Array, Array]]:
+    """The layers [(W, b), …] as views of flat parameters: what is written into one shows in the other.
+
+    Args: flat (..., P); sizes, layer sizes from inputs to classes.
+    Returns: for each layer, W (..., D, H) and b (..., H).
+    Raises: ValueError where P does not fit the sizes.
+    """
+    xp, P = get_xp(flat=flat), parameter_count(sizes)
+    if flat.shape[-1] != P:
+        raise ValueError(f"a network of sizes {list(sizes)} has {P} parameters, got {flat.shape[-1]}")
+    leading = flat.shape[:-1]
+    layers, start = [], 0
+    for D, H in pairwise(sizes):
+        W = xp.reshape(flat[..., start : start + D * H], (*leading, D, H))
+        b = flat[..., start + D * H : start + D * H + H]
+        layers.append((W, b))
+        start += D * H + H
+    return layers
+
+
+def mlp_forward(x: Array, layers: Layers, dropout: Sequence[Dropout | None] | None = None) -> tuple[Array, Cache]:
+    """The logits of a network (derivation D6.9).
+
+    Without dropout they stand for their mean over all masks: exactly where no ReLU follows the masks, else nearly
+    (derivation D7.4 to D7.7).
+
+    Args:
+        x: (..., B, D) float inputs.
+        layers: [(W, b), …], as `unflatten` gives them.
+        dropout: None, or for each layer the `Dropout` of its input, or None for it. Where no state is given there is
+            no dropout: there is no training mode to forget.
+    Returns: z, (..., B, K), and the cache for `mlp_backward`.
+    """
+    if dropout is not None and len(dropout) != len(layers):
+        raise ValueError(f"dropout must have one entry a layer, {len(layers)}, got {len(dropout)}")
+    caches = []
+    h = x
+    for i, (W, b) in enumerate(layers):
+        state = None if dropout is None else dropout[i]
+        dropout_cache = relu_cache = None
+        if i > 0:
+            h, relu_cache = relu_forward(h)
+        if state is not None:
+            h, dropout_cache = dropout_forward(h, state.keep, state.drop)
+        h, affine_cache = affine_forward(h, W, b)
+        caches.append((relu_cache, dropout_cache, affine_cache))
+    return h, caches
+
+
+def mlp_backward(
+    dz: Array, cache: Cache, *, out: Layers | None = None, input_gradient: bool = False
+) -> tuple[list[tuple[Array, Array]], Array | None]:
+    """The gradient of the cost with respect to every parameter, from its gradient with respect to the logits.
+
+    The chain rule, last layer first (derivation D6.10 to D6.12); in a population each student's for itself (derivation
+    D6.13). With dropout its mean over the masks is the gradient of the mean cost, not of the cost without dropout
+    (derivation D7.8 to D7.10).
+
+    Args:
+        dz: (..., B, K), as a cost of `minikd.core.losses` returns it.
+        cache: from `mlp_forward`.
+        out: layers to write the gradients into, views of a flat array of gradients.
+        input_gradient: whether to work out dx too; training does not need it.
+    Returns: [(dW, db), …] in the order of the layers, and dx, (..., B, D) or None.
+    """
+    gradients = []
+    dh = dz
+    for i, (relu_cache, dropout_cache, affine_cache) in reversed(list(enumerate(cache))):
+        dh, dW, db = affine_backward(
+            dh, affine_cache, out=None if out is None else out[i], input_gradient=i > 0 or input_gradient
+        )
+        gradients.append((dW, db))
+        if dropout_cache is not None and dh is not None:
+            dh = dropout_backward(dh, dropout_cache)
+        if relu_cache is not None:
+            dh = relu_backward(dh, relu_cache)
+    return gradients[::-1], dh

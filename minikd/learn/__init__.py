@@ -1,0 +1,1 @@
+"""What the notebooks use: exercises, sliders, and a runner."""

@@ -1,0 +1,189 @@
+"""The notebooks: python -m minikd.notebooks opens them, --execute makes their outputs, --check compares them.
+
+Executing and checking need nbclient and ipykernel, opening needs JupyterLab: the extra `notebooks` has them all.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+from minikd.learn.widgets import STATIC
+from minikd.system.cli import Parser
+from minikd.system.files import write_atomically
+
+FOLDER = Path(__file__).resolve().parents[2] / "notebooks"
+VARIES = "varies"
+"""The tag of a cell that prints what need not be equal: times, and what training gives on another processor."""
+EXAMPLES = """\
+examples:
+  python -m minikd.notebooks                            open the first notebook in JupyterLab
+  python -m minikd.notebooks 4                          open notebook 4
+  python -m minikd.notebooks 4 --no-browser --port 8890
+  python -m minikd.notebooks --check 1 4                run notebooks 1 and 4, and compare what they print
+
+The first option that is not listed above, and everything after it, goes to JupyterLab as it is. JupyterLab listens
+on localhost only and asks for its token, unless its own options say otherwise."""
+
+
+def find(numbers: Sequence[int] = ()) -> list[Path]:
+    """The notebooks of these numbers, or all, in order. Raises: ValueError where there is none."""
+    every = {int(path.name.split("-")[0]): path for path in sorted(FOLDER.glob("[0-9][0-9]-*.ipynb"))}
+    if not every:
+        raise ValueError("the notebooks are in the repository, not in the installed package: run this from a clone")
+    missing = [number for number in numbers if number not in every]
+    if missing:
+        raise ValueError(f"notebooks are numbered {min(every)} to {max(every)}, got {missing[0]}")
+    return [every[number] for number in numbers or every]
+
+
+def read(path: Path) -> Any:
+    """A notebook, as nbformat has it."""
+    import nbformat
+
+    return nbformat.read(path, as_version=4)  # type: ignore[no-untyped-call]
+
+
+def execute(path: Path) -> Any:
+    """The notebook with the outputs that it has in a fresh kernel, sliders left out.
+
+    Raises: nbclient's CellExecutionError where a cell raises; ValueError where one writes to stderr, as warnings do.
+    """
+    from nbclient import NotebookClient
+
+    notebook = read(path)
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.outputs, cell.execution_count = [], None
+    client = NotebookClient(
+        notebook,
+        timeout=600,
+        kernel_name="python3",
+        coalesce_streams=True,  # what is printed in one go on a fast machine stays in one piece on a slow one
+        extra_arguments=["--log-level=40"],  # the kernel's own remarks are not the notebook's
+        resources={"metadata": {"path": str(path.parent)}},
+    )
+    one_thread = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}  # threads of small products wait for each other
+    client.execute(env={**os.environ, **one_thread, STATIC: "1"})
+    notebook.metadata = {
+        "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+        "language_info": {"name": "python"},
+    }
+    for cell in notebook.cells:
+        cell.metadata.pop("execution", None)  # the times of this run
+        for output in cell.get("outputs", []):
+            if output.get("name") == "stderr":
+                raise ValueError(f"{path.name} wrote to stderr:\n{output.text}")
+    return notebook
+
+
+def printed(notebook: Any) -> list[tuple[str, str]]:
+    """What each code cell prints or shows as text, and what it begins with, except cells tagged as varying."""
+    return [
+        (cell.source.split("\n")[0], "".join(_texts(cell)))
+        for cell in notebook.cells
+        if cell.cell_type == "code" and VARIES not in cell.metadata.get("tags", [])
+    ]
+
+
+def _texts(cell: Any) -> Iterator[str]:
+    for output in cell.outputs:
+        if output.output_type == "stream":
+            yield output.text
+        elif "image/png" in output.data:
+            yield "a picture\n"
+        else:
+            yield output.data.get("text/plain", "") + "\n"
+
+
+def difference(committed: Any, made: Any) -> str:
+    """Where two executions of a notebook differ in what must be equal, in words; empty where they do not."""
+    for (cell, before), (other, after) in zip(printed(committed), printed(made), strict=True):
+        if (cell, before) != (other, after):
+            return f"the cell that begins with {cell!r} printed\n{before}and now prints\n{after}"
+    return ""
+
+
+def split(argv: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return the arguments that are ours, and those for JupyterLab: from the first option that is not ours on.
+
+    >>> split(["4", "--no-browser", "--port", "8890"])
+    (['4'], ['--no-browser', '--port', '8890'])
+    """
+    ours = ("-h", "--help", "--version", "--execute", "--check")
+    first = next((i for i, one in enumerate(argv) if one.startswith("-") and one not in ours), len(argv))
+    return list(argv[:first]), list(argv[first:])
+
+
+def _is_complete(argument: str) -> bool:
+    """Whether an argument of JupyterLab is complete, so that a number after it is not its value."""
+    return argument in ("--no-browser", "--allow-root", "--debug", "-y") or "=" in argument or argument[:1] != "-"
+
+
+def open_lab(path: Path, options: Sequence[str]) -> None:
+    """Run JupyterLab until the reader stops it. Its root is the repository's, so that links to its pages work."""
+    from jupyterlab.labapp import LabApp
+
+    as_root = hasattr(os, "geteuid") and os.geteuid() == 0  # Windows has none
+    if as_root and "--allow-root" not in options:
+        print("minikd.notebooks: you are root, so JupyterLab is started with --allow-root", file=sys.stderr)
+        options = ["--allow-root", *options]
+    place = [
+        f"--ServerApp.root_dir={FOLDER.parent}",
+        f"--LabApp.default_url=/lab/tree/{path.relative_to(FOLDER.parent).as_posix()}",
+    ]
+    LabApp.launch_instance([*place, *options])
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Open, execute or check."""
+    parser = Parser("notebooks", (__doc__ or "").splitlines()[0], EXAMPLES)
+    parser.usage = "%(prog)s [-h] [--version] [--execute | --check] [N ...] [options of JupyterLab]"
+    parser.add_argument(
+        "numbers", nargs="*", type=int, metavar="N", help="the notebook to open, or those to run; default: 1, or all"
+    )
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--execute", action="store_true", help="run them from scratch, and keep what they print")
+    what.add_argument("--check", action="store_true", help="run them from scratch, and compare; change nothing")
+    ours, of_lab = split(sys.argv[1:] if argv is None else argv)
+    args = parser.parse_args(ours)
+    runs = args.execute or args.check
+    if runs and of_lab:
+        parser.error(f"JupyterLab is not started with --execute or --check, so leave out {of_lab[0]}")
+    late = [one for one, before in zip(of_lab[1:], of_lab, strict=False) if one.isdecimal() and _is_complete(before)]
+    if late:
+        parser.error(f"the number of the notebook comes before the options: python -m minikd.notebooks {late[0]} …")
+    if not runs and len(args.numbers) > 1:
+        parser.error(f"give the number of one notebook to open, got {len(args.numbers)}")
+    try:
+        paths = find(args.numbers)
+    except ValueError as error:
+        parser.error(str(error))
+    needed = "nbclient" if runs else "jupyterlab"
+    if importlib.util.find_spec(needed) is None:
+        parser.error(f"this needs {needed}: python -m pip install --editable '.[notebooks]'")
+    if runs:
+        sys.exit(1 if run(paths, keep=args.execute) else 0)
+    open_lab(paths[0], of_lab)
+
+
+def run(paths: Sequence[Path], keep: bool) -> int:
+    """Execute notebooks, and keep them or print how they differ from what is committed; return how many differ."""
+    import nbformat
+
+    failed = 0
+    for path in paths:
+        began = perf_counter()
+        notebook = execute(path)
+        print(f"{path.name}: {perf_counter() - began:.0f} s", flush=True)
+        if keep:
+            write_atomically(path, (nbformat.writes(notebook) + "\n").encode())  # type: ignore[no-untyped-call]
+        elif words := difference(read(path), notebook):
+            print(words)
+            failed += 1
+    return failed

@@ -1,0 +1,1 @@
+"""The laboratory: jobs, how they are run and kept, and how their results are judged."""

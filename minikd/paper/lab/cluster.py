@@ -1,0 +1,184 @@
+"""A Dask cluster that does calls, behind the interface of `concurrent.futures`.
+
+A worker is sent nothing but built-in functions and bytes. One that lacks minikd answers with an error then; if it were
+sent a function of minikd, it could not read the message, would close itself, and nobody would be told why.
+"""
+
+from __future__ import annotations
+
+import logging
+import pickle
+import platform
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import BrokenExecutor, Executor, Future
+from concurrent.futures import TimeoutError as TooLong  # on Python 3.10 another one than the built-in one
+from contextlib import contextmanager
+from functools import partial
+from threading import Thread
+from typing import Any, TypeVar
+
+import numpy as np
+from tqdm import tqdm
+
+from minikd import __version__
+from minikd.paper.lab import workers
+
+LIMIT = 10.0  # seconds for an answer that takes no work
+CALL = "__import__('minikd.paper.lab.cluster').paper.cluster.answer(version, call)"
+
+T = TypeVar("T")
+
+
+@contextmanager
+def dask(address: str) -> Iterator[tuple[Executor, Callable[[], int]]]:
+    """The workers of a Dask cluster, which may come, go and die; minikd must be installed where they run.
+
+    Raises: ValueError without the extra `dask`, where no scheduler answers, or where a worker cannot do jobs of minikd.
+    """
+    try:
+        from distributed import Client
+        from distributed.utils import silence_logging_cmgr
+    except ImportError:
+        raise ValueError("--dask needs the extra `dask`: python -m pip install 'minikd[dask]'") from None
+    with silence_logging_cmgr(logging.CRITICAL):  # no tracebacks of its own: each cause is told here, in one line
+        try:
+            # Its own limit does not hold where something accepts the connection and says nothing.
+            client = within(1.5 * LIMIT, lambda: Client(address, timeout=LIMIT))
+        except TooLong:
+            raise ValueError(_not_a_scheduler(address)) from None
+        except (OSError, ValueError) as error:
+            example = "start one with `dask scheduler`, and give its address, as in tcp://127.0.0.1:8786"
+            raise ValueError(f"no Dask scheduler at {address!r} ({error}): {example}") from None
+        except Exception:  # whatever distributed makes of bytes that are not its own
+            raise ValueError(_not_a_scheduler(address)) from None
+        with client:
+            cluster = Cluster(client, address)
+            try:
+                cluster.count()
+            except BrokenExecutor as error:
+                raise ValueError(str(error)) from None
+            yield cluster, cluster.count
+
+
+def _not_a_scheduler(address: str) -> str:
+    return f"what listens at {address!r} is no Dask scheduler: give the scheduler's own address, not its dashboard's"
+
+
+class Cluster(Executor):
+    """Does calls on the workers of a cluster. A failure of the cluster raises BrokenExecutor, which names its cause."""
+
+    def __init__(self, client: Any, address: str) -> None:
+        self._client, self._address = client, address
+        self._executor = client.get_executor(pure=False)
+        self._fit: set[str] = set()
+        self._waiting = False
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """Do a call, which must be picklable, on some worker."""
+        future: Future[Any] = Future()
+        call = _named(fn, args, kwargs)
+        try:
+            answered = self._executor.submit(eval, CALL, call)
+        except Exception:  # the client closes itself when it has lost the scheduler
+            raise BrokenExecutor(self._gone()) from None
+        answered.add_done_callback(partial(_hand_on, future))
+        return future
+
+    def count(self) -> int:
+        """How many threads compute just now. New workers do a small call first. A line says that there are none.
+
+        Raises: BrokenExecutor where the scheduler is gone, or a worker cannot do jobs of minikd.
+        """
+        try:
+            threads = within(3 * LIMIT, self._client.nthreads)
+        except Exception:
+            raise BrokenExecutor(self._gone()) from None
+        new = [worker for worker in threads if worker not in self._fit]
+        if new:
+            self._try(new)
+        fit = self._fit & threads.keys()
+        if not fit and not self._waiting:
+            has = "none that answers" if threads else "none"
+            say(f"waiting for workers: the Dask cluster has {has}; `dask worker ADDRESS` starts one")
+        self._waiting = not fit
+        return sum(threads[worker] for worker in fit)
+
+    def _try(self, new: list[str]) -> None:
+        """Have each new worker do a small call, outside the queue of tasks; one that has just gone fails no run."""
+        try:
+            call = _named(versions)
+            answers = within(LIMIT, lambda: self._client.run(eval, CALL, call, workers=new, on_error="return"))
+        except Exception:
+            return
+        for worker, answer in answers.items():
+            if isinstance(answer, OSError):
+                continue
+            if isinstance(answer, Exception):
+                raise BrokenExecutor(_unfit(f"the Dask worker {worker}", answer))
+            there = pickle.loads(answer)[1]
+            if there != versions():
+                say(f"the Dask worker {worker} has {there}, not {versions()}: its last digits may differ")
+            self._fit.add(worker)
+
+    def _gone(self) -> str:
+        return f"the Dask scheduler at {self._address} no longer answers"
+
+
+def answer(version: str, call: bytes) -> bytes:
+    """On a worker: do a call, if minikd is there the same as where the call comes from."""
+    if version != __version__:
+        raise ImportError(f"its minikd is {__version__}")
+    return workers.reply(call)
+
+
+def versions() -> str:
+    """What the last digits of a result depend on, besides the processor."""
+    return f"Python {platform.python_version()} and NumPy {np.__version__}"
+
+
+def _named(fn: Callable[..., Any], args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None) -> dict[str, Any]:
+    """The names that `CALL` reads."""
+    return {"version": __version__, "call": pickle.dumps((fn, args, kwargs or {}))}
+
+
+def _hand_on(future: Future[Any], answered: Future[bytes]) -> None:
+    """Give a call's future what the cluster answered."""
+    if answered.cancelled():
+        future.set_exception(BrokenExecutor("the Dask scheduler has gone, and the job with it"))
+        return
+    error = answered.exception()
+    if error is None:
+        failure, result = pickle.loads(answered.result())
+        if failure is None:
+            future.set_result(result)
+        else:
+            future.set_exception(RuntimeError(failure))
+    elif type(error).__name__ == "KilledWorker":
+        future.set_exception(BrokenExecutor("one Dask worker after another ended during this job: see their logs"))
+    else:
+        future.set_exception(BrokenExecutor(_unfit("a Dask worker", error)))
+
+
+def _unfit(worker: str, error: BaseException) -> str:
+    cure = f": install minikd {__version__} where it runs" if isinstance(error, ImportError) else ""
+    return f"{worker} cannot do jobs of minikd ({type(error).__name__}: {error}){cure}"
+
+
+def within(seconds: float, call: Callable[[], T]) -> T:
+    """What a call returns, or raises; `concurrent.futures.TimeoutError` where it takes longer, and is given up."""
+    future: Future[T] = Future()
+
+    def do() -> None:
+        try:
+            future.set_result(call())
+        except BaseException as error:
+            future.set_exception(error)
+
+    Thread(target=do, daemon=True).start()
+    return future.result(timeout=seconds)
+
+
+def say(line: str) -> None:
+    """Print a line above the progress, if any."""
+    tqdm.write(line, file=sys.stderr)

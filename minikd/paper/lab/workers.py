@@ -1,0 +1,176 @@
+"""Processes on this machine that do calls, behind the interface of `concurrent.futures`.
+
+`concurrent.futures.ProcessPoolExecutor` and loky give all workers one queue for their results. If a worker is killed
+while it writes there, half a result stays in the queue, and whoever reads it waits forever. Here each worker has pipes
+of its own: when a worker ends, at whatever moment and for whatever reason, its pipes end too. There is nothing to lock.
+
+A worker is a new Python: a fork would copy the locks of threads and the context of a GPU. It does not import the script
+that started it, so the script needs no `if __name__ == "__main__"`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pickle
+import queue
+import signal
+import struct
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor
+from typing import IO, Any
+
+BOOT = "import sys; sys.path[:] = sys.argv[1:]; from minikd.paper.lab import workers; workers.serve()"
+LENGTH = struct.Struct("<Q")  # the number of bytes of a message, in front of them
+
+
+class Workers(Executor):
+    """At most `count` processes, each started when there is work for it.
+
+    An exception of a call comes back as a RuntimeError with the same text. If a worker ends before its call does, the
+    call raises BrokenExecutor, which says how the worker ended.
+    """
+
+    def __init__(self, count: int) -> None:
+        self._threads = ThreadPoolExecutor(count)  # one per process: it sends the calls and waits for the replies
+        self._mine = threading.local()
+        self._started: list[_Process] = []
+        self._lock = threading.Lock()
+        self._killed = False
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """Do a call, which must be picklable, in a process."""
+        return self._threads.submit(self._do, (fn, args, kwargs))
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Let the processes end when the calls are done; wait for both."""
+        self._threads.shutdown(wait, cancel_futures=cancel_futures)
+        if wait:
+            for process in self._started:
+                process.close()
+
+    def kill(self) -> None:
+        """End the processes at once, in a thread, because another Ctrl-C would stop this one halfway."""
+        ending = threading.Thread(target=self._end)
+        ending.start()
+        ending.join()
+
+    def _end(self) -> None:
+        with self._lock:
+            self._killed = True
+            for process in self._started:
+                process.kill()
+        self.shutdown(cancel_futures=True)
+
+    def _do(self, call: object) -> Any:
+        if not hasattr(self._mine, "process"):
+            with self._lock:
+                if self._killed:
+                    raise BrokenExecutor("the workers were stopped")
+                self._mine.process = _Process()
+                self._started.append(self._mine.process)
+        failure, result = self._mine.process.ask(call)
+        if failure is not None:
+            raise RuntimeError(failure)
+        return result
+
+
+class _Process:
+    """A process and the pipes to it and from it."""
+
+    def __init__(self) -> None:
+        command = [sys.executable, "-c", BOOT, *sys.path]
+        try:
+            with _without_ctrl_c():
+                self._popen = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        except OSError as error:
+            raise BrokenExecutor(f"a worker cannot be started ({error.strerror}): try fewer with --workers") from None
+        assert self._popen.stdin is not None
+        assert self._popen.stdout is not None
+        self._calls, self._replies = self._popen.stdin, self._popen.stdout
+
+    def ask(self, call: object) -> Any:
+        try:
+            _write(self._calls, pickle.dumps(call))
+            reply = _read(self._replies)
+        except (OSError, EOFError):
+            raise BrokenExecutor(_how_it_ended(self._popen.wait())) from None
+        return pickle.loads(reply)
+
+    def kill(self) -> None:
+        self._popen.kill()
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):  # a process that was killed reads nothing more
+            self._calls.close()
+        self._popen.wait()
+        self._replies.close()
+
+
+@contextlib.contextmanager
+def _without_ctrl_c() -> Iterator[None]:
+    """Mask Ctrl-C in this thread: a process that is started now inherits that, and leaves Ctrl-C to this process."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _how_it_ended(code: int) -> str:
+    if code == -9:
+        return "a worker was killed, perhaps for lack of memory: try fewer with --workers"
+    how = f"by signal {-code} ({signal.strsignal(-code)})" if code < 0 else f"by itself, with code {code}"
+    return f"a worker ended {how}, before its job was done"
+
+
+def _write(stream: IO[bytes], message: bytes) -> None:
+    stream.write(LENGTH.pack(len(message)))
+    stream.write(message)
+    stream.flush()
+
+
+def _read(stream: IO[bytes]) -> bytes:
+    """The next message, as a whole; raises EOFError where the stream ends before it does."""
+    header = stream.read(LENGTH.size)
+    message = stream.read(*LENGTH.unpack(header)) if len(header) == LENGTH.size else b""
+    if not message or len(message) < LENGTH.unpack(header)[0]:
+        raise EOFError
+    return message
+
+
+# ---- in a worker -----------------------------------------------------------------------------------------------------
+
+
+def serve() -> None:
+    """Do the calls that come on the standard input, and end when it ends: a killed parent leaves no worker behind."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # for Windows, which has no mask
+    calls, replies = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # so that nothing that a job prints is taken for a reply
+    waiting: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+
+    def listen() -> None:
+        with contextlib.suppress(EOFError):
+            while True:
+                waiting.put(_read(calls))
+        os._exit(0)
+
+    threading.Thread(target=listen, daemon=True).start()
+    with contextlib.suppress(BrokenPipeError):
+        while True:
+            _write(replies, reply(waiting.get()))
+
+
+def reply(call: bytes) -> bytes:
+    """Do a pickled call. Returns the pickle of two things: the text of its exception or None, and its result."""
+    try:
+        fn, args, kwargs = pickle.loads(call)
+        return pickle.dumps((None, fn(*args, **kwargs)))
+    except Exception as error:
+        return pickle.dumps((str(error) or type(error).__name__, None))

@@ -1,0 +1,1 @@
+"""The rows of the scoreboard, one module per section of the paper."""

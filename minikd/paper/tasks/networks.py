@@ -1,0 +1,261 @@
+"""What a job can be. A task takes plain settings and the results it needs, and returns a record and arrays.
+
+Teachers hand on their logits for all training images; a transfer set is a part of these, so its soft targets are rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from functools import cache
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from minikd.core.layers import Cache, affine_backward, relu_backward
+from minikd.core.losses import hard_cross_entropy, soft_cross_entropy
+from minikd.core.mlp import initialise, mlp_forward
+from minikd.data.frames import Frames
+from minikd.data.images import Dataset, freeze, load_mnist
+from minikd.data.soft_targets import SoftTargets
+from minikd.engines.device import Device
+from minikd.paper.lab.jobs import Job, Result
+from minikd.theory.ensembles import arithmetic_mean, geometric_mean
+from minikd.training.answers import count_errors, logits
+from minikd.training.batches import scaled
+from minikd.training.config import TrainConfig, stream
+from minikd.training.loop import TrainingDiverged, train
+from minikd.training.network import Network
+
+GRADIENT_TEMPERATURES = (1.0, 2.0, 4.0, 8.0, 20.0, 40.0, 100.0)
+
+Output = tuple[dict[str, Any], dict[str, np.ndarray]]
+
+
+# ---- data ------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Data:
+    """Which part of MNIST, and which labels.
+
+    first: so many training and test images alone, for a quick look; 0 for all. held_out: the last so many training
+    images stand in for the test set, for choices. classes: of the transfer set; () for all. share: of the training
+    images, drawn at random. wrong: the share of labels that are replaced by another class, drawn at random. seed: of
+    both draws.
+    """
+
+    first: int = 0
+    held_out: int = 0
+    classes: tuple[int, ...] = ()
+    share: float = 1.0
+    wrong: float = 0.0
+    seed: int = 0
+
+    def load(self) -> tuple[Dataset, np.ndarray, Dataset, Dataset]:
+        """The training images with their true labels, the index of the transfer set among them, it, the test images."""
+        full, test = mnist()
+        if self.held_out:  # by place, as the committed choices were made; MNIST is not sorted by class
+            cut = len(full) - self.held_out
+            full, test = full.take(np.arange(cut)), full.take(np.arange(cut, len(full)))
+        if self.first:
+            full, test = full.take(np.arange(self.first)), test.take(np.arange(self.first))
+        N, rng = len(full), np.random.default_rng(self.seed)
+        chosen = np.sort(rng.permutation(N)[: round(self.share * N)])
+        if self.classes:
+            chosen = chosen[np.isin(full.labels[chosen], self.classes)]
+        transfer = full.take(chosen)
+        if self.wrong:
+            labels = transfer.labels.copy()
+            false = rng.permutation(len(labels))[: round(self.wrong * len(labels))]
+            other = rng.integers(1, full.classes, size=len(false), dtype=np.uint8)
+            labels[false] = (labels[false] + other) % full.classes
+            transfer = replace(transfer, labels=labels)
+        return full, chosen, transfer, test
+
+
+@cache
+def mnist() -> tuple[Dataset, Dataset]:
+    """MNIST, unpacked once a process: a worker does many jobs."""
+    return load_mnist()
+
+
+# ---- tasks -----------------------------------------------------------------------------------------------------------
+
+
+def train_task(settings: dict[str, Any], inputs: dict[str, Result], device: Device) -> Output:
+    """Train a network, or a population; `teacher`, if needed, gives its soft targets.
+
+    Record: errors, one a student, on the `tested` test images; cost, of the last epoch; examples, of the transfer set.
+    With `count_train` also train_errors, on the transfer set. With `stop_early` everything is of the first epoch with
+    the fewest errors on 10,000 training images outside the transfer set, and epoch says which that was. With
+    `may_diverge` a run that diverges gives errors None, and nothing else.
+    Arrays, as `keep` lists them: the logits of all training images, `train`, and of the test images, `test`,
+    (..., N, K).
+    """
+    full, chosen, transfer, test = Data(**tuples(settings["data"])).load()
+    config = TrainConfig(**tuples(settings["config"]))
+    targets = _soft_targets(inputs["teacher"], chosen, transfer) if "teacher" in inputs else None
+    best = Best(_outside(full, chosen, config.seed), device) if settings.get("stop_early") else None
+    try:
+        network = train(config, transfer, soft_targets=targets, device=device, on_epoch=best)
+    except TrainingDiverged:
+        if not settings.get("may_diverge"):
+            raise
+        return {"errors": None}, {}
+    record = {"cost": network.history[-1]["cost"], "examples": len(transfer), "tested": len(test)}
+    if best is not None:
+        network, record["epoch"] = best.network, best.epoch
+    z = device.get(logits(network, test, device))
+    record["errors"] = errors(z, test.labels)
+    if settings.get("count_train"):
+        record["train_errors"] = count_errors(network, transfer, device)
+    arrays = {"train": lambda: device.get(logits(network, full, device)), "test": lambda: z}
+    return record, {name: arrays[name]() for name in settings["keep"]}
+
+
+def _soft_targets(teacher: Result, chosen: np.ndarray, transfer: Dataset) -> SoftTargets:
+    """A teacher's answers to the transfer set, which has the training images `chosen`."""
+    return SoftTargets(freeze(teacher.arrays["train"][chosen]), transfer.fingerprint, "", teacher.record.get("T"))
+
+
+class Best:
+    """Early stopping: called after each epoch, keeps the first network with the fewest errors on held-out examples."""
+
+    def __init__(self, held: Dataset | Frames, device: Device) -> None:
+        self.held, self.device, self.fewest = held, device, len(held) + 1
+
+    def __call__(self, network: Network) -> None:
+        count = count_errors(network, self.held, self.device)
+        if count < self.fewest:
+            self.fewest, self.epoch = count, network.history[-1]["epoch"]
+            self.network = replace(network, flat=network.flat.copy())
+
+
+def _outside(full: Dataset, chosen: np.ndarray, seed: Any) -> Dataset:
+    """10,000 training images, drawn at random among those that are not chosen; for early stopping."""
+    others = np.setdiff1d(np.arange(len(full)), chosen)
+    if not len(others):
+        raise ValueError("early stopping needs training images outside the transfer set: take a smaller share")
+    return full.take(np.random.default_rng(seed).permutation(others)[:10_000])
+
+
+def mean_task(settings: dict[str, Any], inputs: dict[str, Result], device: Device) -> Output:
+    """An ensemble's answers as one teacher's: `kind` "arithmetic", which holds at T alone, or "geometric"."""
+    _, _, _, test = Data(**tuples(settings["data"])).load()
+    T = settings["T"]
+    arrays = {}
+    for name in ("train", "test"):
+        v = np.stack([member.arrays[name] for member in inputs.values()])
+        arrays[name] = arithmetic_mean(v, T) if settings["kind"] == "arithmetic" else geometric_mean(v)
+    record: dict[str, Any] = {"errors": errors(arrays["test"], test.labels)}
+    return record | ({"T": T} if settings["kind"] == "arithmetic" else {}), arrays
+
+
+def gradients_task(settings: dict[str, Any], inputs: dict[str, Result], device: Device) -> Output:
+    """Train a student on soft targets, and look at the gradients of the costs on the first 10,000 images on the way.
+
+    Record: moments, a list by epoch (0, the fresh network; 1; the last) of what `_gradients` says of the hard cost, and
+    of the soft costs at `GRADIENT_TEMPERATURES`, without T².
+    """
+    full, chosen, transfer, _ = Data(**tuples(settings["data"])).load()
+    config = TrainConfig(**tuples(settings["config"]))
+    targets = _soft_targets(inputs["teacher"], chosen, transfer)
+    looked = slice(0, 10_000)
+    x = scaled(np, transfer.images[looked].reshape(-1, transfer.images[0].size), config.dtype)
+    y, v = transfer.labels[looked].astype(np.int64), targets.logits[looked]
+    moments = []
+
+    def look(network: Network) -> None:
+        epoch = network.history[-1]["epoch"] if network.history else 0
+        if epoch not in (0, 1, config.epochs):
+            return
+        z, caches = mlp_forward(x, network.layers())
+        hard = _gradients(caches, len(x) * hard_cross_entropy(z, y=y)[1])
+        soft = [_gradients(caches, len(x) * soft_cross_entropy(z, v=v, T=T)[1]) for T in GRADIENT_TEMPERATURES]
+        moments.append({"epoch": epoch, "hard": hard, "soft": soft})
+
+    sizes = (x.shape[1], *config.hidden, full.classes)
+    look(Network(sizes, initialise(sizes, stream(config.seeds[0], "initialisation"), config.dtype)))
+    train(config, transfer, soft_targets=targets, device=device, on_epoch=look)
+    return {"moments": moments}, {}
+
+
+def _gradients(caches: Cache, dz: np.ndarray) -> dict[str, float]:
+    """What the gradients of N cases are like, one by one.
+
+    Args: caches, of `mlp_forward`; dz (N, K), each case's own gradient, not divided by N.
+    Returns: size, the mean L2 norm of a row of dz; noise, the variance between cases of the gradient of all parameters
+        over the square of its mean: E‖g − ḡ‖² / ‖ḡ‖². A case's gradient of W is an outer product, so its norm is a
+        product of norms.
+    """
+    N = len(dz)
+    d: Any = dz
+    squares, square_of_sum = np.zeros(N), 0.0
+    for relu_cache, _, (x, W) in reversed(caches):
+        squares += (np.sum(x**2, axis=-1) + 1) * np.sum(d**2, axis=-1)  # of W's gradient, and of b's
+        d, dW, db = affine_backward(d, (x, W), input_gradient=relu_cache is not None)
+        square_of_sum += float(np.sum(dW**2) + np.sum(db**2))
+        if relu_cache is not None:
+            d = relu_backward(d, relu_cache)
+    size = float(np.mean(np.linalg.norm(dz, axis=-1)))
+    return {"size": size, "noise": float(np.mean(squares)) * N**2 / square_of_sum - 1}
+
+
+TASKS: dict[str, Callable[[dict[str, Any], dict[str, Result], Device], Output]] = {
+    "train": train_task,
+    "mean": mean_task,
+    "gradients": gradients_task,
+}
+
+
+def errors(z: np.ndarray, labels: np.ndarray) -> Any:
+    """How many of the largest logits (..., N, K) are not the label's: an int, or a list of them."""
+    return np.count_nonzero(np.argmax(z, axis=-1) != labels, axis=-1).tolist()
+
+
+def tuples(settings: dict[str, Any]) -> dict[str, Any]:
+    """JSON's lists as the tuples they were."""
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in settings.items()}
+
+
+# ---- jobs ------------------------------------------------------------------------------------------------------------
+
+
+def training(
+    title: str,
+    config: TrainConfig,
+    data: Data,
+    *,
+    teacher: Job | None = None,
+    keep: tuple[str, ...] = (),
+    **options: bool,
+) -> Job:
+    """The job that trains such a network on such data; options: count_train, stop_early, may_diverge (`train_task`)."""
+    settings: dict[str, Any] = {"config": config.record(), "data": _plain(data), "keep": list(keep)}
+    settings |= {name: True for name, wanted in options.items() if wanted}
+    return Job("train", settings, {} if teacher is None else {"teacher": teacher}, title, _work(config, data))
+
+
+def gradients(title: str, config: TrainConfig, data: Data, teacher: Job) -> Job:
+    """The job that looks at the gradients of such a student."""
+    settings = {"config": config.record(), "data": _plain(data)}
+    return Job("gradients", settings, {"teacher": teacher}, title, _work(config, data) + 10)
+
+
+def mean(title: str, kind: str, T: float, members: dict[str, Job], data: Data) -> Job:
+    """The job that averages the answers of an ensemble."""
+    return Job("mean", {"kind": kind, "T": T, "data": _plain(data)}, members, title)
+
+
+def _plain(data: Data) -> dict[str, Any]:
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(data).items()}
+
+
+def _work(config: TrainConfig, data: Data) -> float:
+    """Products of a run, in units of about a second."""
+    sizes = (784, *config.hidden, 10)
+    parameters = sum(a * b for a, b in pairwise(sizes))
+    examples = (data.first or 60_000) * data.share * (len(data.classes) / 10 if data.classes else 1)
+    return 1e-10 * parameters * examples * config.epochs * (config.population or 1) + 0.5

@@ -1,0 +1,155 @@
+"""What the commands share: a parser, streams that survive every console, and one line for whatever ends them."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import os
+import signal
+import sys
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+from minikd import __version__
+from minikd.system.console import SPELL
+
+BROKEN_PIPE = 141
+"""The exit status of a command whose reader has gone, as in `… | head`: what a shell reports for other programs."""
+
+
+class Parser(argparse.ArgumentParser):
+    """The options of `python -m PACKAGE.NAME`; text and examples stand in the help as they are written."""
+
+    def __init__(self, name: str, about: str, examples: str = "", package: str = "minikd") -> None:
+        super().__init__(
+            prog=f"python -m {f'{package}.{name}'.strip('.')}",
+            description=about,
+            epilog=examples,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+        self.add_argument("--version", action="version", version=f"minikd {__version__}")
+
+    def error(self, message: str) -> NoReturn:
+        """End for what the command line says."""
+        self.fail(f"{message} (--help explains every option)")
+
+    def fail(self, message: str, code: int = 2) -> NoReturn:
+        """End the program with one line on the standard error."""
+        self.remark(message)
+        sys.exit(code)
+
+    def remark(self, message: str) -> None:
+        """Say something in one line on the standard error, and go on."""
+        print(f"{self.prog.split()[-1]}: {one_line(message)}", file=sys.stderr)
+
+
+def one_line(message: object) -> str:
+    """Return a message without its line breaks."""
+    return " ".join(str(message).split("\n"))
+
+
+def reason(error: BaseException) -> str:
+    """Return in one line why something failed; for a file, which one.
+
+    >>> reason(FileNotFoundError(2, "No such file or directory", "a.png")), reason(OSError(28, "No space left"))
+    ('a.png: No such file or directory', 'No space left')
+    >>> reason(KeyError("x"))
+    "KeyError: 'x'"
+    """
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    if isinstance(error, ValueError):  # ours say what is wrong
+        return one_line(error)
+    return f"{type(error).__name__}: {one_line(error)}"
+
+
+# ---- the process -----------------------------------------------------------------------------------------------------
+
+
+def start(main: Callable[[], Any]) -> NoReturn:
+    """Run a command as the whole process, as `python -m` does, and end with its exit status.
+
+    Streams that are closed, a reader that has gone and a disk that is full end it without a traceback. So does Ctrl-C,
+    however often it comes.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # a background job of a shell ignores it
+        signal.signal(signal.SIGINT, _stop)
+    _open_closed_streams()
+    replace_what_consoles_lack()
+    try:
+        try:
+            status = main()
+        except SystemExit as ended:
+            status = ended.code
+        except KeyboardInterrupt:
+            status = 130
+            print("stopped", file=sys.stderr)
+        if isinstance(status, str):
+            print(status, file=sys.stderr)
+            status = 1
+        sys.stdout.flush()
+    except BrokenPipeError:
+        status = BROKEN_PIPE
+    except OSError as error:
+        status = _report(error)
+    _drop_what_cannot_be_written()
+    sys.exit(status)
+
+
+def _stop(*_: object) -> NoReturn:
+    """End the command for the first Ctrl-C; another one would only disturb what it does to end."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
+def replace_what_consoles_lack() -> None:
+    """Let a console that lacks ≥ or ± show >= or +-, and break nothing."""
+    for console in (sys.stdout, sys.stderr):
+        if isinstance(console, io.TextIOWrapper):
+            console.reconfigure(errors=SPELL)
+
+
+def _open_closed_streams() -> None:
+    """Write to nowhere where a stream was closed, as with `>&-`; Python has None there."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 (it stays open to the end)
+
+
+def _report(error: OSError) -> int:
+    """Say what could not be read or written, if there is anywhere to say it; return the exit status."""
+    try:
+        print(f"stopped: {reason(error)}", file=sys.stderr)
+    except OSError:  # that is the stream that cannot be written
+        return BROKEN_PIPE if isinstance(error, BrokenPipeError) else 1
+    return 1
+
+
+def _drop_what_cannot_be_written() -> None:
+    """Send to nowhere what a stream still holds and cannot write: Python would complain about it at the very end."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, stream.fileno())
+            os.close(nowhere)
+
+
+# ---- options ---------------------------------------------------------------------------------------------------------
+
+
+def numbers(kind: Callable[[str], Any], count: int | None = None) -> Callable[[str], tuple[Any, ...]]:
+    """A parser of numbers joined by commas, `count` of them if given: "30,30" → (30, 30)."""
+
+    def parse(text: str) -> tuple[Any, ...]:
+        try:
+            values = tuple(kind(part) for part in text.split(","))
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"must be numbers joined by commas, as in 30,30, got {text!r}") from None
+        if count is not None and len(values) != count:
+            raise argparse.ArgumentTypeError(f"must be {count} numbers joined by a comma, got {text!r}")
+        return values
+
+    return parse

@@ -1,0 +1,1 @@
+"""What the derivations prove beyond the core: limits, priors, ensembles, specialists."""

@@ -1,0 +1,144 @@
+"""How high is a high temperature? E3 and E4 as functions, with bounds that hold for all logits.
+
+Distillation tends to matching logits as T grows. These functions say how near it is, for the logits at hand: the
+gradient of each case, its first terms in 1/T, and a bound on the rest. None of them is needed for training.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from minikd.core.array import Array, get_float_xp
+from minikd.core.softmax import check_temperature
+
+
+def first_order_gradient(z: Array, *, v: Array, T: float | Array) -> Array:
+    """The paper's approximation of the soft gradient of each case, from exp(x) ≈ 1 + x.
+
+        dz_i ≈ (1/T) [ (1 + z_i/T) / (K + Σ_j z_j/T) − (1 + v_i/T) / (K + Σ_j v_j/T) ]
+
+    (Hinton et al. 2015, E3; derivation D3.1.) With logits of zero mean it is (z_i − v_i)/(K T²) (E4, derivation D3.2);
+    with others it differs from that, and tends to the difference of the logits less their means (derivation D3.3).
+
+    Args: z, v (..., B, K) float, logits in nats; T a number > 0 or (..., 1, 1).
+    Returns: (..., B, K), a case each: not divided by B.
+    Raises: ValueError where 1 + z/T sums to nothing over a case, and for T; TypeError for dtypes.
+
+    >>> import numpy as np
+    >>> z, v = np.array([[1.0, 0.0, -1.0]]), np.array([[3.0, -1.0, -2.0]])
+    >>> print(first_order_gradient(z, v=v, T=10.0).round(5))
+    [[-0.00667  0.00333  0.00333]]
+    """
+    xp = get_float_xp(z=z, v=v)
+    T = check_temperature(T, z)
+    return (1 / T) * (_linear_softmax(xp, z / T) - _linear_softmax(xp, v / T))
+
+
+def second_order_term(z: Array, *, v: Array, T: float | Array) -> Array:
+    """The next term of the soft gradient, behind (z_i − v_i)/(K T²): what logit matching misses at first.
+
+        ((z_i² − mean z²) − (v_i² − mean v²)) / (2 K T³),   z and v less their means        (derivation D3.12)
+
+    Arguments and shapes as `first_order_gradient`.
+
+    >>> import numpy as np
+    >>> print(second_order_term(np.array([[2.0, -1.0, -1.0]]), v=np.zeros((1, 3)), T=10.0).round(6))
+    [[ 0.000333 -0.000167 -0.000167]]
+    """
+    xp = get_float_xp(z=z, v=v)
+    T = check_temperature(T, z)
+    z, v = _zero_mean(xp, z), _zero_mean(xp, v)
+    square = z * z - v * v  # (..., B, K)
+    return _zero_mean(xp, square) / (2 * z.shape[-1] * T**3)
+
+
+def remainder_bound(z: Array, *, v: Array, T: float | Array) -> Array:
+    """How far the soft gradient of a case can be from logit matching: a bound for every T > 0, every K, all logits.
+
+        |(1/T)(q_i − p_i) − (z_i − v_i)/(K T²)| ≤ (R_z² + R_v²) / (12√3 T³)
+
+    for z and v of zero mean, R the largest logit of a case less its smallest (derivation D3.4 to D3.10). It is sharp to
+    within a thousandth (derivation D3.11).
+
+    Arguments as `first_order_gradient`. Returns: (..., B, 1).
+
+    >>> import numpy as np
+    >>> print(remainder_bound(np.array([[3.0, 0.0]]), v=np.array([[0.0, 4.0]]), T=8.0).round(6))
+    [[0.002349]]
+    """
+    xp = get_float_xp(z=z, v=v)
+    T = check_temperature(T, z)
+    return (_spread(xp, z) ** 2 + _spread(xp, v) ** 2) / (12 * math.sqrt(3) * T**3)
+
+
+def sufficient_temperature(z: Array, *, v: Array, tolerance: float) -> Array:
+    """A temperature from which on logit matching is right to within a tolerance, case by case, proven.
+
+        T = K (R_z² + R_v²) / (12√3 tolerance max_i |z_i − v_i|),   z and v less their means        (derivation D3.14)
+
+    From there on every element of the soft gradient is within tolerance times the largest one of logit matching.
+
+    Args: z, v as `first_order_gradient`; tolerance > 0, relative: 0.01 for one per cent.
+    Returns: (..., B, 1); infinite where z − v is constant: there is nothing to match.
+
+    >>> import numpy as np
+    >>> z, v = np.zeros((1, 10)), np.array([[9.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]])
+    >>> print(sufficient_temperature(z, v=v, tolerance=0.1).round(1))
+    [[48.7]]
+    """
+    xp = get_float_xp(z=z, v=v)
+    squares = _spread(xp, z) ** 2 + _spread(xp, v) ** 2
+    return _per_difference(xp, z.shape[-1] * squares / (12 * math.sqrt(3) * _check_tolerance(tolerance)), z, v)
+
+
+def estimated_temperature(z: Array, *, v: Array, tolerance: float) -> Array:
+    """About the temperature at which logit matching is right to within a tolerance, from the next term alone.
+
+        T ≈ max_i |(z_i² − mean z²) − (v_i² − mean v²)| / (2 tolerance max_i |z_i − v_i|)        (derivation D3.15)
+
+    z and v less their means. Not a bound; the smaller the tolerance, the nearer. Arguments and returns as
+    `sufficient_temperature`.
+
+    >>> import numpy as np
+    >>> z, v = np.zeros((1, 10)), np.array([[9.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]])
+    >>> print(estimated_temperature(z, v=v, tolerance=0.1).round(1))
+    [[35.5]]
+    """
+    xp = get_float_xp(z=z, v=v)
+    term = _largest(xp, second_order_term(z, v=v, T=1.0))  # (..., B, 1)
+    return _per_difference(xp, z.shape[-1] * term / _check_tolerance(tolerance), z, v)
+
+
+def _linear_softmax(xp: Array, u: Array) -> Array:
+    """The softmax with 1 + u in place of exp(u)."""
+    total = u.shape[-1] + xp.sum(u, axis=-1, keepdims=True)
+    if isinstance(total, np.ndarray) and not np.all(total):  # on a GPU it would wait to look
+        raise ValueError("1 + z/T sums to 0 over a case: T is far too low for a first-order approximation, raise it")
+    return (1 + u) / total
+
+
+def _zero_mean(xp: Array, z: Array) -> Array:
+    return z - xp.sum(z, axis=-1, keepdims=True) / z.shape[-1]
+
+
+def _spread(xp: Array, z: Array) -> Array:
+    return xp.max(z, axis=-1, keepdims=True) + xp.max(-z, axis=-1, keepdims=True)
+
+
+def _largest(xp: Array, x: Array) -> Array:
+    return xp.max(xp.maximum(x, -x), axis=-1, keepdims=True)
+
+
+def _per_difference(xp: Array, numerator: Array, z: Array, v: Array) -> Array:
+    """A numerator (..., B, 1) over max_i |z_i − v_i|, infinite where that is zero."""
+    largest = _largest(xp, _zero_mean(xp, z - v))  # (..., B, 1)
+    same = largest == 0
+    return xp.where(same, math.inf, numerator / xp.where(same, 1.0, largest))
+
+
+def _check_tolerance(tolerance: float) -> float:
+    if not 0 < tolerance < math.inf:
+        raise ValueError(f"tolerance must be a finite number > 0, got {tolerance}: 0.01 is one per cent")
+    return float(tolerance)

@@ -1,0 +1,99 @@
+"""What networks answer: logits, errors, and the examples of which a teacher is least sure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from minikd.core.array import Array
+from minikd.core.mlp import Layers, mlp_forward
+from minikd.core.softmax import softmax
+from minikd.data.frames import Frames
+from minikd.data.images import Dataset
+from minikd.engines.device import CPU, Device
+from minikd.training.batches import Resident
+from minikd.training.network import Network
+
+
+def logits(network: Network, dataset: Dataset | Frames, device: Device = CPU) -> Array:
+    """The logits of every example, (..., N, K), on the device; no dropout, no jitter, the same bits each time."""
+    layers, held = network.layers(device), Resident(dataset, device)
+    parts = [z for z, _ in _answers(layers, held, network.flat.dtype.name)]
+    return device.xp.concat(parts, axis=-2)
+
+
+def count_errors(network: Network, dataset: Dataset | Frames, device: Device = CPU) -> Any:
+    """How many examples the network takes for another class: an int; for a population a list, one count a student."""
+    return errors_of(network.layers(device), Resident(dataset, device), device, network.flat.dtype.name)
+
+
+def errors_of(layers: Layers, held: Resident, device: Device, dtype: str) -> Any:
+    xp, total = device.xp, 0
+    for z, y in _answers(layers, held, dtype):
+        total = total + xp.count_nonzero(xp.argmax(z, axis=-1) != y, axis=-1)  # (...,), on the device
+    return device.get(total).tolist()
+
+
+def _answers(layers: Layers, held: Resident, dtype: str, batch: int = 1000) -> Iterator[tuple[Array, Array]]:
+    """Logits and labels, 1,000 examples at a time."""
+    for start in range(0, held.y.shape[0], batch):
+        stop = min(start + batch, held.y.shape[0])
+        z, _ = mlp_forward(held.inputs(start, stop, dtype), layers)
+        yield z, held.y[start:stop]
+
+
+def choose_ambiguous(logits: NDArray[Any], labels: NDArray[Any], count: int) -> NDArray[np.intp]:
+    """Choose the rightly classified examples of which the teacher is least sure: those with most dark knowledge to see.
+
+    The measure is the entropy −Σ_k q_k log q_k at T = 1, in nats. The most ambiguous of each class come first, then
+    the second of each class, and so on, until there are `count`.
+
+    Args: logits (n, K) float on the host, in nats; labels (n,) int; count, how many to choose.
+    Returns: (count,) int, indices sorted by class and, within one, most ambiguous first; of equals, the first index.
+    Raises: ValueError for shapes that do not fit, or where fewer than `count` examples are rightly classified.
+
+    >>> logits = np.array([[9.0, 0.0], [1.0, 0.0], [0.0, 2.0], [5.0, 0.0]])
+    >>> choose_ambiguous(logits, np.array([0, 0, 1, 1]), count=2).tolist()  # the last one is classified wrongly
+    [1, 2]
+    """
+    labels, logits = check_answers(labels, logits)
+    right = np.flatnonzero(np.argmax(logits, axis=-1) == labels)
+    if not 1 <= count <= len(right):
+        raise ValueError(
+            f"count must be from 1 to the {len(right)} rightly classified examples, got {count}: "
+            "ask for fewer, or pass more examples"
+        )
+    q = softmax(logits[right])  # (m, K)
+    entropy = -np.sum(q * np.log(np.where(q > 0, q, 1.0)), axis=-1)  # (m,); 0 log 0 = 0
+    order = right[np.argsort(-entropy, kind="stable")]  # (m,) most ambiguous first
+    rank = np.zeros(len(order), dtype=np.intp)  # within its class: 0 for the most ambiguous
+    for k in np.unique(labels[order]):
+        of_class = labels[order] == k
+        rank[of_class] = np.arange(np.count_nonzero(of_class))
+    chosen = order[np.argsort(rank, kind="stable")][:count]
+    return chosen[np.argsort(labels[chosen], kind="stable")]
+
+
+def check_answers(labels: ArrayLike, logits: ArrayLike) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+    """Return labels (n,) and logits (n, K) as int and float64, or raise ValueError where they do not fit."""
+    labels, logits = np.asarray(labels), np.asarray(logits)
+    if logits.ndim != 2 or logits.shape[1] < 2:
+        raise ValueError(f"logits must have shape (n, K) with K ≥ 2, got {logits.shape}: one row an example")
+    if labels.shape != logits.shape[:1] or labels.dtype.kind not in "iu":
+        raise ValueError(
+            f"labels must be ints of shape ({len(logits)},) as logits has rows, got {labels.dtype} {labels.shape}: "
+            "pass one class an example"
+        )
+    K = logits.shape[1]
+    outside = labels[(labels < 0) | (labels >= K)]
+    if len(outside):
+        raise ValueError(
+            f"labels must be from 0 to K − 1 = {K - 1}, got {outside[0]}: pass labels and logits of the same classes"
+        )
+    if not np.all(np.isfinite(logits)):
+        bad = int(np.flatnonzero(~np.isfinite(logits).all(axis=-1))[0])
+        raise ValueError(f"logits must be finite, got {logits[bad]} for example {bad}: the teacher has diverged")
+    return labels.astype(np.intp), logits.astype(np.float64)

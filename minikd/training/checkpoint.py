@@ -1,0 +1,159 @@
+"""Checkpoints: arrays and a JSON record in one safetensors file, written whole or not at all, checked when read.
+
+No pickle: reading a stranger's checkpoint runs none of the stranger's code. The file's metadata hold three texts:
+`format` (this layout's name and version), `record` (JSON) and `sha256` (over the arrays and the record, so that one
+flipped bit is noticed). Any safetensors reader can open the file.
+"""
+
+import hashlib
+import json
+import os
+import stat
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from safetensors import SafetensorError
+from safetensors.numpy import load as arrays_from_bytes
+from safetensors.numpy import save as bytes_from_arrays
+
+from minikd.system.files import remove_leftovers, write_atomically
+
+if sys.platform != "win32":
+    pass
+
+FORMAT = "minikd-checkpoint-1"
+_ANOTHER_COPY = "use another copy, or remove it and run again"
+_UNSEALED = "damaged or cut short, or not a safetensors file"
+
+
+class CheckpointError(ValueError):
+    """A checkpoint cannot be written or trusted; one line says which file, what is wrong and what to do."""
+
+    def __init__(self, path: str | os.PathLike[str], wrong: str, mend: str) -> None:
+        super().__init__(" ".join(f"{os.fspath(path)}: {wrong}: {mend}".splitlines()))
+
+
+class CheckpointMissingError(CheckpointError):
+    """There is no file at the path."""
+
+
+def digest(arrays: Mapping[str, npt.NDArray[Any]]) -> str:
+    """SHA-256 of named arrays: equal exactly when all names, dtypes, shapes and bytes are (NaN payloads and −0 count).
+
+    Arguments: arrays: name → host array of booleans or numbers, any shape; byte order and memory layout do not matter.
+    Returns: 64 hexadecimal digits. Raises: TypeError for other dtypes.
+
+    >>> W = np.zeros((2, 3), dtype=np.float32)
+    >>> digest({"W": W})[:8], digest({"W": W.reshape(3, 2)})[:8]
+    ('9027214c', '672917bc')
+    """
+    sha = hashlib.sha256()
+    for name in sorted(arrays):
+        array = _plain(arrays[name])
+        # The dtype and the shape say how many bytes follow, so no two mappings feed the hash the same text.
+        sha.update(json.dumps([name, array.dtype.str, array.shape]).encode() + b"\n")
+        sha.update(array.reshape(-1).view(np.uint8).data)
+    return sha.hexdigest()
+
+
+def save(path: str | os.PathLike[str], arrays: Mapping[str, npt.NDArray[Any]], record: Mapping[str, Any]) -> None:
+    """Write arrays and a record as one checkpoint; a reader finds the old file or the new one, never a part.
+
+    Arguments: arrays: name → host array, any shape, of a dtype that safetensors knows; record: plain JSON types, keys
+    text (tuples come back as lists, NaN and ±inf as themselves).
+    Raises: CheckpointError; the file that stood there before is then untouched, as `write_atomically` says.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save(f"{folder}/student", {"b": np.ones(2)}, {"epoch": 3})
+    ...     load(f"{folder}/student")
+    ({'b': array([1., 1.])}, {'epoch': 3})
+    """
+    try:
+        text = json.dumps(dict(record), sort_keys=True)
+        if "__metadata__" in arrays:
+            raise ValueError("safetensors keeps the name __metadata__ for itself")
+        plain = {name: _plain(array) for name, array in arrays.items()}
+        data = bytes_from_arrays(plain, {"format": FORMAT, "record": text, "sha256": _seal(plain, text)})
+    except (TypeError, ValueError, RecursionError, SafetensorError) as error:
+        mend = "give NumPy arrays of numbers, named by text, and a record of plain JSON types"
+        raise CheckpointError(path, f"cannot be saved ({error})", mend) from error
+    try:
+        write_atomically(path, data)
+    except OSError as error:
+        wrong = f"cannot be written ({error.strerror or error}); what stood there before is untouched"
+        raise CheckpointError(path, wrong, "make room, or save to another path") from error
+
+
+def load(path: str | os.PathLike[str]) -> tuple[dict[str, npt.NDArray[Any]], dict[str, Any]]:
+    """Read what `save` wrote, bit for bit, or refuse.
+
+    Returns: (arrays, record); the arrays are writable and own their memory. Temporary files that killed saves to
+    this path left are removed on the way. A header is read only if it fits in the file, so a lying one costs no memory.
+    Raises: CheckpointMissingError where there is no file; CheckpointError for one that is damaged, cut short, of
+        another kind or of another version.
+    """
+    remove_leftovers(Path(os.path.realpath(path)))
+    try:
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            raise CheckpointError(path, "not a regular file", "give the path of a file that minikd saved")
+        with open(path, "rb") as file:
+            header_length = int.from_bytes(file.read(8), "little")
+            if header_length > os.fstat(file.fileno()).st_size - 8:
+                raise CheckpointError(path, _UNSEALED, _ANOTHER_COPY)
+            metadata = _metadata(path, file.read(header_length))
+            file.seek(0)
+            data = file.read()
+    except FileNotFoundError as error:
+        raise CheckpointMissingError(path, "no such file", "check the path, or train without it first") from error
+    except OSError as error:
+        wrong = f"cannot be read ({error.strerror or error})"
+        raise CheckpointError(path, wrong, "check the path and its permissions") from error
+
+    try:
+        # Copies, because safetensors promises neither writable arrays nor ones that own their memory.
+        arrays = {name: np.array(array) for name, array in arrays_from_bytes(data).items()}
+    except (SafetensorError, ValueError, KeyError) as error:  # KeyError: a dtype that NumPy lacks
+        raise CheckpointError(path, f"damaged or cut short ({error})", _ANOTHER_COPY) from error
+    text = metadata.get("record", "")
+    if _seal(arrays, text) != metadata.get("sha256"):
+        raise CheckpointError(path, "damaged (its contents do not match its sha256)", _ANOTHER_COPY)
+    try:
+        record = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(path, f"its record is not JSON ({error})", _ANOTHER_COPY) from error
+    if not isinstance(record, dict):
+        raise CheckpointError(path, "its record is not a JSON object", _ANOTHER_COPY)
+    return arrays, record
+
+
+def _metadata(path: str | os.PathLike[str], header: bytes) -> dict[str, Any]:
+    """The metadata in a safetensors header, if they are those of a checkpoint that this version reads."""
+    try:
+        parsed = json.loads(header)
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(path, _UNSEALED, _ANOTHER_COPY) from error
+    metadata = parsed.get("__metadata__") if isinstance(parsed, dict) else None
+    kind = metadata.get("format") if isinstance(metadata, dict) else None
+    if not isinstance(metadata, dict) or not isinstance(kind, str) or not kind.startswith("minikd-checkpoint-"):
+        raise CheckpointError(path, "not a minikd checkpoint", "give the path of a file that minikd saved")
+    if kind != FORMAT:
+        raise CheckpointError(path, f"its format is {kind!r}, this minikd reads {FORMAT!r}", "upgrade minikd")
+    return metadata
+
+
+def _plain(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """The same numbers in the layout that the file holds: C order, little-endian; the shape stays, () included."""
+    array = np.asarray(array)
+    if array.dtype.kind not in "biufc":
+        raise TypeError(f"an array holds {array.dtype}, not numbers")
+    return array.astype(array.dtype.newbyteorder("<"), order="C", copy=False)
+
+
+def _seal(arrays: Mapping[str, npt.NDArray[Any]], text: str) -> str:
+    """The sha256 that stands in the file: over the arrays' digest, then the record's text."""
+    return hashlib.sha256((digest(arrays) + text).encode()).hexdigest()

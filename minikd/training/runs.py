@@ -1,0 +1,180 @@
+"""Run folders: what a run leaves behind, and what a later one finds again.
+
+    OUT/teachers/<key>.safetensors            teachers, one a configuration, used again by any run that wants the same
+    OUT/<name>/config.json                    what was asked for
+    OUT/<name>/metrics.jsonl                  one line per epoch: seed, network, and the record of `train`
+    OUT/<name>/seed0/student-alone.safetensors, …    the weights (and, while training, a checkpoint beside them)
+    OUT/<name>/results.json                   errors, parameters, times
+    OUT/<name>/*.png                          the figures
+
+Every file is replaced as a whole, so a run killed at any moment can be resumed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from minikd.data.frames import Frames
+from minikd.data.images import Dataset
+from minikd.data.soft_targets import SoftTargets
+from minikd.engines.device import CPU, Device
+from minikd.system.files import write_atomically
+from minikd.training import checkpoint
+from minikd.training.config import TrainConfig
+from minikd.training.loop import train
+from minikd.training.network import Network
+
+RESULTS = "results.json"
+
+
+def key(record: Any) -> str:
+    """A short name for anything in plain JSON types: equal records, equal names."""
+    return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def open_run(out: Path, name: str, resume: bool) -> Path:
+    """The folder of a run below `out`: with resume the latest of that name, else a new one (name, name-2, …).
+
+    Raises: ValueError where `out` cannot hold folders.
+    """
+    pattern = re.compile(rf"{re.escape(name)}(?:-(\d+))?")  # T = 1e+06 has a + in its name
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        while True:
+            numbers = [int(found[1] or 1) for path in out.iterdir() if (found := pattern.fullmatch(path.name))]
+            number = max(numbers, default=0) + (0 if resume and numbers else 1)
+            folder = out / (name if number == 1 else f"{name}-{number}")
+            try:
+                folder.mkdir(exist_ok=resume)
+            except FileExistsError:  # another run of these settings has just taken this name
+                if resume:  # or a file has it
+                    raise
+            else:
+                return folder
+    except OSError as error:
+        raise ValueError(
+            f"--out must be a folder that can be written, got {out} ({error.strerror}): use another"
+        ) from None
+
+
+def write_json(path: Path, record: Any) -> None:
+    """Write a record, indented, as a whole."""
+    write_atomically(path, (json.dumps(record, indent=1) + "\n").encode())
+
+
+class Metrics:
+    """The lines of metrics.jsonl, rewritten as a whole after each epoch, so a resumed run repeats none."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.lines: list[dict[str, Any]] = []
+
+    def set(self, seed: int, network: str, history: list[dict[str, Any]]) -> None:
+        """The history of one network so far; replaces what was said of it before."""
+        self.lines = [line for line in self.lines if (line["seed"], line["network"]) != (seed, network)]
+        self.lines += [{"seed": seed, "network": network, **record} for record in history]
+        write_atomically(self.path, "".join(json.dumps(line) + "\n" for line in self.lines).encode())
+
+
+def obtain(
+    path: Path,
+    config: TrainConfig,
+    dataset: Dataset | Frames,
+    evaluation: Dataset | Frames,
+    *,
+    soft_targets: SoftTargets | None = None,
+    device: Device = CPU,
+    resume: bool = False,
+    title: str = "",
+    quiet: bool = False,
+    on_epoch: Callable[[Network], None] | None = None,
+) -> tuple[Network, bool]:
+    """The trained network at the path, or one trained now and saved there; and whether it was there already.
+
+    Several processes may want the same network at once: each trains it, to the same bits, and none disturbs another.
+    While it trains, a checkpoint stands beside the path, and resume goes on from it. What is found is checked to be of
+    this configuration, data and teacher.
+
+    Raises: CheckpointError for a file that is damaged or belongs to something else, and as `train`.
+    """
+    partial = path.with_name(f"{path.stem}.checkpoint.safetensors")
+    if path.exists():
+        partial.unlink(missing_ok=True)  # of a run killed between the two
+        return load_network(path, config), True
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with _bar(title, quiet) as update:
+        network = train(
+            config,
+            dataset,
+            soft_targets=soft_targets,
+            evaluation=evaluation,
+            device=device,
+            checkpoint_path=partial,
+            resume=resume,
+            on_step=update,
+            on_epoch=on_epoch,
+        )
+    save_network(path, network, config)
+    partial.unlink(missing_ok=True)
+    if not quiet and not sys.stderr.isatty():  # where no bar has been shown
+        last = network.history[-1]
+        seconds = sum(record["seconds"] for record in network.history)
+        print(f"{title}: {last['errors']} errors, {seconds:.0f} s", file=sys.stderr)
+    return network, False
+
+
+def network_path(folder: Path, seed: int, name: str) -> Path:
+    """Where a run folder keeps a network of a seed."""
+    return folder / f"seed{seed}" / f"{name.replace(' ', '-')}.safetensors"
+
+
+def save_network(path: Path, network: Network, config: TrainConfig) -> None:
+    """Write the weights as W1 (D, H), b1 (H,), W2, … for whoever takes the network away, with its record."""
+    arrays = {}
+    for i, (W, b) in enumerate(network.layers(), start=1):
+        arrays[f"W{i}"], arrays[f"b{i}"] = W, b
+    path.parent.mkdir(parents=True, exist_ok=True)
+    checkpoint.save(path, arrays, {"config": config.record(), "sizes": network.sizes, "history": network.history})
+
+
+def load_network(path: Path, config: TrainConfig | None = None) -> Network:
+    """A network that `save_network` wrote.
+
+    Raises: CheckpointError for a file that is damaged, of another kind, or not of the configuration, if one is given.
+    """
+    arrays, record = checkpoint.load(path)
+    if config is not None and record.get("config") != config.record():
+        raise checkpoint.CheckpointError(
+            path, "it was trained with another configuration", "remove it, or use another --out"
+        )
+    try:
+        layers = [(arrays[f"W{i}"], arrays[f"b{i}"]) for i in range(1, len(arrays) // 2 + 1)]
+        network = Network.from_layers(layers, record["history"])
+        right = list(network.sizes) == record["sizes"] and network.flat.dtype == record["config"]["dtype"]
+        right = right and len(network.history) == record["config"]["epochs"]
+    except (LookupError, TypeError, ValueError):
+        right = False
+    if not right:
+        raise checkpoint.CheckpointError(path, "it does not hold the network it tells of", "remove it, or train again")
+    return network
+
+
+@contextmanager
+def _bar(title: str, quiet: bool) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar on a terminal; silent elsewhere, and with quiet."""
+    with tqdm(desc=title, unit="step", leave=False, file=sys.stderr, disable=True if quiet else None) as bar:
+
+        def update(done: int, steps: int) -> None:
+            bar.total = steps
+            bar.update(done - bar.n)
+
+        yield update
