@@ -15,7 +15,7 @@ mnist: .venv/installed ## the main job: teacher, student alone, student distille
 	$(BIN)/python -m minikd.mnist --T 8
 
 test: .venv/installed  ## the test suite
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n logical --dist loadfile
 
 derivations: .venv/installed ## every equation: its code, its tests, whether it holds
 	$(BIN)/python -m derivations

@@ -66,7 +66,7 @@ def with_table(path: Path) -> str:
     for equation in tags.equations().values():
         if equation.file == path:
             check = checks.get(equation.tag)
-            cells = [_link(equation), _places(code[equation.tag]), _places(tests[equation.tag])]
+            cells = [_link(equation), _places(code.get(equation.tag, [])), _places(tests.get(equation.tag, []))]
             cells.append(f"{check.kind}, {check.scope}" if check else "")
             rows.append(f"| {' | '.join(cells)} |")
     before, rest = text.split(BEGIN)

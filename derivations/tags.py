@@ -11,6 +11,7 @@ import ast
 import re
 from collections import defaultdict
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -65,6 +66,7 @@ def displays(path: Path) -> list[str]:
     return DISPLAY.findall(path.read_text(encoding="utf-8"))
 
 
+@cache
 def docstrings() -> dict[str, list[Place]]:
     """Tag -> the functions, classes and modules of minikd whose docstrings cite it."""
     found = defaultdict(list)
@@ -74,18 +76,19 @@ def docstrings() -> dict[str, list[Place]]:
                 place = Place(path, getattr(node, "lineno", 1), getattr(node, "name", path.stem))
                 for tag in cited(ast.get_docstring(node) or ""):
                     found[tag].append(place)
-    return found
+    return dict(found)
 
 
+@cache
 def tests() -> dict[str, list[Place]]:
     """Tag -> the tests that are marked with it."""
     found = defaultdict(list)
     for path in sorted((ROOT / "tests").glob("test_*.py")):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
             if isinstance(node, ast.FunctionDef):
                 for tag in _marks(node):
                     found[tag].append(Place(path, node.lineno, node.name))
-    return found
+    return dict(found)
 
 
 def cited(text: str) -> Iterator[str]:

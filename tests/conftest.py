@@ -1,13 +1,15 @@
 """The fixtures that run one test on every backend, and the profiles of the property tests."""
 
-import functools
+import os
 
 import array_api_strict
 import numpy as np
 import pytest
 import strict_cupy
 from hypothesis import settings
+from threadpoolctl import threadpool_limits
 
+from minikd.data.images import load_mnist
 from minikd.engines.device import CPU, Device, get_device
 from minikd.engines.gpu import DeviceError
 
@@ -22,39 +24,17 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
+    if hasattr(config, "workerinput"):  # one of several processes of pytest-xdist, which fill the cores
+        threadpool_limits(1)
+        os.environ["OPENBLAS_NUM_THREADS"] = "1"  # for the processes that tests start
     if config.getoption("--thorough"):
         settings.load_profile("thorough")
 
 
-# ---- how many examples ran -------------------------------------------------------------------------------------------
-
-
-EXAMPLES = pytest.StashKey[dict[str, int]]()
-
-
-@pytest.hookimpl(hookwrapper=True)
-def pytest_runtest_call(item):
-    """Count the examples that Hypothesis draws for each property test."""
-    handle = getattr(getattr(item, "obj", None), "hypothesis", None)
-    if handle is None:
-        yield
-        return
-    test, counts = handle.inner_test, item.config.stash.setdefault(EXAMPLES, {})
-
-    @functools.wraps(test)
-    def counted(*args, **kwargs):
-        counts[item.nodeid] = counts.get(item.nodeid, 0) + 1
-        return test(*args, **kwargs)
-
-    handle.inner_test = counted
-    yield
-    handle.inner_test = test
-
-
-def pytest_terminal_summary(terminalreporter, config):
-    counts = config.stash.get(EXAMPLES, {})
-    if counts:
-        terminalreporter.write_line(f"{len(counts)} property tests ran {sum(counts.values()):,} examples")
+@pytest.fixture(scope="session")
+def mnist_data():
+    """The 60,000 and 10,000 digits that are embedded, read once: it takes half a second."""
+    return load_mnist()
 
 
 # ---- devices ---------------------------------------------------------------------------------------------------------

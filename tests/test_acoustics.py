@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from test_speech import FSDD, needs_fsdd, tree, wav
+from spoken import FSDD, needs_fsdd, tree, wav
 
 from minikd.data.images import DataError
 from minikd.engines.device import CPU

@@ -11,7 +11,6 @@ import pytest
 
 from minikd.commands import export, mnist
 from minikd.commands.export import to_onnx
-from minikd.data.images import load_mnist
 from minikd.training import runs
 from minikd.training.answers import logits
 from minikd.training.config import TrainConfig
@@ -23,13 +22,13 @@ CONFIG = TrainConfig(hidden=(30, 20), epochs=1)
 
 
 @pytest.fixture(scope="module")
-def student() -> Network:
-    return train(CONFIG, load_mnist()[0].take(range(2000)))
+def student(mnist_data) -> Network:
+    return train(CONFIG, mnist_data[0].take(range(2000)))
 
 
 @pytest.fixture(scope="module")
-def test_set():
-    return load_mnist()[1]
+def test_set(mnist_data):
+    return mnist_data[1]
 
 
 def session(path: Path):
@@ -150,9 +149,9 @@ def test_the_command_refuses_before_it_trains(tmp_path, capsys):
 
 
 @pytest.fixture
-def small(tmp_path, test_set) -> list[str]:
+def small(tmp_path, mnist_data, test_set) -> list[str]:
     """Options of a run that takes a second."""
-    train_set = load_mnist()[0]
+    train_set = mnist_data[0]
     for prefix, dataset, n in (("train", train_set, 600), ("t10k", test_set, 200)):
         images = struct.pack(">4I", 0x803, n, 28, 28) + dataset.images[:n].tobytes()
         (tmp_path / f"{prefix}-images-idx3-ubyte").write_bytes(images)

@@ -1,7 +1,6 @@
 """The command, as a user meets it: its table, its run folder, its refusals, and a kill at any moment."""
 
 import json
-import os
 import random
 import re
 import shutil
@@ -9,7 +8,6 @@ import signal
 import struct
 import subprocess
 import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Barrier, get_ident
@@ -19,7 +17,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from minikd.commands import mnist, report
-from minikd.data.images import load_idx_folder, load_mnist
+from minikd.data.images import load_idx_folder
 from minikd.engines import device as backend
 from minikd.engines.gpu import DeviceError
 from minikd.training import runs
@@ -44,14 +42,23 @@ SMALL += ["--teacher-batch-size", "32", "--quiet"]
 
 
 @pytest.fixture(scope="session")
-def folder(tmp_path_factory) -> Path:
+def folder(tmp_path_factory, mnist_data) -> Path:
     """The first 1,500 and 300 images of MNIST as a folder of IDX files."""
     path = tmp_path_factory.mktemp("idx")
-    for prefix, dataset, n in zip(("train", "t10k"), load_mnist(), (1500, 300), strict=True):
+    for prefix, dataset, n in zip(("train", "t10k"), mnist_data, (1500, 300), strict=True):
         images = struct.pack(">4I", 0x803, n, 28, 28) + dataset.images[:n].tobytes()
         (path / f"{prefix}-images-idx3-ubyte").write_bytes(images)
         (path / f"{prefix}-labels-idx1-ubyte").write_bytes(struct.pack(">2I", 0x801, n) + dataset.labels[:n].tobytes())
     return path
+
+
+DRAW = mnist.draw
+
+
+@pytest.fixture(autouse=True)
+def undrawn(monkeypatch):
+    """No figures, except in tests that are about them: they take ten times as long as training small networks."""
+    monkeypatch.setattr(mnist, "draw", lambda *args: None)
 
 
 @pytest.fixture
@@ -107,7 +114,8 @@ def test_a_distillation_that_does_not_help_says_why_and_where_to_read_on(command
 # ---- what it prints and leaves behind --------------------------------------------------------------------------------
 
 
-def test_the_table_has_a_row_for_each_network_and_ends_with_the_run_folder(command):
+def test_the_table_has_a_row_for_each_network_and_ends_with_the_run_folder(command, monkeypatch):
+    monkeypatch.setattr(mnist, "draw", DRAW)
     out = command("--T", "4")
     for name, sizes, parameters in [
         ("teacher", "784-50-50-10", "42,310"),
@@ -152,10 +160,10 @@ def test_the_numbers_agree_wherever_they_stand(command, folder):
     ]
 
 
-def test_the_weights_serve_without_minikd(command):
+def test_the_weights_serve_without_minikd(command, mnist_data):
     results = json.loads(command("--json"))
     w = load_file(Path(results["folder"]) / "seed0" / "student-distilled.safetensors")
-    images, labels = load_mnist()[1].images[:300], load_mnist()[1].labels[:300]
+    images, labels = mnist_data[1].images[:300], mnist_data[1].labels[:300]
     h = np.maximum(images.reshape(300, 784) / np.float32(255) @ w["W1"] + w["b1"], 0)
     h = np.maximum(h @ w["W2"] + w["b2"], 0)
     assert np.sum((h @ w["W3"] + w["b3"]).argmax(1) != labels) == results["results"]["student distilled"]["errors"][0]
@@ -184,9 +192,15 @@ def test_a_second_run_of_the_same_settings_gets_a_folder_of_its_own_and_the_same
 
 def test_resuming_a_finished_run_prints_it_again_and_trains_nothing(command, monkeypatch):
     first = json.loads(command("--json"))
-    monkeypatch.setattr(runs, "train", None)  # a call would fail
+    written = {path: path.stat().st_mtime_ns for path in Path(first["folder"]).rglob("*.safetensors")}
+    monkeypatch.setattr(runs, "train", lambda *args, **options: pytest.fail("it trained again"))
     again = json.loads(command("--json", "--resume"))
-    assert (again["folder"], again["results"]) == (first["folder"], first["results"])
+    assert again["folder"] == first["folder"]
+    assert {path: path.stat().st_mtime_ns for path in Path(first["folder"]).rglob("*.safetensors")} == written
+    for results in (first, again):
+        for row in results["results"].values():
+            del row["seconds"]
+    assert again["results"] == first["results"]
 
 
 def test_a_run_is_found_again_whatever_its_temperature_is_called(tmp_path):
@@ -218,13 +232,13 @@ def test_a_run_of_another_temperature_goes_on_with_a_half_trained_teacher(capsys
     assert not partial.exists()
 
 
-def test_the_papers_figures_stand_beside_its_own_networks_alone(command, folder, monkeypatch):
+def test_the_papers_figures_stand_beside_its_own_networks_alone(command, folder, mnist_data):
     assert json.loads(command("--json"))["results"]["teacher"]["paper"] is None
     asked = {
         "networks": {report.DISTILLED: TrainConfig(hidden=(30, 30)).record()},
         "seeds": [0],
         "train": {"examples": 60_000},
-        "evaluation": {"sha256": load_mnist()[1].fingerprint, "examples": 10_000},
+        "evaluation": {"sha256": mnist_data[1].fingerprint, "examples": 10_000},
     }
     history = [{"errors": 100, "seconds": 1.0}]
     networks = {
@@ -294,14 +308,14 @@ def test_the_table_is_printed_before_anything_is_drawn_and_a_figure_costs_only_i
         printed.append(capsys.readouterr().out)
         raise RuntimeError("latex could not\nbe found")
 
-    with monkeypatch.context() as patch:
-        patch.setattr(mnist, "draw", fail)
-        mnist.main([*SMALL, "--data", str(folder), "--out", str(tmp_path)])
+    monkeypatch.setattr(mnist, "draw", fail)
+    mnist.main([*SMALL, "--data", str(folder), "--out", str(tmp_path)])
     assert "student distilled" in printed[0]
     out, err = capsys.readouterr()
     assert out == ""
     words = "the figures are not drawn (RuntimeError: latex could not be found)"
     assert err == f"minikd.mnist: {words}; the same command with --resume draws them\n"
+    monkeypatch.setattr(mnist, "draw", DRAW)
     mnist.main([*SMALL, "--data", str(folder), "--out", str(tmp_path), "--resume"])
     (page,) = tmp_path.glob("T8-*/dark_knowledge.png")
     assert page.stat().st_size > 1000
@@ -463,36 +477,51 @@ def weights(run: Path) -> dict[str, np.ndarray]:
     return {f"{path.name} {name}": a for path in sorted(run.glob("seed0/*")) for name, a in load(path)[0].items()}
 
 
+# The command, which kills itself at the n-th call of a function; it says how many calls there were if it comes so far.
+KILLED = """
+import os, signal, sys
+from minikd import mnist
+
+last, calls = int(sys.argv[1]), 0
+
+def count(frame, event, argument):
+    global calls
+    calls += event in ("call", "c_call")
+    if calls == last:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+mnist.draw = lambda *arguments: None  # figures are drawn afresh from the networks
+sys.setprofile(count)
+mnist.main(sys.argv[2:])
+sys.setprofile(None)
+print(calls, file=sys.stderr)
+"""
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
 def test_a_run_killed_at_random_moments_ends_with_the_same_bits(folder, tmp_path):
-    args = [sys.executable, "-m", "minikd.mnist", *SMALL, "--data", str(folder), "--json", "--drop", "0.1,0.2"]
+    args = [*SMALL, "--data", str(folder), "--json", "--drop", "0.1,0.2"]
 
-    def run(out: Path, *more: str) -> subprocess.Popen:
-        return subprocess.Popen([*args, "--out", str(out), *more], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    def run(last: int, out: Path, *more: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-c", KILLED, str(last), *args, "--out", str(out), *more]
+        return subprocess.run(command, capture_output=True, text=True)
 
-    began = time.monotonic()
-    straight = run(tmp_path / "straight")
-    out, err = straight.communicate()
-    length = time.monotonic() - began
-    assert straight.returncode == 0, err
-    expected = weights(Path(json.loads(out)["folder"]))
+    straight = run(0, tmp_path / "straight")
+    assert straight.returncode == 0, straight.stderr
+    calls = int(straight.stderr)
+    expected = weights(Path(json.loads(straight.stdout)["folder"]))
     assert len(expected) == 18
 
     seed = random.randrange(1000)
     print(f"moments drawn with seed {seed}")
     moments = random.Random(seed)
-    kills = 0
-    for _ in range(40):
-        process = run(tmp_path / "killed", "--resume")
-        try:
-            out, err = process.communicate(timeout=moments.uniform(0.1, 0.4) * length if kills < 5 else None)
+    for _ in range(5):
+        killed = run(int(moments.uniform(0.05, 0.4) * calls), tmp_path / "killed", "--resume")
+        if killed.returncode == 0:  # so little was left
             break
-        except subprocess.TimeoutExpired:
-            os.kill(process.pid, signal.SIGKILL)
-            process.communicate()
-            kills += 1
-    assert process.returncode == 0, err
-    assert kills >= 1
+        assert killed.returncode == -signal.SIGKILL, killed.stderr
+    ended = run(0, tmp_path / "killed", "--resume")
+    assert ended.returncode == 0, ended.stderr
     (folder_of_run,) = [path for path in (tmp_path / "killed").iterdir() if path.name != "teachers"]
     found = weights(folder_of_run)
     assert found.keys() == expected.keys()

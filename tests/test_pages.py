@@ -24,10 +24,6 @@ def test_an_example_runs(page, code):
     assert promised in ([], done.stdout.splitlines())
 
 
-def test_three_examples_are_in_the_troubleshooting():
-    assert [page for page, _ in EXAMPLES].count("TROUBLESHOOTING.md") == 3
-
-
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_link_leads_somewhere(page):
     links = re.findall(r"\]\(((?!https?:)[^)#]+)[^)]*\)", page.read_text("utf-8"))

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from minikd.core.softmax import softmax
-from minikd.data.images import load_mnist
 from minikd.engines.device import CPU
 from minikd.paper.command import ROWS
 from minikd.paper.lab.jobs import Result
@@ -41,10 +40,10 @@ def specialist(generalist, index=0, **config):
     return Result(*specialist_task(wanted, {"generalist": generalist}, CPU))
 
 
-def test_a_pair_is_two_images_of_one_set_side_by_side_and_its_class_is_both_digits():
+def test_a_pair_is_two_images_of_one_set_side_by_side_and_its_class_is_both_digits(mnist_data):
     pairs, test_pairs = load_pairs(*PAIRS)
     assert (pairs.images.shape, pairs.classes, len(test_pairs)) == ((600, 28, 56), 100, 200)
-    for source, made in zip(load_mnist(), (pairs, test_pairs), strict=True):
+    for source, made in zip(mnist_data, (pairs, test_pairs), strict=True):
         label_of = {image.tobytes(): label for image, label in zip(source.images, source.labels, strict=True)}
         for image, label in zip(made.images[:50], made.labels[:50], strict=True):
             assert divmod(int(label), 10) == (label_of[image[:, :28].tobytes()], label_of[image[:, 28:].tobytes()])

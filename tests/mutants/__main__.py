@@ -1,0 +1,94 @@
+"""The gate: plant the bugs, and say which ones no test noticed."""
+
+from __future__ import annotations
+
+import ast
+import os
+import tempfile
+import time
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from . import MUTANTS
+from .planting import Mutant, find_module, mutated, title
+from .trial import PASSED, Verdict, copy, examine
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def main(arguments: Sequence[str] | None = None, mutants: Iterable[Mutant] = MUTANTS, root: Path = ROOT) -> int:
+    """Plant the mutants that the arguments choose, say what became of each, and return the exit status."""
+    from minikd.system.cli import Parser  # not above: the tests of a mutant import this file before their minikd
+
+    parser = Parser("mutants", "Plant bugs, one at a time; the tests must see them.", package="tests")
+    parser.add_argument("words", nargs="*", help="plant only those whose area or name holds one of these")
+    parser.add_argument("--list", action="store_true", help="name the bugs and plant none")
+    options = parser.parse_args(arguments)
+    chosen = [m for m in mutants if not options.words or any(word in title(m) for word in options.words)]
+    if not chosen:
+        parser.error(f"no mutant's area or name holds {' or '.join(options.words)}: --list shows them")
+    if options.list:
+        print(*map(title, chosen), sep="\n")
+        return 0
+
+    began = time.perf_counter()
+    os.environ["OPENBLAS_NUM_THREADS"] = "1"  # the mutants themselves fill the cores
+    with tempfile.TemporaryDirectory(prefix="mutants-") as folder, ThreadPoolExecutor(os.cpu_count()) as pool:
+        still = Path(folder)  # one state of the tree for all, whatever is edited meanwhile
+        copy(root, still)
+        try:
+            for mutant in chosen:
+                mutated(mutant, still)
+        except ValueError as stale:
+            print(stale)
+            return 1
+        survivors, caught = _plant_all(chosen, still, pool)
+        broken = _failing_without(chosen, caught, still, pool)
+    print(f"\n{len(chosen) - len(survivors)} of {len(chosen)} mutants caught, in {time.perf_counter() - began:.0f} s")
+    if survivors:
+        print("\nNot caught, so a test is missing:", *survivors, sep="\n")
+    if broken:
+        print("\nFailing without a mutant too, so they caught nothing:", *broken, sep="\n")
+    return 1 if survivors or broken else 0
+
+
+def _plant_all(chosen: Sequence[Mutant], root: Path, pool: ThreadPoolExecutor) -> tuple[list[str], list[str]]:
+    """Plant the mutants and say what became of each; return the survivors, and the tests that caught the rest."""
+    caught: dict[str, None] = {}  # in order: what caught one mutant is likely to catch the next
+
+    def plant(mutant: Mutant) -> Verdict:
+        verdict = examine(root, mutant.tests, mutant, first=list(caught))
+        if verdict.test:
+            caught[verdict.test] = None
+        return verdict
+
+    survivors = []
+    for mutant, verdict in zip(chosen, pool.map(plant, chosen), strict=True):
+        outcome = f"caught by {verdict.test}" if verdict.test else "NOT CAUGHT"
+        print(f"{title(mutant)}\n    {outcome}, {verdict.seconds:.1f} s", flush=True)
+        if not verdict.test:
+            survivors.append(f"{title(mutant)}\n    {' '.join(mutant.tests)}: {verdict.reason}")
+    return survivors, list(caught)
+
+
+def _failing_without(
+    chosen: Sequence[Mutant], caught: Sequence[str], root: Path, pool: ThreadPoolExecutor
+) -> list[str]:
+    """Return those of the tests that caught a mutant which fail without one too, first of each file, with reasons.
+
+    The modules are written as those with a bug were, by `ast.unparse`.
+    """
+    for path in {find_module(mutant.module, root) for mutant in chosen}:
+        path.write_text(ast.unparse(ast.parse(path.read_text(encoding="utf-8"))), encoding="utf-8")
+    tests: dict[str, list[str]] = {}
+    for test in caught:
+        tests.setdefault(test.partition("::")[0], []).append(test)
+    verdicts = pool.map(lambda file: examine(root, [file], first=tests[file], only=True), tests)
+    return [verdict.reason for verdict in verdicts if verdict.reason != PASSED]
+
+
+if __name__ == "__main__":
+    from minikd.system.cli import start
+
+    start(main)

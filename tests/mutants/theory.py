@@ -1,0 +1,142 @@
+"""Bugs in what the derivations prove beyond the core."""
+
+from .planting import planted
+
+MUTANTS = [
+    *planted(
+        "ensembles",
+        "theory.ensembles",
+        "test_ensembles.py",
+        """
+logits summed, not averaged: T divided by the number of members
+- return xp.sum(v, axis=0) / M
++ return xp.sum(v, axis=0)
+
+the members' probabilities at T = 1 averaged, whatever T is
+- log_p = log_softmax(v, T)
++ log_p = log_softmax(v)
+
+the way back to logits without T
+- return T * (largest + xp.log(xp.sum(xp.exp(log_p - largest), axis=0) / M))
++ return largest + xp.log(xp.sum(xp.exp(log_p - largest), axis=0) / M)
+
+logarithms averaged: the geometric mean under the arithmetic one's name
+- return T * (largest + xp.log(xp.sum(xp.exp(log_p - largest), axis=0) / M))
++ return T * xp.sum(log_p, axis=0) / M
+
+classes that every member rules out lost to underflow
+- largest = xp.max(log_p, axis=0)
++ largest = 0 * xp.max(log_p, axis=0)
+""",
+    ),
+    *planted(
+        "limits",
+        "limits",
+        "test_limits.py",
+        """
+the bound with 6√3 in place of 12√3: true, and not sharp
+- (_spread(xp, z) ** 2 + _spread(xp, v) ** 2) / (12 * math.sqrt(3) * T**3)
++ (_spread(xp, z) ** 2 + _spread(xp, v) ** 2) / (6 * math.sqrt(3) * T**3)
+
+the bound falls as 1/T², not 1/T³
+- (12 * math.sqrt(3) * T**3)
++ (12 * math.sqrt(3) * T**2)
+
+the next term without its half
+- 2 * z.shape[-1] * T**3
++ z.shape[-1] * T**3
+
+the means not removed
+- return z - xp.sum(z, axis=-1, keepdims=True) / z.shape[-1]
++ return z
+
+the paper's first order divided by K, whatever the logits' sum is
+- total = u.shape[-1] + xp.sum(u, axis=-1, keepdims=True)
++ total = u.shape[-1] + 0 * xp.sum(u, axis=-1, keepdims=True)
+
+the sufficient temperature without the number of classes
+- z.shape[-1] * squares
++ squares
+""",
+    ),
+    *planted(
+        "priors",
+        "priors",
+        "test_priors.py",
+        """
+the shift taken away, not added
+- float(s)
++ -float(s)
+
+the log-odds against all classes, not against the others
+- _log_sum_exp(z[:, ~inside])
++ _log_sum_exp(z)
+
+the shift searched for on the wrong side of the odds
+- -(odds + middle)
++ -(odds - middle)
+
+the median case at the prior, not the mean
+- q.mean() < prior
++ np.median(q) < prior
+
+the search stopped early
+- EPS * max(1.0, abs(low), abs(high))
++ 1e-6 * max(1.0, abs(low), abs(high))
+
+the logarithm of the prior for its log-odds
+- wanted = math.log(prior) - math.log1p(-prior)
++ wanted = math.log(prior)
+""",
+    ),
+    *planted(
+        "specialists",
+        "theory.specialists",
+        "test_specialists.py",
+        """
+the dustbin's own undersampling forgotten
+- s = math.log(sampled / share) - math.log((1 - sampled) / (1 - share))
++ s = math.log(sampled / share)
+
+the dustbin spread evenly, not in proportion to the answer
+- log_softmax(log_q[:, ~inside])
++ -math.log((~inside).sum())
+
+the dustbin's mass multiplied by the answer's, not shared out
+- log_softmax(log_q[:, ~inside])
++ log_q[:, ~inside]
+
+a specialist's classes taken in rising order
+- spread[:, list(classes)] = log_own[:, : len(classes)]
++ spread[:, inside] = log_own[:, : len(classes)]
+
+q and p swapped
+- dz = np.sum(q - p, axis=0)
++ dz = np.sum(p - q, axis=0)
+
+the mean of the models' gradients, not the sum
+- dz = np.sum(q - p, axis=0)
++ dz = np.mean(q - p, axis=0)
+
+the other direction without the softmax's average
+- dz = q * (ratio - C[:, None])
++ dz = q * ratio
+
+the generalist not asked
+- arithmetic_mean(log_p, T=1.0)
++ arithmetic_mean(log_p[1:], T=1.0)
+
+the two means mixed up
+- geometric_mean(log_p) if reverse else arithmetic_mean(log_p, T=1.0)
++ arithmetic_mean(log_p, T=1.0) if reverse else geometric_mean(log_p)
+
+stopped when the first case has arrived
+- on.any()
++ on.all()
+
+all specialists asked, whatever the generalist says
+- [Specialist(classes, own[cases]) for classes, own in specialists if k in classes]
++ [Specialist(classes, own[cases]) for classes, own in specialists]
+""",
+    ),
+]

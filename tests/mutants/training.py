@@ -1,0 +1,249 @@
+"""Bugs in the training loop: its batches, its randomness, its soft targets."""
+
+from .planting import planted
+
+MUTANTS = [
+    *planted(
+        "optimiser",
+        "schedule",
+        "test_optim.py",
+        """
+a warm-up whose first step is wasted on a rate of zero
+- return (step + 1) / rise
++ return step / rise
+
+a cosine that begins with the warm-up, not after it
+- math.cos(math.pi * (step - rise) / (steps - rise))
++ math.cos(math.pi * step / steps)
+""",
+    ),
+    *planted(
+        "soft targets",
+        "soft_targets",
+        "test_train.py",
+        """
+any data set of the right length taken for the right one
+- self.dataset != dataset.fingerprint
++ len(self.logits) != len(dataset)
+""",
+    ),
+    *planted(
+        "dropout",
+        "batches",
+        "test_train.py",
+        """
+the same mask at every step
+- hash32(np.array(first, np.uint32) + step[:, None])
++ hash32(np.array(first, np.uint32) + 0 * step[:, None])
+
+the same key for every layer
+- (STREAMS.index("dropout"), layer)
++ (STREAMS.index("dropout"), 0)
+
+every case of a batch drops the same units
+- np.arange(self.B * size, dtype=np.uint32).reshape(self.B, size)
++ np.tile(np.arange(size, dtype=np.uint32), (self.B, 1))
+
+the share for inputs and the share for hidden units confused
+- (config.drop_input, *[config.drop_hidden] * len(config.hidden))
++ (config.drop_hidden, *[config.drop_input] * len(config.hidden))
+""",
+    ),
+    *planted(
+        "max-norm",
+        "loop",
+        "test_train.py",
+        """
+the output layer limited too
+- state.layers[:-1]
++ state.layers
+
+only the first layer limited
+- state.layers[:-1]
++ state.layers[:1]
+
+the weights limited before the step, not after it
+- for p, velocity, g in state.blocks:
+-     momentum_step(p, velocity, g, learning_rate=learning_rate, momentum=momentum)
+- if max_norm is not None:
+-     for W, _ in state.layers[:-1]:
+-         limit_norm(W, max_norm)
++ if max_norm is not None:
++     for W, _ in state.layers[:-1]:
++         limit_norm(W, max_norm)
++ for p, velocity, g in state.blocks:
++     momentum_step(p, velocity, g, learning_rate=learning_rate, momentum=momentum)
+""",
+    ),
+    *planted(
+        "training",
+        "loop",
+        "test_train.py",
+        """
+the schedule worked out and not used
+- config.learning_rate * factor
++ config.learning_rate
+
+the schedule begun again in each epoch
+- [warmup_cosine(step, steps, config.warmup) for step in range(first, first + feed.steps)]
++ [warmup_cosine(step - first, feed.steps, config.warmup) for step in range(first, first + feed.steps)]
+
+the configured momentum never passed on
+- config.momentum
++ 0.9
+
+the configured clip_norm never passed on
+- config.clip_norm
++ None
+
+each element of the gradient clipped by itself, not its norm
+- learning_rate = learning_rate * clip_factor(state.g, clip_norm)
++ state.g[...] = get_xp(g=state.g).clip(state.g, -clip_norm, clip_norm)
+
+the parameters between two blocks never updated
+- range(0, P, block)
++ range(0, P, block + 1)
+
+momentum lost where a run is resumed
+- return arrays["p"], arrays["v"], history
++ return arrays["p"], np.zeros_like(arrays["v"]), history
+""",
+    ),
+    *planted(
+        "training",
+        "batches",
+        "test_train.py",
+        """
+labels left in order while the images are shuffled
+- take(self.y, n, axis=0)
++ take(self.y, (i * self.B + self.xp.arange(n.shape[0])) % self.N, axis=0)
+
+every epoch in the same order
+- rng = stream(seed, name, epoch)
++ rng = stream(seed, name)
+""",
+    ),
+    *planted(
+        "training",
+        "config",
+        "test_train.py",
+        """
+one stream of randomness for every use: the order repeats what drew the initial weights
+- (STREAMS.index(name), epoch)
++ (epoch,)
+""",
+    ),
+    *planted(
+        "jitter",
+        "batches",
+        "test_train.py",
+        """
+images moved up and to the left alone
+- rng.integers(0, 2 * self.config.jitter + 1, size=(2, self.steps * self.B))
++ rng.integers(self.config.jitter, 2 * self.config.jitter + 1, size=(2, self.steps * self.B))
+
+never moved as far one way as the other
+- rng.integers(0, 2 * self.config.jitter + 1, size=(2, self.steps * self.B))
++ rng.integers(0, 2 * self.config.jitter, size=(2, self.steps * self.B))
+
+one shift for all images of an epoch
+- rng.integers(0, 2 * self.config.jitter + 1, size=(2, self.steps * self.B))
++ rng.integers(0, 2 * self.config.jitter + 1, size=(2, 1)).repeat(self.steps * self.B, axis=1)
+
+images moved along the diagonal alone
+- numbers = down * self.width + right
++ numbers = down * self.width + down
+
+rows of a padded image counted without its border
+- self.width, self.cols = cols + 2 * config.jitter, cols
++ self.width, self.cols = cols, cols
+""",
+    ),
+    *planted(
+        "jitter",
+        "images",
+        "test_data.py",
+        """
+images wrapped round their edges
+- padded = np.zeros((count, rows + 2 * by, cols + 2 * by), dtype=np.uint8)
++ padded = np.pad(images, ((0, 0), (by, by), (by, by)), mode="wrap")
+
+edges smeared outwards, where zeros should enter
+- padded = np.zeros((count, rows + 2 * by, cols + 2 * by), dtype=np.uint8)
++ padded = np.pad(images, ((0, 0), (by, by), (by, by)), mode="edge")
+""",
+    ),
+    *planted(
+        "soft targets",
+        "batches",
+        "test_train.py",
+        """
+soft targets left in order while the images are shuffled
+- take(self.V, n, axis=0)
++ take(self.V, (i * self.B + self.xp.arange(n.shape[0])) % self.N, axis=0)
+
+soft targets of unmoved images used for jittered ones
+- if config.jitter:
+-     ...
+""",
+    ),
+    *planted(
+        "soft targets",
+        "training.teacher",
+        "test_train.py",
+        """
+probabilities stored where logits belong
+- z = device.get(logits(teacher, dataset, device))
++ z = device.get(logits(teacher, dataset, device))
++ z = np.exp(z) / np.sum(np.exp(z), axis=-1, keepdims=True)
+
+logits stored with a temperature baked in
+- z = device.get(logits(teacher, dataset, device))
++ z = device.get(logits(teacher, dataset, device)) / 8.0
+""",
+    ),
+    *planted(
+        "soft targets",
+        "answers",
+        "test_train.py",
+        """
+dropout left on in the teacher
+- z, _ = mlp_forward(held.inputs(start, stop, dtype), layers)
++ rng = np.random.default_rng()
++ halved = [(2 * W * (rng.random((W.shape[-2], 1)) < 0.5), b) for W, b in layers[1:]]
++ z, _ = mlp_forward(held.inputs(start, stop, dtype), [layers[0], *halved])
+""",
+    ),
+    *planted(
+        "population",
+        "loop",
+        "test_train.py",
+        """
+the first student's learning rate for all
+- rates[i, ...]
++ rates[i, :1]
+
+the first student's initial weights for all
+- fresh[i % len(fresh)]
++ fresh[0]
+""",
+    ),
+    *planted(
+        "population",
+        "batches",
+        "test_train.py",
+        """
+the first student's batches for all
+- rng = stream(seed, name, epoch)
++ rng = stream(self.config.seeds[0], name, epoch)
+
+the first student's dropout for all
+- np.random.SeedSequence(seed, spawn_key=(STREAMS.index("dropout"), layer))
++ np.random.SeedSequence(self.config.seeds[0], spawn_key=(STREAMS.index("dropout"), layer))
+
+the students' batches shuffled into one another
+- np.concatenate(drawn, axis=1)
++ np.stack(drawn, axis=-1).reshape(self.steps, -1)
+""",
+    ),
+]
