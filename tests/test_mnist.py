@@ -313,7 +313,7 @@ def test_the_table_is_printed_before_anything_is_drawn_and_a_figure_costs_only_i
     out, err = capsys.readouterr()
     assert out == ""
     words = "the figures are not drawn (RuntimeError: latex could not be found)"
-    assert err == f"minikd.commands.mnist: {words}; the same command with --resume draws them\n"
+    assert err == f"minikd.mnist: {words}; the same command with --resume draws them\n"
     monkeypatch.setattr(mnist, "draw", DRAW)
     mnist.main([*SMALL, "--data", str(folder), "--out", str(tmp_path), "--resume"])
     (page,) = tmp_path.glob("T8-*/dark_knowledge.png")
@@ -456,7 +456,7 @@ def test_gpu_without_a_gpu_is_one_line_before_anything_else(capsys, tmp_path, mo
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(backend, "probe_gpu", probe)
     line = refusal(capsys, "--gpu", "--data", "no-such-folder")
-    assert line == "minikd.commands.mnist: no GPU: what is missing; the command that mends it"
+    assert line == "minikd.mnist: no GPU: what is missing; the command that mends it"
     assert list(tmp_path.iterdir()) == []
 
 
