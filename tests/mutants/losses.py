@@ -6,7 +6,7 @@ MUTANTS = [
     *planted(
         "soft cost",
         "losses",
-        "test_losses.py",
+        "test_losses.py test_losses_identities.py test_losses_arguments.py",
         """
 the gradient without its 1/T
 - dz = (1/T) * (q - p) / B
@@ -129,7 +129,7 @@ a finite cost whose gradient is inf / inf at low T
     *planted(
         "hard cost",
         "losses",
-        "test_losses.py",
+        "test_losses.py test_losses_identities.py test_losses_arguments.py",
         """
 the gradient without its target
 - dz = (q - p) / B
@@ -169,7 +169,7 @@ labels above the last class let through by the quick check
     *planted(
         "distillation loss",
         "losses",
-        "test_losses.py",
+        "test_losses.py test_losses_identities.py test_losses_arguments.py",
         """
 T² forgotten
 - soft_weight = alpha * T**2
@@ -215,7 +215,7 @@ the soft gradient left out of the sum
     *planted(
         "logit matching",
         "losses",
-        "test_losses.py",
+        "test_losses.py test_losses_identities.py test_losses_arguments.py",
         """
 the cost without its half, so that the gradient is half of the cost's own
 - 0.5 * xp.sum(difference * difference, axis=(-2, -1)) / B, difference / B
@@ -295,7 +295,7 @@ log-softmax backward without 1/T
     *planted(
         "population",
         "losses",
-        "test_losses.py",
+        "test_losses.py test_losses_identities.py test_losses_arguments.py",
         """
 the mean taken over the students too
 - log_q = log_softmax(z)
