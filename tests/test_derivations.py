@@ -15,6 +15,7 @@ def listed(found):
     return ", ".join(sorted(found, key=tags.number))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tag", sorted(CHECKS, key=tags.number))
 def test_every_equation_holds(tag):
     failure = verdict(CHECKS[tag])
