@@ -17,7 +17,7 @@ BLOCKS = re.findall(r"```(\w+)\n(.*?)```", TEXT, re.S)
 
 
 def test_the_loss_in_the_readme_is_the_one_in_the_code():
-    code = (ROOT / "minikd" / "losses.py").read_text(encoding="utf-8")
+    code = (ROOT / "minikd" / "core" / "losses.py").read_text(encoding="utf-8")
     lines = BLOCKS[0][1].splitlines()
     assert lines[-1] == "dz = (1/T) * (q - p) / B"
     for line in lines:
