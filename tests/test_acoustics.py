@@ -263,7 +263,7 @@ def test_the_interval_of_a_share_is_finite_where_a_few_draws_gain_nothing(monkey
 def test_soft_targets_save_no_share_of_speech_where_hard_ones_lose_nothing():
     outcome = ROWS["R3-speech"].judge("cpu", few(61, 61, 62, full=58))
     assert outcome.verdict == NOT
-    assert outcome.why == "hard targets lose nothing, so there is no share of it to save"
+    assert outcome.why == "hard targets lose nothing, so there is nothing to save"
     assert outcome.numbers["curve"]
 
 
@@ -279,7 +279,7 @@ def test_a_baseline_far_from_the_papers_is_not_called_reproduced():
 
 def test_a_share_of_little_speech_says_how_much_it_is():
     results = few(45, 40, 59)
-    assert "; of so little speech the 3% are 100%" in ROWS["R3-speech"].judge("cpu", results).why
+    assert "; with so little speech, 3% means 100%" in ROWS["R3-speech"].judge("cpu", results).why
     results |= {"baseline 0": system(60, 1.0, learnt=(3300, 2000))}
     assert "so little" not in ROWS["R3-speech"].judge("cpu", results).why
 

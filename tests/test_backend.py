@@ -107,7 +107,7 @@ def test_the_default_path_never_imports_cupy():
     code = """
 import importlib, pkgutil, sys
 import numpy as np
-
+import minikd
 for module in pkgutil.walk_packages(minikd.__path__, "minikd."):
     if not module.name.endswith(".__main__"):
         importlib.import_module(module.name)

@@ -46,8 +46,8 @@ def shell(line: str, cwd: Path) -> subprocess.CompletedProcess[str]:
 
 def test_every_command_is_found_here():
     assert {
-        "minikd.commands.mnist",
-        "minikd.commands.export",
+        "minikd.mnist",
+        "minikd.export",
         "minikd.paper",
         "minikd.paper.page",
         "derivations",

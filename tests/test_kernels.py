@@ -142,7 +142,7 @@ def test_a_product_names_what_does_not_fit(device):
 
 
 def test_tf32_rounds_the_factors_of_products_and_nothing_else(device, monkeypatch):
-    monkeypatch.setattr("minikd.engines.gpu.probe_gpu", lambda: device.xp)
+    monkeypatch.setattr("minikd.engines.device.probe_gpu", lambda: device.xp)
     rng = np.random.default_rng(5)
     a, b = (rng.standard_normal((40, 40)).astype(np.float32) for _ in range(2))
     exact = a.astype(np.float64) @ b.astype(np.float64)
@@ -450,13 +450,13 @@ def test_the_self_test_says_in_one_line_that_there_is_no_gpu():
     environment = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
     done = subprocess.run([sys.executable, "-m", "minikd.backend"], capture_output=True, text=True, env=environment)
     assert done.returncode == 2
-    assert done.stderr.startswith("minikd.engines.device: no GPU: ")
+    assert done.stderr.startswith("minikd.backend: no GPU: ")
     assert done.stderr.count("\n") == 1
     assert done.stdout == ""
 
 
 def test_minikd_fused_0_turns_the_kernels_off(monkeypatch):
-    monkeypatch.setattr("minikd.engines.gpu.probe_gpu", lambda: strict_cupy)
+    monkeypatch.setattr("minikd.engines.device.probe_gpu", lambda: strict_cupy)
     for value, fused in ((None, True), ("1", True), ("0", False)):
         if value is None:
             monkeypatch.delenv("MINIKD_FUSED", raising=False)

@@ -19,6 +19,7 @@ from safetensors.numpy import load_file
 from minikd.commands import mnist, report
 from minikd.data.images import load_idx_folder
 from minikd.engines import device as backend
+from minikd.engines.gpu import DeviceError
 from minikd.training import runs
 from minikd.training.checkpoint import load, save
 from minikd.training.config import TrainConfig
@@ -451,7 +452,7 @@ def test_a_diverging_run_ends_in_one_line_with_the_step(capsys, folder, tmp_path
 
 def test_gpu_without_a_gpu_is_one_line_before_anything_else(capsys, tmp_path, monkeypatch):
     def probe():
-        raise backend.DeviceError("no GPU: what is missing; the command that mends it")
+        raise DeviceError("no GPU: what is missing; the command that mends it")
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(backend, "probe_gpu", probe)

@@ -210,9 +210,7 @@ def test_root_is_allowed_to_open_jupyterlab_and_told_so(
 ) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 0, raising=False)
     notebooks.main(["1"])
-    assert (
-        capsys.readouterr().err == "minikd.learn.notebooks: you are root, so JupyterLab is started with --allow-root\n"
-    )
+    assert capsys.readouterr().err == "minikd.notebooks: you are root, so JupyterLab is started with --allow-root\n"
     notebooks.main(["1", "--allow-root"])
     assert capsys.readouterr().err == ""
     assert [one.count("--allow-root") for one in started] == [1, 1]

@@ -15,6 +15,7 @@ from matplotlib.text import Text
 from PIL import Image
 
 from minikd import plots
+from minikd.training.answers import choose_ambiguous
 
 
 def naive_softmax(z, T):
@@ -139,7 +140,7 @@ def test_dark_knowledge_refuses_what_does_not_fit_and_says_why(change, message):
 def test_chosen_examples_are_rightly_classified_and_the_most_ambiguous_of_their_class():
     _, labels, logits = examples(n=400)
     logits[np.arange(400), labels] += 3.0
-    chosen = plots.choose_ambiguous(logits, labels, 10)
+    chosen = choose_ambiguous(logits, labels, 10)
     assert labels[chosen].tolist() == list(range(10))
     for k, index in enumerate(chosen):
         right = [i for i in range(400) if labels[i] == k and logits[i].argmax() == k]
@@ -149,27 +150,27 @@ def test_chosen_examples_are_rightly_classified_and_the_most_ambiguous_of_their_
 
 def test_fewer_examples_than_classes_are_the_most_ambiguous_of_all_classes():
     logits = np.array([[9.0, 0.0, 0.0], [0.0, 2.0, 0.0], [0.0, 0.0, 1.0], [0.0, 0.0, 1.5]])
-    assert plots.choose_ambiguous(logits, np.array([0, 1, 2, 2]), 2).tolist() == [1, 2]  # not 2 and 3
+    assert choose_ambiguous(logits, np.array([0, 1, 2, 2]), 2).tolist() == [1, 2]  # not 2 and 3
 
 
 def test_more_examples_than_classes_take_the_second_of_each_class_before_any_third():
     logits = np.array([[1.0, 0.0], [2.0, 0.0], [3.0, 0.0], [0.0, 8.0], [0.0, 7.0]])
-    assert plots.choose_ambiguous(logits, np.array([0, 0, 0, 1, 1]), 4).tolist() == [0, 1, 4, 3]
+    assert choose_ambiguous(logits, np.array([0, 0, 0, 1, 1]), 4).tolist() == [0, 1, 4, 3]
 
 
 def test_equally_ambiguous_examples_come_in_their_order():
-    assert plots.choose_ambiguous(np.tile([1.0, 0.0], (50, 1)), np.zeros(50, int), 5).tolist() == [0, 1, 2, 3, 4]
+    assert choose_ambiguous(np.tile([1.0, 0.0], (50, 1)), np.zeros(50, int), 5).tolist() == [0, 1, 2, 3, 4]
 
 
 def test_a_certain_example_has_entropy_zero_and_not_nan():
     logits = np.array([[5000.0, 0.0], [1.0, 0.0]])
-    assert plots.choose_ambiguous(logits, np.array([0, 0]), 2).tolist() == [1, 0]
+    assert choose_ambiguous(logits, np.array([0, 0]), 2).tolist() == [1, 0]
 
 
 @pytest.mark.parametrize("count", [0, -1, 2])
 def test_a_count_that_cannot_be_met_is_refused(count):
     with pytest.raises(ValueError, match=f"from 1 to the 1 rightly classified examples, got {count}: ask for fewer"):
-        plots.choose_ambiguous(np.array([[1.0, 0.0], [1.0, 0.0]]), np.array([0, 1]), count)
+        choose_ambiguous(np.array([[1.0, 0.0], [1.0, 0.0]]), np.array([0, 1]), count)
 
 
 # Learning curves
@@ -303,6 +304,7 @@ DRAW = """
 import hashlib, sys
 from pathlib import Path
 from minikd import plots
+from minikd.training.answers import choose_ambiguous
 figure = plots.learning_curves({"a": [dict(epoch=1, cost=1.0, errors=5), dict(epoch=2, cost=0.5, errors=3)]})
 plots.save(figure, sys.argv[1])
 print(hashlib.sha256(Path(sys.argv[1]).read_bytes()).hexdigest())

@@ -270,7 +270,7 @@ def test_a_shift_that_is_not_finite_is_refused(s):
 def test_logits_of_a_wrong_kind_are_refused():
     for call in (lambda z: shift_classes(z, [0], 1.0), lambda z: matching_shift(z, [0], 0.5)):
         with pytest.raises(
-            TypeError, match=r"z must be a NumPy array, got list: bring it with minikd\.backend\.to_host"
+            TypeError, match=r"z must be a NumPy array, got list: bring it with minikd\.engines\.device\.to_host"
         ):
             call([[0.0, 1.0]])
         with pytest.raises(TypeError, match="z must be float32 or float64, got int64: convert it with astype"):

@@ -131,7 +131,7 @@ def open_lab(path: Path, options: Sequence[str]) -> None:
 
     as_root = hasattr(os, "geteuid") and os.geteuid() == 0  # Windows has none
     if as_root and "--allow-root" not in options:
-        print("minikd.learn.notebooks: you are root, so JupyterLab is started with --allow-root", file=sys.stderr)
+        print("minikd.notebooks: you are root, so JupyterLab is started with --allow-root", file=sys.stderr)
         options = ["--allow-root", *options]
     place = [
         f"--ServerApp.root_dir={FOLDER.parent}",

@@ -41,7 +41,7 @@ def scoreboard(record: dict[str, Any]) -> str:
     versions = ", ".join(f"{name} {value}" for name, value in about.items())
     minutes = sum(run["seconds"] for run in record["runs"]) / 60
     made = (
-        f"`{record['command']}`: {len(record['runs'])} runs, {minutes:.0f} minutes of one core together; "
+        f"`{record['command']}`: {len(record['runs'])} runs, {minutes:.0f} minutes on one core in total; "
         f"{record['machine']['device']}, {record['machine']['cores']} cores; {versions}."
     )
     return "\n".join([*markdown(head, rows), "", made])
@@ -54,7 +54,7 @@ def section(name: str, record: dict[str, Any], profile: str) -> str:
     lines = [f"![{shown}]({picture(profile, name)})", ""]
     for row in record["rows"]:
         if row["row"] in ids:
-            minutes = f"{row['seconds'] / 60:.0f} minutes of one core" if row["seconds"] >= 60 else "under a minute"
+            minutes = f"{row['seconds'] / 60:.0f} minutes on one core" if row["seconds"] >= 60 else "under a minute"
             lines.append(f"- **{row['row']}, {row['verdict']}**: {row['why']}. `{row['command']}`, {minutes}.")
     return "\n".join(lines)
 
@@ -66,7 +66,7 @@ def choice(record: dict[str, Any]) -> str:
         changed = ", ".join(f"{name} {value}" for name, value in row["changes"].items())
         rows.append([row["network"], changed or "as it is", ", ".join(map(str, row["errors"])), f"{row['seconds']} s"])
     return "\n".join(
-        [*markdown(("network", "changed", "errors, a seed each", "time"), rows), "", f"`{record['command']}`"]
+        [*markdown(("network", "changed", "errors, one per seed", "time"), rows), "", f"`{record['command']}`"]
     )
 
 

@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor
 from typing import IO, Any
 
-BOOT = "import sys; sys.path[:] = sys.argv[1:]; from minikd.paper import workers; workers.serve()"
+BOOT = "import sys; sys.path[:] = sys.argv[1:]; from minikd.paper.lab import workers; workers.serve()"
 LENGTH = struct.Struct("<Q")  # the number of bytes of a message, in front of them
 
 

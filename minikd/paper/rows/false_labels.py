@@ -80,11 +80,11 @@ def _judge(profile: str, results: Mapping[str, Result]) -> Outcome:
             saved = errors_of[:, 0] - errors_of[:, -1]
             better.append(bool((saved > 0).all()))
             words.append(
-                f"{wrong:.0%} false, {TEACHERS[kind]}: alone {errors_of[:, 0].mean():.0f}, soft alone "
+                f"{wrong:.0%} false, {TEACHERS[kind]}: labels only {errors_of[:, 0].mean():.0f}, soft only "
                 f"{errors_of[:, -1].mean():.0f}"
             )
     verdict = REPRODUCED if all(better) else DIRECTION if sum(better) > len(better) / 2 else NOT
-    why = f"soft targets alone beat labels alone for every seed in {sum(better)} of {len(better)} settings"
+    why = f"with every seed, soft targets without labels beat labels in {sum(better)} of {len(better)} settings"
     return Outcome("; ".join(words), verdict, why, numbers)
 
 

@@ -78,7 +78,7 @@ def _gap(results: Mapping[str, Result], kind: str, share: float) -> float:
 
 def _judge_all(profile: str, results: Mapping[str, Result]) -> Outcome:
     accuracy = _accuracies(results, HARD, 1.0)
-    why = "what the others are measured against"
+    why = "the other rows are compared with this one"
     return Outcome(_words(accuracy), REPRODUCED, why, {HARD: accuracy})
 
 
@@ -104,10 +104,10 @@ def _judge_soft(profile: str, results: Mapping[str, Result]) -> Outcome:
         kind, share, _ = name.rsplit(" ", 2)
         numbers["curve"].setdefault(kind, {})[share] = _accuracies(results, kind, float(share))
     if saved is None:
-        why = "hard targets lose nothing, so there is no share of it to save"
+        why = "hard targets lose nothing, so there is nothing to save"
         return Outcome(_words(soft), NOT, why, numbers)
     verdict = REPRODUCED if saved >= paper else DIRECTION if saved > 0 else NOT
-    why = f"of the {lost[0]:.2f} points that hard targets lose, soft ones save {saved:.0%}; in the paper {paper:.0%}"
+    why = f"soft targets save {saved:.0%} of the {lost[0]:.2f} points that hard targets lose; in the paper {paper:.0%}"
     return Outcome(_words(soft), verdict, why, numbers)
 
 

@@ -81,7 +81,7 @@ def _judge_noise(profile: str, results: Mapping[str, Result]) -> Outcome:
         less.append(all(soft[T] < moment["hard"]["noise"] for T in ("4", "20")))
         words.append(
             f"epoch {moment['epoch']}: variance between cases over squared mean: hard {moment['hard']['noise']:.3g}, "
-            f"T = 4 {soft['4']:.3g}, T = 20 {soft['20']:.3g}"
+            f"{soft['4']:.3g} at T = 4, {soft['20']:.3g} at T = 20"
         )
     counts: dict[str, dict[str, list[int | None]]] = {kind: {} for kind in KINDS}
     for name, result in results.items():
@@ -89,10 +89,10 @@ def _judge_noise(profile: str, results: Mapping[str, Result]) -> Outcome:
             kind, rate, _ = name.split("; ")
             counts[kind].setdefault(rate, []).append(result.record["errors"])
     highest = {kind: tolerated(of) for kind, of in counts.items()}
-    words.append("highest rate: " + ", ".join(f"{kind} {rate:g}" for kind, rate in highest.items()))
+    words.append("highest rate: " + ", ".join(f"{rate:g} ({kind})" for kind, rate in highest.items()))
     faster = [0 < highest[kind] >= highest["hard"] for kind in KINDS if kind != "hard"]
     verdict = REPRODUCED if all(less) and all(faster) else DIRECTION if all(less) or all(faster) else NOT
-    why = "a rate is tolerated while every seed ends within a quarter of the fewest errors of that kind"
+    why = "a rate is tolerated if every seed makes at most a quarter more errors than that kind at its best rate"
     return Outcome("; ".join(words), verdict, why, {"moments": record["moments"], "errors": counts, "highest": highest})
 
 

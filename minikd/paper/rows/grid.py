@@ -80,8 +80,8 @@ def _judge_flat(profile: str, results: Mapping[str, Result]) -> Outcome:
             spread[width] = float(np.ptp(means))
         words.append(f"{width} units: {means.min():.1f} to {means.max():.1f}")
     flat = max(spread.values()) <= NOISE
-    within = f"{max(spread.values()):.1f} errors; one run's noise is about {NOISE}"
-    why = f"of 300 units or more, the means at T = 8 to 40 lie within {within}"
+    within = f"{max(spread.values()):.1f} errors; the noise of one run is about {NOISE}"
+    why = f"with 300 units or more, the means at T = 8 to 40 lie within {within}"
     return Outcome("; ".join(words), REPRODUCED if flat else NOT, why, _numbers(found))
 
 
@@ -101,7 +101,7 @@ def _judge_low(profile: str, results: Mapping[str, Result]) -> Outcome:
     )
     sure = all(better[side] and p[side] < 0.05 for side in sides)
     verdict = REPRODUCED if sure else DIRECTION if all(better.values()) else NOT
-    why = "exact sign-flip test over seeds, two-sided, of T in 2.5 to 4 against the T below and above"
+    why = "exact two-sided sign-flip test over seeds: T from 2.5 to 4 against the lower and the higher T"
     return Outcome(ours, verdict, why, _numbers(found) | {"p": p})
 
 

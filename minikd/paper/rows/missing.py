@@ -92,7 +92,7 @@ def _judge_before(profile: str, results: Mapping[str, Result]) -> Outcome:
     found = measure(WITHOUT_3, profile, results)
     right = 1 - float(np.mean(found["wrong"]["none"])) / found["cases"][0]
     ours = f"{mean_sd(found['errors']['none'])}, of them {mean_sd(found['wrong']['none'])} on 3s"
-    why = f"{right:.1%} of the 3s are right, which no student ever saw; the paper's: 86.8 %"
+    why = f"{right:.1%} of the 3s are right, although no student ever saw a 3; in the paper 86.8 %"
     return Outcome(ours, REPRODUCED if right >= 1 - 133 / 1010 else NOT, why, found)
 
 
@@ -106,7 +106,7 @@ def _judge_after(profile: str, results: Mapping[str, Result]) -> Outcome:
     apart = float(np.mean(found["errors"]["honest"]) - np.mean(found["errors"]["oracle"]))
     right = 1 - float(np.mean(found["wrong"]["oracle"])) / found["cases"][0]
     honest = f"{abs(apart):.1f} errors {'fewer' if apart < 0 else 'more'}"
-    why = f"the oracle's shift brings {right:.1%} of the 3s; the honest one makes {honest}"
+    why = f"with the oracle's shift {right:.1%} of the 3s are right; the honest shift makes {honest}"
     helps = np.mean(found["errors"]["oracle"]) < np.mean(found["errors"]["none"])
     near_enough = np.mean(found["errors"]["oracle"]) <= 109
     return Outcome(ours, REPRODUCED if near_enough else DIRECTION if helps else NOT, why, found)
@@ -128,7 +128,9 @@ def _judge_rates(way: str, figure: float) -> Callable[[str, Mapping[str, Result]
         mean, before = float(np.mean(rates[ways[0]])), float(np.mean(rates["none"]))
         verdict = REPRODUCED if mean <= figure else DIRECTION if mean < (90 if way == "none" else before) else NOT
         why = (
-            "eight digits were never seen; guessing makes 90 %" if way == "none" else f"before the shift {before:.1f} %"
+            "the students never saw eight digits; guessing makes 90 % errors"
+            if way == "none"
+            else f"without the shift {before:.1f} %"
         )
         return Outcome(ours, verdict, why, found)
 

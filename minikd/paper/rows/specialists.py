@@ -83,8 +83,9 @@ def _judge_closed_forms(profile: str, results: Mapping[str, Result]) -> Outcome:
     ours = "; ".join(f"{kind} mean: within {far[-1]:.2g}" for kind, far in apart.items())
     close = all(far[-1] < 0.01 and far[-1] < 0.5 * far[0] for far in apart.values())
     few, many = STEPS[profile]
-    why = f"the worst of 300 × 100 probabilities after {many:,} steps of plain descent; after {few} " + ", ".join(
-        f"{kind} {far[0]:.2g}" for kind, far in apart.items()
+    why = (
+        f"the largest difference in 300 × 100 probabilities after {many:,} steps of plain descent; after {few}: "
+        + ", ".join(f"{kind} {far[0]:.2g}" for kind, far in apart.items())
     )
     return Outcome(ours, REPRODUCED if close else NOT, why, {"steps": [few, many], **apart})
 
@@ -99,7 +100,7 @@ def _judge_accuracy(profile: str, results: Mapping[str, Result]) -> Outcome:
     )
     better = [b < a for b, a in zip(before + general, after + special, strict=True)]
     verdict = REPRODUCED if all(better) else DIRECTION if np.mean(after) > np.mean(before) else NOT
-    words = "with every seed both rise" if all(better) else f"{sum(better)} of {len(better)} comparisons rise"
+    words = "both rise with every seed" if all(better) else f"{sum(better)} of {len(better)} comparisons rise"
     return Outcome(ours, verdict, words, {"records": records})
 
 
@@ -123,11 +124,12 @@ def _judge_cover(profile: str, results: Mapping[str, Result]) -> Outcome:
     weights = np.sqrt([total[c][0] for c in known])
     slope = float(np.polyfit(list(known), list(known.values()), 1, w=weights)[0])
     verdict = DIRECTION if slope > 0 else NOT
-    return Outcome(ours, verdict, f"slope {slope:+.2f} points a specialist, weighted by cases", {"covered": table})
+    return Outcome(ours, verdict, f"slope {slope:+.2f} points per specialist, weighted by cases", {"covered": table})
 
 
 ROWS = (
-    Row("P4", "specialists for all classes: the answer of least divergence is a mean of all models, by its direction",
+    Row("P4",
+        "specialists for all classes: the answer of least divergence is a mean of all models; its direction says which",
         "arithmetic, geometric", _closed_forms, _judge_closed_forms),
     Row("P5", "pairs of digits: accuracy among a specialist's classes, and overall, generalist → with specialists",
         "43.1 → 45.9 %, 25.0 → 26.1 % (on JFT)", _jobs, _judge_accuracy),

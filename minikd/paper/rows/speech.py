@@ -311,7 +311,7 @@ def _in_words(gain: Mapping[str, Sequence[float]]) -> str:
     frames, words = gain["frames"], gain["words"]
     return (
         f"{frames[0]:+.2f} points of frames [{frames[1]:+.2f}, {frames[2]:+.2f}], {-words[0]:+.2f} of WER "
-        f"[{-words[2]:+.2f}, {-words[1]:+.2f}] against the members' mean"
+        f"[{-words[2]:+.2f}, {-words[1]:+.2f}] against the mean of the members"
     )
 
 
@@ -323,7 +323,7 @@ def _verdict(gain: Mapping[str, Sequence[float]]) -> str:
 
 
 def _beside(values: Sequence[float], figure: float, why: str) -> tuple[str, str]:
-    """Verdict and reason for what the others are measured against: reproduced if within a quarter of the figure."""
+    """Verdict and reason for the first row of a group: reproduced if within a quarter of the figure."""
     if abs(float(np.mean(values)) - figure) <= figure / 4:
         return REPRODUCED, why
     return NOT, f"{why}; more than a quarter away from the paper's {figure:g} %"
@@ -332,7 +332,8 @@ def _beside(values: Sequence[float], figure: float, why: str) -> tuple[str, str]
 def _judge_baseline(profile: str, results: Mapping[str, Result]) -> Outcome:
     measures = _measures(_of(results, "baseline"))
     changed = results["baseline 0"].record["learnt"]
-    why = f"what the others are measured against; of the frames learnt {100 * changed[1] / changed[0]:.1f} % are right"
+    right = 100 * changed[1] / changed[0]
+    why = f"the other rows are compared with this one; {right:.1f} % of the frames learnt are right"
     verdict, why = _beside(measures["test"]["words"], PAPER["baseline"][1], why)
     return Outcome(_words(measures), verdict, why, {"baseline": measures})
 
@@ -340,7 +341,7 @@ def _judge_baseline(profile: str, results: Mapping[str, Result]) -> Outcome:
 def _judge_ensemble(profile: str, results: Mapping[str, Result]) -> Outcome:
     members, ensemble = _of(results, "baseline"), _of(results, "ensemble")
     gain, measures = _gain(ensemble, members), _measures(ensemble)
-    why = f"{_in_words(gain)}; the paper's +2.2, −0.2"
+    why = f"{_in_words(gain)}; in the paper +2.2 and −0.2"
     numbers: dict[str, Any] = {"ensemble": measures, "gain": gain}
     if "look" in results:
         record, arrays = results["look"]
@@ -357,7 +358,7 @@ def _judge_student(profile: str, results: Mapping[str, Result]) -> Outcome:
     sweep = {name.split()[1]: _measures([result]) for name, result in results.items() if name.startswith("T ")}
     numbers = {"student": measures, "gain": gain, "T": T, "sweep": sweep}
     ours = f"T = {T:g} of 1, 2, 5, 10: {_words(measures)}"
-    return Outcome(ours, _verdict(gain), f"{_in_words(gain)}; the paper's +1.9, −0.2", numbers)
+    return Outcome(ours, _verdict(gain), f"{_in_words(gain)}; in the paper +1.9 and −0.2", numbers)
 
 
 def _judge_kept(profile: str, results: Mapping[str, Result]) -> Outcome:
@@ -379,7 +380,7 @@ def _judge_kept(profile: str, results: Mapping[str, Result]) -> Outcome:
     runs = [(one - single) / (ensemble - single) for one in accuracy(groups[2], "test")]
     verdict = REPRODUCED if kept > 0.8 else DIRECTION if kept > 0 and low > 0 else NOT
     ours = f"{kept:.0%} [{low:.0%}, {high:.0%}]"
-    why = f"{len(runs)} students, from {min(runs):.0%} to {max(runs):.0%}; interval: networks and utterances drawn anew"
+    why = f"{len(runs)} students, {min(runs):.0%} to {max(runs):.0%}; interval from draws of networks and utterances"
     return Outcome(ours, verdict, why, {"kept": kept, "interval": [low, high], "students": runs})
 
 
@@ -404,7 +405,7 @@ def _both(accuracy: Mapping[str, list[float]]) -> str:
 
 def _judge_all_hard(profile: str, results: Mapping[str, Result]) -> Outcome:
     found = _shares(results, HARD, 1.0)
-    verdict, why = _beside(found["test"], PAPER["baseline"][0], "what the others are measured against")
+    verdict, why = _beside(found["test"], PAPER["baseline"][0], "the other rows are compared with this one")
     return Outcome(_both(found), verdict, why, {HARD: found})
 
 
@@ -432,13 +433,13 @@ def _judge_few_soft(profile: str, results: Mapping[str, Result]) -> Outcome:
             if (kind, share) != (STOPPED, 1.0):
                 curve[kind][str(share)] = _shares(results, kind, share)
     if saved is None:
-        why = "hard targets lose nothing, so there is no share of it to save"
+        why = "hard targets lose nothing, so there is nothing to save"
         return Outcome(_both(soft), NOT, why, {"curve": curve})
     verdict = REPRODUCED if saved >= paper else DIRECTION if saved > 0 else NOT
-    why = f"of the {lost[0]:.1f} points that hard targets lose, soft ones save {saved:.0%}; in the paper {paper:.0%}"
+    why = f"soft targets save {saved:.0%} of the {lost[0]:.1f} points that hard targets lose; in the paper {paper:.0%}"
     learnt, every = (results[name].record["learnt"][0] for name in (f"{SOFT} {FEW} 0", "baseline 0"))
     if learnt > 1.5 * FEW * every:  # a share is one utterance at least
-        why += f"; of so little speech the {FEW:.0%} are {learnt / every:.0%}"
+        why += f"; with so little speech, {FEW:.0%} means {learnt / every:.0%}"
     return Outcome(_both(soft), verdict, why, {"curve": curve})
 
 

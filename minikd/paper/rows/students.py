@@ -94,8 +94,8 @@ def _judge_count(kind: str, figure: int) -> Callable[[str, Mapping[str, Result]]
     def judge(profile: str, results: Mapping[str, Result]) -> Outcome:
         counts = errors(results, kind)
         right = near(float(np.mean(counts)), figure)
-        why = "no more than the paper's single run" if right else "more than the paper's single run"
-        return Outcome(mean_sd(counts), REPRODUCED if right else NOT, f"{why} and two binomial sd", {"errors": counts})
+        why = f"{'at most' if right else 'more than'} the paper's single run plus two binomial standard deviations"
+        return Outcome(mean_sd(counts), REPRODUCED if right else NOT, why, {"errors": counts})
 
     return judge
 
@@ -103,7 +103,7 @@ def _judge_count(kind: str, figure: int) -> Callable[[str, Mapping[str, Result]]
 def _judge_distilled(profile: str, results: Mapping[str, Result]) -> Outcome:
     before, after = errors(results, "alone"), errors(results, "distilled")
     saved = [a - b for a, b in zip(before, after, strict=True)]
-    words = f"{mean_sd(saved)} errors fewer than alone, pair by pair; the paper's saved 72"
+    words = f"{mean_sd(saved)} errors fewer than the student alone, pair by pair; the paper's student saved 72"
     helps = min(saved) > 0
     verdict = REPRODUCED if helps and near(float(np.mean(after)), 74) else DIRECTION if helps else NOT
     return Outcome(mean_sd(after), verdict, words, {"alone": before, "distilled": after, "p": sign_flip_p(saved)})
@@ -120,5 +120,5 @@ ROWS = (
         _alone,
         _judge_count("alone", 146),
     ),
-    Row("M3", "the same, soft targets at T = 20, nothing jittered: test errors", "74", _pairs, _judge_distilled),
+    Row("M3", "the same student, soft targets at T = 20, no jitter: test errors", "74", _pairs, _judge_distilled),
 )
