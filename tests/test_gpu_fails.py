@@ -337,6 +337,7 @@ def backend_command(*options):
     return subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=ROOT)
 
 
+@pytest.mark.slow
 def test_the_self_test_explains_itself_and_names_its_version():
     ended = backend_command("--help")
     assert (ended.returncode, ended.stderr) == (0, "")
@@ -346,6 +347,7 @@ def test_the_self_test_explains_itself_and_names_its_version():
     assert (ended.returncode, ended.stdout) == (0, f"minikd {__version__}\n")
 
 
+@pytest.mark.slow
 def test_the_self_test_refuses_what_it_does_not_know():
     ended = backend_command("--gpu")
     assert (ended.returncode, ended.stdout, ended.stderr.count("\n")) == (2, "", 1)

@@ -88,6 +88,7 @@ def test_logit_matching_and_its_gradient_are_the_textbooks(K):
     assert relative_error(dz, complex_step(lambda z: naive_logit_matching(z, v), z)) < 1e-13
 
 
+@pytest.mark.slow
 @given(zv=strategies.students_and_teachers(strategies.one_student()), T=strategies.temperatures(0.1, 1e3))
 def test_soft_gradient_is_the_textbooks_for_any_logits(zv, T):
     z, v = zv
@@ -99,6 +100,7 @@ def test_soft_gradient_is_the_textbooks_for_any_logits(zv, T):
     assert np.all(np.abs(dz - oracle) <= rounding * largest_probability / len(z))
 
 
+@pytest.mark.slow
 @given(data=st.data(), z=strategies.students(strategies.one_student()))
 def test_hard_gradient_is_the_textbooks_for_any_logits(data, z):
     y = data.draw(strategies.labels(z))
@@ -134,6 +136,7 @@ def test_soft_gradient_is_that_of_the_divergence_too(T):
     assert relative_error(soft_cross_entropy(z, v=v, T=T)[1], oracle) < permitted(T)
 
 
+@pytest.mark.slow
 @pytest.mark.derivation("D2.10")
 @given(
     zv=strategies.students_and_teachers(strategies.one_student(), size=10.0),
@@ -274,6 +277,7 @@ def test_hard_targets_enter_at_T_1_whatever_T_is(T):
 # ---- which side is which ---------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.derivation("D2.9")
 @given(zv=strategies.students_and_teachers(), T=strategies.temperatures(0.1, 1e6))
 def test_soft_cost_is_at_least_the_teachers_entropy(zv, T):
@@ -284,6 +288,7 @@ def test_soft_cost_is_at_least_the_teachers_entropy(zv, T):
     assert np.all(H - 32 * EPS * (1 + C + np.abs(v).max() / T) <= C)
 
 
+@pytest.mark.slow
 @pytest.mark.derivation("D2.9")
 @given(v=strategies.students(), T=strategies.temperatures(0.1, 1e3), constant=st.floats(-10, 10))
 def test_soft_cost_reaches_the_teachers_entropy_at_z_equal_v_plus_a_constant(v, T, constant):
@@ -307,6 +312,7 @@ def test_soft_cost_exceeds_the_teachers_entropy_elsewhere(T):
     assert excess > 0
 
 
+@pytest.mark.slow
 @pytest.mark.derivation("D2.11")
 @given(zv=strategies.students_and_teachers(strategies.one_student(), size=10.0), T=strategies.temperatures(1.0, 1e3))
 def test_soft_gradient_is_not_zero_and_points_uphill_whenever_z_minus_v_is_not_constant(zv, T):

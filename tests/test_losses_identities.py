@@ -47,6 +47,7 @@ def test_permuting_the_classes_permutes_the_gradient(cost):
     assert relative_error(dz_permuted, dz) > 0.1
 
 
+@pytest.mark.slow
 @given(
     data=st.data(),
     zv=strategies.students_and_teachers(),
@@ -74,6 +75,7 @@ def test_labels_of_every_integer_dtype_mean_the_same(dtype):
     assert [int(np.argmin(row)) for row in dz] == [0, 7, 127]
 
 
+@pytest.mark.slow
 @given(
     data=st.data(),
     zv=strategies.students_and_teachers(),
@@ -90,6 +92,7 @@ def test_a_constant_on_all_logits_of_student_or_teacher_changes_no_gradient(data
     assert np.any(dz != 0)
 
 
+@pytest.mark.slow
 @given(data=st.data(), zv=strategies.students_and_teachers(), T=strategies.temperatures())
 def test_a_batch_twice_over_costs_the_same_for_any_logits(data, zv, T):
     z, v = zv
@@ -102,6 +105,7 @@ def test_a_batch_twice_over_costs_the_same_for_any_logits(data, zv, T):
     assert np.all(C >= 0)  # zero where a T far below 1 leaves all of p and q on one class
 
 
+@pytest.mark.slow
 @given(data=st.data(), zv=strategies.students_and_teachers(), T=strategies.temperatures())
 def test_permuting_the_classes_permutes_any_gradient(data, zv, T):
     z, v = zv
@@ -129,6 +133,7 @@ def distance_from_logit_matching(z, v, T):
     return np.abs(B * dz - B * difference / (K * T**2)).max(axis=-1), bound
 
 
+@pytest.mark.slow
 @pytest.mark.derivation("D3.4", "D3.5", "D3.8", "D3.9", "D3.10")
 @given(zv=strategies.students_and_teachers(strategies.one_student()), T=strategies.temperatures(1e-3, 1e6))
 def test_high_temperature_gradient_stays_within_the_proven_bound(zv, T):

@@ -139,6 +139,7 @@ def test_a_notebook_that_prints_something_else_is_seen() -> None:
     assert "now prints\nsomething else" in notebooks.difference(committed, made)
 
 
+@pytest.mark.slow
 def test_a_notebook_that_warns_fails(tmp_path: Path) -> None:
     nbformat = pytest.importorskip("nbformat")
     book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("import warnings; warnings.warn('careful')")])
@@ -274,6 +275,7 @@ def server(tmp_path: Path) -> Iterator[tuple[str, str]]:
             lab.stderr.read()
 
 
+@pytest.mark.slow
 def test_jupyterlab_serves_every_link_and_asks_for_its_token(server: tuple[str, str]) -> None:
     address, token = server
     with pytest.raises(HTTPError, match="403") as refused:

@@ -51,6 +51,7 @@ def words(panel):
 # The dark knowledge
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("T", [0.5, 1.0, 8.0, 20.0])
 def test_bars_are_the_softmax_at_one_and_at_T(T):
     images, labels, logits = examples()
@@ -60,6 +61,7 @@ def test_bars_are_the_softmax_at_one_and_at_T(T):
         assert heights(axes[4 * row + 2]) == pytest.approx(naive_softmax(z, T), rel=1e-12)
 
 
+@pytest.mark.slow
 def test_the_chart_at_one_is_logarithmic_and_reaches_below_its_smallest_bar():
     images, labels, logits = examples()
     for sharp, soft in zip(
@@ -70,6 +72,7 @@ def test_the_chart_at_one_is_logarithmic_and_reaches_below_its_smallest_bar():
         assert soft.get_ylim()[1] > max(heights(soft))
 
 
+@pytest.mark.slow
 def test_the_image_is_shown_as_given():
     images, labels, logits = examples()
     axes = plots.dark_knowledge(images, labels, logits, 8.0).axes
@@ -106,6 +109,7 @@ def test_with_two_classes_there_is_one_wrong_answer_and_nothing_to_compare_it_wi
     ]
 
 
+@pytest.mark.slow
 def test_a_probability_too_small_for_a_float_is_drawn_without_a_warning(tmp_path):
     images, _, _ = examples(n=1)
     figure = plots.dark_knowledge(images, np.array([0]), np.array([[2000.0, 1000.0, 0.0]], np.float32), 20.0)
@@ -167,6 +171,7 @@ def test_a_certain_example_has_entropy_zero_and_not_nan():
     assert choose_ambiguous(logits, np.array([0, 0]), 2).tolist() == [1, 0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [0, -1, 2])
 def test_a_count_that_cannot_be_met_is_refused(count):
     with pytest.raises(ValueError, match=f"from 1 to the 1 rightly classified examples, got {count}: ask for fewer"):
@@ -206,6 +211,7 @@ def test_a_network_has_one_colour_in_all_panels_and_no_other_network_has_it():
     assert len(set(colours)) == 3
 
 
+@pytest.mark.slow
 def test_labels_of_equal_ends_do_not_overlap():
     figure = plots.learning_curves({f"network {i}": records(300, 70) for i in range(3)})
     figure.draw_without_rendering()
@@ -214,6 +220,7 @@ def test_labels_of_equal_ends_do_not_overlap():
     assert all(below.y1 <= above.y0 for below, above in pairwise(boxes))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "history", [records(412), records(0, 0), records(5, 0), records(3, 3, cost=0.0), records(90, 89)]
 )
