@@ -10,13 +10,15 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from benchmarks.timing import Bench, Step
+from minikd.core.guard import unguarded
 from minikd.core.mlp import initialise, mlp_forward, parameter_count, unflatten
 from minikd.data.images import CLASSES, Dataset, load_mnist
 from minikd.data.soft_targets import SoftTargets
 from minikd.engines.device import Device
+from minikd.engines.engine import Batch, State
 from minikd.training.batches import Feed
 from minikd.training.config import TrainConfig, stream
-from minikd.training.loop import BLOCK, State, train_step
+from minikd.training.loop import train_step
 
 T, ALPHA, RATE, MOMENTUM = 8.0, 0.9, 0.01, 0.9
 TEACHER, STUDENTS = (1200, 1200), ((800, 800), (300, 300), (30, 30))
@@ -99,9 +101,14 @@ def floor(sizes: tuple[int, ...], B: int, device: Device, forward_only: bool = F
 def minikd_step(case: Case, device: Device, **settings: Any) -> Step:
     """A distillation step on one batch, or what other settings of `train_step` make of it."""
     state = _state(case.sizes, case.start.copy(), device)
-    x, y, v = map(device.put, (case.x, case.y, case.v))
+    batch = Batch(*map(device.put, (case.x, case.y, case.v)), dropout=None)
     settings = {"T": T, "alpha": ALPHA, "learning_rate": RATE, "momentum": MOMENTUM, **settings}
-    return lambda: train_step(state, x, y=y, v=v, **settings)
+
+    def step() -> Any:
+        with unguarded():  # as in training, which checks its first step only
+            return train_step(device.engine, state, batch, **settings)
+
+    return step
 
 
 def minikd_logits(case: Case, device: Device) -> Step:
@@ -110,8 +117,7 @@ def minikd_logits(case: Case, device: Device) -> Step:
 
 
 def _state(sizes: tuple[int, ...], start: np.ndarray, device: Device) -> State:
-    p, v = device.put(start), device.put(np.zeros_like(start))
-    return State(sizes, p, v, block=BLOCK if device.host else None, fused=device.fused)
+    return State(sizes, device.put(start), device.put(np.zeros_like(start)))
 
 
 def training(config: TrainConfig, dataset: Dataset, targets: SoftTargets | None, device: Device) -> tuple[Step, int]:
@@ -126,20 +132,21 @@ def training(config: TrainConfig, dataset: Dataset, targets: SoftTargets | None,
 
     def steps() -> Iterator[Any]:
         for epoch in count():
-            for batch in feed.batches(epoch):
-                yield train_step(
-                    state,
-                    batch.x,
-                    y=batch.y,
-                    v=batch.v,
-                    T=temperature,
-                    alpha=config.alpha,
-                    learning_rate=config.learning_rate,
-                    momentum=config.momentum,
-                    clip_norm=config.clip_norm,
-                    max_norm=config.max_norm,
-                    dropout=batch.dropout,
-                )
+            batches = feed.batches(epoch)
+            for _ in range(feed.steps):
+                with unguarded():
+                    C = train_step(
+                        device.engine,
+                        state,
+                        next(batches),
+                        T=temperature,
+                        alpha=config.alpha,
+                        learning_rate=config.learning_rate,
+                        momentum=config.momentum,
+                        clip_norm=config.clip_norm,
+                        max_norm=config.max_norm,
+                    )
+                yield C
 
     return partial(next, steps()), feed.steps
 

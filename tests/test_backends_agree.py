@@ -14,20 +14,21 @@ from minikd.core.layers import (
     affine_forward,
     dropout_backward,
     dropout_forward,
-    dropout_mask,
-    hash32,
     relu_backward,
     relu_forward,
 )
 from minikd.core.losses import distillation_loss, hard_cross_entropy, logit_matching, soft_cross_entropy
+from minikd.core.masks import dropout_mask, hash32
 from minikd.core.mlp import Dropout, initialise, mlp_backward, mlp_forward, parameter_count, unflatten
 from minikd.core.optim import clip_factor, limit_norm, momentum_step
 from minikd.core.softmax import log_softmax, log_softmax_backward, softmax, softmax_backward
 from minikd.data.images import Dataset
+from minikd.engines import readable
 from minikd.engines.device import CPU
+from minikd.engines.engine import Batch, State
 from minikd.training.answers import logits
 from minikd.training.config import TrainConfig
-from minikd.training.loop import State, train, train_step
+from minikd.training.loop import train, train_step
 from minikd.training.teacher import soft_targets
 
 S, B, D, H, K = 3, 7, 6, 5, 4
@@ -314,42 +315,44 @@ def step_arguments(device, dtype, leading):
 
     keys = np.array([1, 2, 3], np.uint32).reshape(-1, 1, 1)
     counters = [hash32(np.arange(8 * size, dtype=np.uint32).reshape(8, size)) for size in sizes[:-1]]
-    batch = {
-        "x": device.put(rng.random((*leading, 8, 64)).astype(dtype)),
-        "y": device.put(rng.integers(0, 10, (*leading, 8))),
-        "v": device.put(rng.standard_normal((*leading, 8, 10)).astype(dtype)),
+    settings = {
+        "batch": Batch(
+            x=device.put(rng.random((*leading, 8, 64)).astype(dtype)),
+            y=device.put(rng.integers(0, 10, (*leading, 8))),
+            v=device.put(rng.standard_normal((*leading, 8, 10)).astype(dtype)),
+            dropout=[
+                Dropout(dropout_mask(device.put(c), device.put(keys) if leading else 5, drop), drop)
+                for c, drop in zip(counters, (0.2, 0.5, 0.5), strict=True)
+            ],
+        ),
         "T": number(4.0, 2.0, 8.0),
         "alpha": number(0.7, 0.5, 0.1),
         "learning_rate": number(0.1, 0.2, 0.3)[..., 0] if leading else 0.1,
         "clip_norm": 0.1,
         "max_norm": 1.0,
-        "dropout": [
-            Dropout(dropout_mask(device.put(c), device.put(keys) if leading else 5, drop), drop)
-            for c, drop in zip(counters, (0.2, 0.5, 0.5), strict=True)
-        ],
     }
-    return state, batch
+    return state, settings
 
 
 @LEADING
 def test_a_step_keeps_dtype_and_device(leading, device, float_dtype):
-    state, batch = step_arguments(device, float_dtype, leading)
-    before = device.get(state.p).copy()
-    C = train_step(state, **batch)
+    state, settings = step_arguments(device, float_dtype, leading)
+    before = device.get(state.parameters).copy()
+    C = train_step(readable, state, **settings)
     home = device.put(np.zeros(1, np.float32)).device
-    for array in (C, state.p, state.v, state.g, *flat(state.layers), *flat(state.gradients)):
+    for array in (C, state.parameters, state.velocity, state.gradient, *flat(state.layers), *flat(state.gradients)):
         assert np.dtype(device.get(array).dtype) == float_dtype
         assert array.device == home
     assert C.shape == leading
-    moved = unflatten(device.get(state.p) - before, state.sizes)
+    moved = unflatten(device.get(state.parameters) - before, state.sizes)
     assert all(one.any() for one in flat(moved))  # every layer: the layers are views of p, and their gradients of g
 
 
 @LEADING
 def test_a_step_never_waits_for_the_device(leading):
-    state, batch = step_arguments(strict_cupy.device(), "float32", leading)
+    state, settings = step_arguments(strict_cupy.device(), "float32", leading)
     with strict_cupy.counting() as count:
-        train_step(state, **batch)
+        train_step(readable, state, **settings)
     assert count.launches > 0
     assert count.waited == {}
     assert count.uploads == 0

@@ -94,21 +94,21 @@ def test_output_survives_a_console_that_lacks_characters(command, words, encodin
 def test_a_diagnosis_can_be_printed_on_a_console_that_lacks_characters(tmp_path):
     script = """
 import numpy as np
-from minikd import check
+from minikd.doctor import check_gradient
 
 def my_gradient(z, v, T):
     q = np.exp(z / T) / np.exp(z / T).sum(axis=-1, keepdims=True)
     p = np.exp(v / T) / np.exp(v / T).sum(axis=-1, keepdims=True)
     return (p - q) / len(z)
 
-diagnosis = check.gradient(my_gradient, "soft cross-entropy")
+diagnosis = check_gradient(my_gradient, "soft cross-entropy")
 print(diagnosis)
 print(diagnosis.verdict, repr(diagnosis))
 """
     for encoding in ("cp1252", "ascii"):
         said = run("-c", script, encoding=encoding, cwd=tmp_path)
         assert said.returncode == 0, said.stderr
-        assert b"The gradient is q - p, student less teacher" in said.stdout
+        assert b"The gradient is q - p, student minus teacher" in said.stdout
 
 
 # ---- streams that go -------------------------------------------------------------------------------------------------
@@ -241,5 +241,5 @@ def test_a_text_is_spelled_only_where_the_standard_output_lacks_its_characters(e
 
 
 def test_importing_the_library_leaves_the_streams_of_the_user_alone():
-    code = "import sys; before = sys.stdout.errors, sys.stderr.errors; import minikd.check, minikd.commands.mnist; "
+    code = "import sys; before = sys.stdout.errors, sys.stderr.errors; import minikd.doctor, minikd.commands.mnist; "
     assert run("-c", code + "assert before == (sys.stdout.errors, sys.stderr.errors)").returncode == 0

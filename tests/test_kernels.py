@@ -19,14 +19,14 @@ import strict_cupy
 from test_backends_agree import RUNS, config, dataset, numpys_run, run, teachers_targets
 
 from minikd.commands import gpu as selftest
-from minikd.core import layers, losses, mlp, optim
-from minikd.core.array import multiply
+from minikd.core import losses, masks, mlp, optim
 from minikd.data.frames import Frames
 from minikd.engines import cuda as kernels
+from minikd.engines import readable
 from minikd.engines.device import CPU, get_device
+from minikd.engines.engine import State
 from minikd.engines.gpu import DeviceError
 from minikd.training.batches import Feed
-from minikd.training.loop import FUSED, READABLE, State
 
 TOLERANCE = {"float32": 1e-5, "float64": 1e-13}  # of the norm
 
@@ -37,9 +37,9 @@ def device(request):
     if request.param == "host":
         if host_cuda.compiler() is None:
             pytest.skip("no C++ compiler to run CUDA sources on the host")
-        return dataclasses.replace(strict_cupy.device(), fused=True)
+        return dataclasses.replace(strict_cupy.device(), engine=kernels)
     try:
-        return dataclasses.replace(get_device("gpu"), fused=True)
+        return dataclasses.replace(get_device("gpu"), engine=kernels)
     except DeviceError as error:
         if request.config.getoption("--require-gpu"):
             pytest.fail(str(error))
@@ -108,7 +108,7 @@ def test_a_product_is_the_readable_one(shape, order_b, order_a, leading_b, leadi
     a = rng.standard_normal((*leading_a, M, J)).astype(float_dtype)
     b = rng.standard_normal((*leading_b, J, N)).astype(float_dtype)
     got = kernels.product(as_stored(a, order_a, device), as_stored(b, order_b, device))
-    assert_near(device, got, multiply(a, b), float_dtype)
+    assert_near(device, got, a @ b, float_dtype)
 
 
 def test_a_population_multiplies_views_of_its_flat_parameters_in_one_launch(device, float_dtype):
@@ -179,10 +179,7 @@ def test_a_batch_has_the_readable_ones_bits(name, device, float_dtype):
     got = list(Feed(chosen, dataset(), targets, device).batches(1))
     assert len(got) == len(expected) == 4
     for one, other in zip(got, expected, strict=True):
-        x = other.x
-        if chosen.drop_input:  # the kernel's x has it done already
-            x, _ = layers.dropout_forward(x, other.dropout[0].keep, chosen.drop_input)
-        np.testing.assert_array_equal(device.get(one.x), x, strict=True)
+        np.testing.assert_array_equal(device.get(one.x), other.x, strict=True)
         np.testing.assert_array_equal(device.get(one.y), other.y, strict=True)
         if targets is None:
             assert one.v is None
@@ -218,9 +215,9 @@ def dropout(device, leading, own_keys, B):
     keys = np.arange(1, 4 if own_keys and leading else 2, dtype=np.uint32)
     drawn, keyed = [None], [None]
     for drop, size in ((0.5, SIZES[1]), (0.2, SIZES[2])):
-        counters = layers.hash32(np.arange(B * size, dtype=np.uint32).reshape(B, size))
+        counters = masks.hash32(np.arange(B * size, dtype=np.uint32).reshape(B, size))
         key = keys.reshape(-1, 1, 1) if len(keys) > 1 else int(keys[0])
-        drawn.append(mlp.Dropout(layers.dropout_mask(counters, key, drop), drop))
+        drawn.append(mlp.Dropout(masks.dropout_mask(counters, key, drop), drop))
         keyed.append(kernels.Keyed(device.put(keys), drop))
     return drawn, keyed
 
@@ -240,9 +237,9 @@ def test_forward_and_backward_are_the_readable_ones(B, drops, shared_x, leading,
     mlp.mlp_backward(dz, cache, out=mlp.unflatten(g, SIZES))
 
     x_there, dz_there, g_there = device.put(x), device.put(dz), device.put(np.zeros_like(flat))
-    got, cache = kernels.mlp_forward(x_there, mlp.unflatten(device.put(flat), SIZES), keyed)
+    got, cache = kernels.forward(x_there, mlp.unflatten(device.put(flat), SIZES), keyed)
     assert_near(device, got, z, float_dtype)
-    kernels.mlp_backward(dz_there, cache, out=mlp.unflatten(g_there, SIZES))
+    kernels.backward(dz_there, cache, out=mlp.unflatten(g_there, SIZES))
     for got_pair, pair in zip(mlp.unflatten(g_there, SIZES), mlp.unflatten(g, SIZES), strict=True):
         for got, expected in zip(got_pair, pair, strict=True):
             assert_near(device, got, expected, float_dtype)
@@ -254,7 +251,7 @@ def test_nan_passes_through_the_hidden_layers(device):
     flat = network((), "float32")
     x = np.zeros((2, 20), np.float32)
     x[0, 0] = np.nan
-    z, _ = kernels.mlp_forward(device.put(x), mlp.unflatten(device.put(flat), SIZES))
+    z, _ = kernels.forward(device.put(x), mlp.unflatten(device.put(flat), SIZES))
     assert np.isnan(device.get(z)).tolist() == [[True] * 10, [False] * 10]
 
 
@@ -286,7 +283,7 @@ def test_the_cost_is_the_readable_one(B, K, name, shared, leading, device, float
             arguments[number] = np.array(arguments[number], float_dtype).reshape(-1, 1, 1)
     C, dz = losses.distillation_loss(z, **arguments)
     there = {key: device.put(value) if isinstance(value, np.ndarray) else value for key, value in arguments.items()}
-    got_C, got_dz = kernels.distillation_loss(device.put(z), **there)
+    got_C, got_dz = kernels.loss(device.put(z), **there)
     assert_near(device, got_C, np.asarray(C), float_dtype)
     assert_near(device, got_dz, dz, float_dtype)
 
@@ -294,7 +291,7 @@ def test_the_cost_is_the_readable_one(B, K, name, shared, leading, device, float
 def test_the_cost_is_nan_where_a_logit_is(device):
     z = np.zeros((3, 10), np.float32)
     z[1, 2] = np.nan
-    C, _ = kernels.distillation_loss(device.put(z), v=device.put(np.zeros_like(z)), T=2.0)
+    C, _ = kernels.loss(device.put(z), v=device.put(np.zeros_like(z)), T=2.0)
     assert np.isnan(device.get(C))
 
 
@@ -312,7 +309,7 @@ def test_the_cost_refuses_what_the_readable_one_refuses(arguments, rule, device)
     given = {"v": np.zeros((3, 10), np.float32), "y": np.zeros(3, np.int64), "alpha": 0.5, **arguments}
     there = {key: device.put(value) if isinstance(value, np.ndarray) else value for key, value in given.items()}
     with pytest.raises((ValueError, TypeError), match=rule):
-        kernels.distillation_loss(device.put(np.zeros((3, 10), np.float32)), **there)
+        kernels.loss(device.put(np.zeros((3, 10), np.float32)), **there)
 
 
 # ---- the update ------------------------------------------------------------------------------------------------------
@@ -326,12 +323,12 @@ def test_an_update_is_the_readable_one(max_norm, clip_norm, leading, device, flo
     p, v, g = (network(leading, float_dtype, seed) for seed in range(3))
     rate = rng.random((3, 1)).astype(float_dtype) if leading else 0.1
     settings = {"momentum": 0.9, "clip_norm": clip_norm, "max_norm": max_norm}
-    expected, state = State(SIZES, p.copy(), v.copy()), State(SIZES, device.put(p), device.put(v), fused=True)
-    expected.g[...] = g
-    state.g[...] = device.put(g)
-    READABLE.update(expected, learning_rate=rate, **settings)
+    expected, state = State(SIZES, p.copy(), v.copy()), State(SIZES, device.put(p), device.put(v))
+    expected.gradient[...] = g
+    state.gradient[...] = device.put(g)
+    readable.update(expected, learning_rate=rate, **settings)
     kernels.update(state, learning_rate=device.put(rate) if leading else rate, **settings)
-    for name in "pvg":
+    for name in ("parameters", "velocity", "gradient"):
         assert_near(device, getattr(state, name), getattr(expected, name), float_dtype)
     if max_norm is not None:
         norms = np.linalg.norm(device.get(state.layers[0][0]), axis=-2)
@@ -344,17 +341,17 @@ def test_the_norm_of_many_parameters_is_summed_as_well_as_the_readable_one(devic
     rng = np.random.default_rng(4)
     sizes = (P - 1, 1)  # P parameters
     g = rng.standard_normal(P).astype(np.float32)
-    state = State(sizes, device.put(np.zeros(P, np.float32)), device.put(np.zeros(P, np.float32)), fused=True)
-    state.g[...] = device.put(g)
+    state = State(sizes, device.put(np.zeros(P, np.float32)), device.put(np.zeros(P, np.float32)))
+    state.gradient[...] = device.put(g)
     kernels.update(state, learning_rate=1.0, momentum=0.0, clip_norm=1.0, max_norm=None)
-    assert_near(device, state.p, -g * optim.clip_factor(g, 1.0), "float32")
+    assert_near(device, state.parameters, -g * optim.clip_factor(g, 1.0), "float32")
 
 
 def test_a_gradient_that_is_not_finite_spoils_the_parameters_where_the_next_cost_shows_it(device):
-    state = State((3, 2), *(device.put(np.zeros(8, np.float32)) for _ in range(2)), fused=True)
-    state.g[...] = device.put(np.array([np.inf, *range(7)], np.float32))
+    state = State((3, 2), *(device.put(np.zeros(8, np.float32)) for _ in range(2)))
+    state.gradient[...] = device.put(np.array([np.inf, *range(7)], np.float32))
     kernels.update(state, learning_rate=0.1, momentum=0.9, clip_norm=1.0, max_norm=None)
-    assert np.isnan(device.get(state.p)).all()
+    assert np.isnan(device.get(state.parameters)).all()
 
 
 # ---- whole runs ------------------------------------------------------------------------------------------------------
@@ -392,7 +389,7 @@ def test_a_fused_step_is_at_most_twenty_launches_and_an_epoch_waits_and_uploads_
         with strict_cupy.counting() as count:
             run(
                 name,
-                dataclasses.replace(strict_cupy.device(), fused=True),
+                dataclasses.replace(strict_cupy.device(), engine=kernels),
                 evaluate=False,
                 epochs=1,
                 batch_size=batch_size,
@@ -434,7 +431,7 @@ def test_an_epoch_uploads_its_order_and_little_else(name, device):
 def test_the_self_test_finds_every_kernel_right_and_counts_a_steps_launches(device, capsys):
     assert selftest.report(device, networks=((30, 20, 10),), steps=2) == 0
     lines = capsys.readouterr().out.splitlines()
-    for name in ("batch", "mlp_forward", "distillation_loss", "mlp_backward", "update"):
+    for name in ("batch", "forward", "loss", "backward", "update"):
         assert any(line.startswith(name) and line.endswith("ok") for line in lines), name
     step = next(line.split() for line in lines if line.startswith("30-20-10"))
     assert step[1] == "12"  # five products, two kernels a layer, the cost, the norm and the update
@@ -442,14 +439,16 @@ def test_the_self_test_finds_every_kernel_right_and_counts_a_steps_launches(devi
 
 @pytest.mark.slow
 def test_the_self_test_fails_on_a_kernel_that_is_wrong(device, capsys, monkeypatch):
+    loss = kernels.loss
+
     def tilted(z, **arguments):
-        C, dz = kernels.distillation_loss(z, **arguments)
+        C, dz = loss(z, **arguments)
         return C * 1.001, dz
 
-    monkeypatch.setattr(selftest, "FUSED", FUSED._replace(loss=tilted))
+    monkeypatch.setattr(kernels, "loss", tilted)
     assert selftest.report(device, networks=(), steps=1) == 1
     wrong = [line.split()[0] for line in capsys.readouterr().out.splitlines() if "TOO LARGE" in line]
-    assert wrong == ["distillation_loss"]
+    assert wrong == ["loss"]
 
 
 @pytest.mark.slow
@@ -469,4 +468,4 @@ def test_minikd_fused_0_turns_the_kernels_off(monkeypatch):
             monkeypatch.delenv("MINIKD_FUSED", raising=False)
         else:
             monkeypatch.setenv("MINIKD_FUSED", value)
-        assert get_device("gpu").fused is fused
+        assert get_device("gpu").engine is (kernels if fused else readable)

@@ -25,11 +25,10 @@ from minikd.core.layers import (
     affine_forward,
     dropout_backward,
     dropout_forward,
-    dropout_mask,
-    hash32,
     relu_backward,
     relu_forward,
 )
+from minikd.core.masks import dropout_mask, hash32
 
 # ---- affine ----------------------------------------------------------------------------------------------------------
 

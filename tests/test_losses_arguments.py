@@ -12,8 +12,9 @@ from oracles import (
 )
 
 from minikd.core.losses import distillation_loss, hard_cross_entropy, logit_matching, soft_cross_entropy
-from minikd.engines import host
-from minikd.training import loop as train
+from minikd.engines import readable
+from minikd.engines.engine import Batch, State
+from minikd.training.loop import train_step
 
 
 @pytest.fixture(params=costs(10))
@@ -125,7 +126,7 @@ TAKES_LABELS = {
     "distillation": lambda z, y: distillation_loss(z, y=y, alpha=0.0),
     "distillation, with a teacher": lambda z, y: distillation_loss(z, v=z, y=y, T=2.0, alpha=0.5),
     "distillation, labels without weight": lambda z, y: distillation_loss(z, v=z, y=y, alpha=1.0),
-    "distillation, class by class": lambda z, y: host.distillation_loss(z, v=z, y=y, T=2.0, alpha=0.5),
+    "distillation, class by class": lambda z, y: readable.loss(z, v=z, y=y, T=2.0, alpha=0.5),
 }
 
 
@@ -180,11 +181,10 @@ def test_nothing_waits_on_a_device_to_read_labels():
 
 
 def test_a_step_of_training_refuses_a_label_that_is_no_class():
-    for block in (None, 4):
-        state = train.State((3, 2), *np.zeros((2, 8)), block=block)
-        with pytest.raises(ValueError, match=r"y must hold labels in 0 … K − 1 = 1, as z has K = 2 classes, got 2:"):
-            train.train_step(state, Z, y=np.array([0, 1, 0, 2]), learning_rate=0.1)
-        assert not state.p.any()
+    state, batch = State((3, 2), *np.zeros((2, 8))), Batch(Z, np.array([0, 1, 0, 2]), None, None)
+    with pytest.raises(ValueError, match=r"y must hold labels in 0 … K − 1 = 1, as z has K = 2 classes, got 2:"):
+        train_step(readable, state, batch, learning_rate=0.1)
+    assert not state.parameters.any()
 
 
 def test_lists_are_refused(soft):

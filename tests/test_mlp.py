@@ -22,8 +22,8 @@ from oracles import (
     relative_error,
 )
 
-from minikd.core.layers import dropout_mask, hash32
 from minikd.core.losses import distillation_loss, hard_cross_entropy, logit_matching, soft_cross_entropy
+from minikd.core.masks import dropout_mask, hash32
 from minikd.core.mlp import Dropout, initialise, mlp_backward, mlp_forward, parameter_count, unflatten
 
 SIZES = [5, 7, 6, 4]

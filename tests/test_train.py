@@ -13,15 +13,23 @@ from minikd.core.losses import distillation_loss
 from minikd.core.mlp import initialise, mlp_backward, mlp_forward, unflatten
 from minikd.data.images import Dataset
 from minikd.data.soft_targets import SoftTargets
+from minikd.engines import readable
 from minikd.engines.device import CPU
+from minikd.engines.engine import Batch, State
 from minikd.training.answers import count_errors, logits
 from minikd.training.batches import Feed
 from minikd.training.checkpoint import CheckpointError
 from minikd.training.config import TrainConfig, stream
-from minikd.training.loop import State, TrainingDiverged, train, train_step
+from minikd.training.loop import TrainingDiverged, train, train_step
 from minikd.training.teacher import soft_targets
 
 TINY = TrainConfig(hidden=(12, 9), epochs=3, batch_size=16, learning_rate=0.05, dtype="float64")
+
+
+@pytest.fixture(scope="module")
+def white() -> Dataset:
+    """A hundred white images, in whose batches every zero was dropped."""
+    return Dataset(np.full((100, 5, 6), 255, np.uint8), np.zeros(100, np.uint8), "white")
 
 
 @pytest.fixture(scope="module")
@@ -85,15 +93,21 @@ def test_jitter_moves_each_image_by_up_to_so_many_pixels_both_ways_and_fills_wit
 def test_images_stay_bytes_and_batches_are_of_the_dtype(digits):
     feed = Feed(replace(TINY, dtype="float32"), digits, None, CPU)
     batch = next(feed.batches(0))
-    assert (feed.X.dtype, batch.x.dtype) == (np.uint8, np.float32)
+    assert (feed.source.X.dtype, batch.x.dtype) == (np.uint8, np.float32)
     assert 0 <= batch.x.min() < batch.x.max() <= 1
 
 
-def test_dropout_masks_differ_between_steps_layers_and_seeds(digits):
-    feed = Feed(replace(TINY, hidden=(30,), drop_input=0.5, drop_hidden=0.5, seed=(1, 2)), digits, None, CPU)
-    one, two = (batch.dropout for batch, _ in zip(feed.batches(0), range(2), strict=False))
-    assert one[0].keep.shape == (2, 16, 30)
-    masks = [one[0].keep[0], one[0].keep[1], one[1].keep[0], two[0].keep[0], two[1].keep[1]]
+def kept(batch):
+    """The masks of a batch of white images, layer by layer: the input's shows in x."""
+    assert batch.dropout[0] is None, "the input's dropout is done already"
+    return [batch.x > 0, *(state.keep for state in batch.dropout[1:])]
+
+
+def test_dropout_masks_differ_between_steps_layers_and_seeds(white):
+    feed = Feed(replace(TINY, hidden=(30,), drop_input=0.5, drop_hidden=0.5, seed=(1, 2)), white, None, CPU)
+    one, two = (kept(batch) for batch, _ in zip(feed.batches(0), range(2), strict=False))
+    assert one[0].shape == (2, 16, 30)
+    masks = [one[0][0], one[0][1], one[1][0], two[0][0], two[1][1]]
     for i, a in enumerate(masks):
         for b in masks[:i]:
             assert 0.4 < np.mean(a == b) < 0.6
@@ -404,27 +418,28 @@ def test_training_is_the_loop_that_its_configuration_describes(digits, targets):
 
 
 @pytest.mark.parametrize("block", [1, 7, 50, 68])
-def test_parameters_updated_in_blocks_have_the_bits_of_all_at_once(block):
+def test_parameters_updated_in_blocks_have_the_bits_of_all_at_once(block, monkeypatch):
     sizes, rng = (5, 7, 3), np.random.default_rng(0)  # 66 parameters
-    start, velocity, x = rng.standard_normal(66), rng.standard_normal(66), rng.standard_normal((4, 5))
-    whole, cut = (State(sizes, start.copy(), velocity.copy(), block=b) for b in (None, block))
-    for state in (whole, cut):
-        for _ in range(3):
-            train_step(state, x, y=np.array([0, 2, 1, 1]), learning_rate=0.1)
-    np.testing.assert_array_equal(cut.p, whole.p)
-    assert np.all(whole.p != start)
+    start, velocity, gradient = rng.standard_normal((3, 66))
+    whole, cut = (State(sizes, start.copy(), velocity.copy()) for _ in range(2))
+    for state, at_once in ((whole, 66), (cut, block)):
+        monkeypatch.setattr(readable, "BLOCK", at_once)
+        state.gradient[...] = gradient
+        readable.update(state, learning_rate=0.1, momentum=0.9, clip_norm=1.0, max_norm=None)
+    np.testing.assert_array_equal(cut.parameters, whole.parameters)
+    assert np.all(whole.parameters != start)
 
 
-def test_inputs_and_hidden_units_are_dropped_by_shares_of_their_own(digits):
+def test_inputs_and_hidden_units_are_dropped_by_shares_of_their_own(white):
     """Within five standard deviations, over all masks of an epoch; and each case has a mask of its own."""
-    feed = Feed(replace(TINY, drop_input=0.2, drop_hidden=0.6), digits, None, CPU)
-    for states, drop in zip(
-        zip(*(batch.dropout for batch in feed.batches(0)), strict=True), (0.2, 0.6, 0.6), strict=True
-    ):
-        keep = np.stack([state.keep for state in states])  # (steps, B, D)
-        assert {state.drop for state in states} == {drop}
+    feed = Feed(replace(TINY, drop_input=0.2, drop_hidden=0.6), white, None, CPU)
+    for masks, drop in zip(zip(*map(kept, feed.batches(0)), strict=True), (0.2, 0.6, 0.6), strict=True):
+        keep = np.stack(masks)  # (steps, B, D)
         assert abs(np.mean(~keep) - drop) < 5 * math.sqrt(drop * (1 - drop) / keep.size)
         assert len({tuple(mask) for mask in keep.reshape(-1, keep.shape[-1])}) > 0.8 * len(keep) * 16
+    batch = next(feed.batches(0))
+    assert [state.drop for state in batch.dropout[1:]] == [0.6, 0.6]
+    assert set(np.unique(batch.x).round(12)) == {0.0, 1.25}, "what is kept is scaled up"
 
 
 # ---- memory ----------------------------------------------------------------------------------------------------------
@@ -436,13 +451,13 @@ def test_a_step_allocates_what_backpropagation_needs():
     rng = np.random.default_rng(0)
     sizes = (784, H, H, 10)
     p = initialise(sizes, rng)
-    state = State(sizes, p, np.zeros_like(p), block=1 << 14)
+    state = State(sizes, p, np.zeros_like(p))
     x, v = rng.random((B, 784), dtype=np.float32), rng.standard_normal((B, 10)).astype(np.float32)
-    y = rng.integers(0, 10, B)
+    batch = Batch(x, rng.integers(0, 10, B), v, dropout=None)
     peaks = []
     for _ in range(3):
         tracemalloc.start()
-        train_step(state, x, y=y, v=v, T=8.0, alpha=0.9, learning_rate=0.01, clip_norm=1.0)
+        train_step(readable, state, batch, T=8.0, alpha=0.9, learning_rate=0.01, clip_norm=1.0)
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert peaks[1] == pytest.approx(peaks[2], rel=0.01)

@@ -18,16 +18,16 @@ import numpy as np
 
 from minikd import __version__
 from minikd.core.array import Array
-from minikd.core.layers import dropout_forward
 from minikd.core.mlp import initialise
 from minikd.data.images import Dataset
-from minikd.engines import cuda as kernels
+from minikd.engines import cuda, readable
 from minikd.engines.device import CPU, Device, get_device
+from minikd.engines.engine import Batch, State
 from minikd.engines.gpu import DeviceError, gpu_errors
 from minikd.system.cli import Parser
 from minikd.training.batches import Feed
 from minikd.training.config import TrainConfig
-from minikd.training.loop import FUSED, READABLE, State, Way, train_step
+from minikd.training.loop import train_step
 
 TOLERANCE = 1e-5
 """Largest deviation of a float32 kernel, as a share of the norm of what it should have computed."""
@@ -60,23 +60,27 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def report(device: Device, networks: tuple[tuple[int, ...], ...] = NETWORKS, steps: int = 200) -> int:
-    """Deviations, launches and times on a device that has the kernels; 0 if no deviation is too large, else 1."""
-    fused, readable = replace(device, fused=True), replace(device, fused=False)
-    print("\nkernel              deviation from the readable function, float32")
+    """Print deviations, launches and times on a device that has the kernels.
+
+    Returns:
+        0 if no deviation is too large, else 1.
+    """
+    fused, plain = replace(device, engine=cuda), replace(device, engine=readable)
+    print("\nkernels of  deviation from the readable function, float32")
     found = deviations(fused)
     for name, deviation in found.items():
-        print(f"{name:20}{deviation:.1e}  {'ok' if deviation <= TOLERANCE else f'TOO LARGE: at most {TOLERANCE}'}")
+        print(f"{name:12}{deviation:.1e}  {'ok' if deviation <= TOLERANCE else f'TOO LARGE: at most {TOLERANCE}'}")
     print(f"\ndistillation step, batch {BATCH}   fused launches       fused  readable")
     for sizes in networks:
-        with kernels.counting() as launches:
+        with cuda.counting() as launches:
             distillation_step(fused, sizes)()
-        ms = [1e3 * seconds_a_step(distillation_step(one, sizes), one, steps) for one in (fused, readable)]
+        ms = [1e3 * seconds_per_step(distillation_step(one, sizes), one, steps) for one in (fused, plain)]
         print(f"{'-'.join(map(str, sizes)):36}{sum(launches.values()):>9}{ms[0]:>8.3f} ms{ms[1]:>7.3f} ms")
     return 0 if all(deviation <= TOLERANCE for deviation in found.values()) else 1
 
 
 def describe(device: Device) -> Iterator[str]:
-    """The card and the versions, a line each."""
+    """Return the card and the versions, one line each."""
     cupy = device.xp
     card = cupy.cuda.runtime.getDeviceProperties(cupy.cuda.Device().id)
     yield f"card     {card['name'].decode()}, compute capability {card['major']}.{card['minor']}"
@@ -90,7 +94,7 @@ def describe(device: Device) -> Iterator[str]:
 
 
 def deviations(device: Device) -> dict[str, float]:
-    """How far each kernel's results are from the readable function's on the host, as a share of their norm.
+    """Return how far each fused function's results are from the readable one's on the host, as a share of their norm.
 
     Everything is in play: three students with temperatures, weights and rates of their own, dropout, jitter, clipping
     and max-norm.
@@ -103,29 +107,25 @@ def deviations(device: Device) -> dict[str, float]:
     v = 5 * rng.standard_normal((3, 64, 10)).astype(np.float32)  # (S, B, K)
     flat = np.stack([initialise(sizes, rng) for _ in config.seeds])  # (S, P)
 
-    def results(one: Device, way: Way) -> dict[str, list[Array]]:
+    def results(one: Device) -> dict[str, list[np.ndarray]]:
+        engine, state = one.engine, State(sizes, one.put(flat), one.put(flat / 10))
         batch = next(Feed(config, dataset, None, one).batches(0))
-        x, dropout, state = batch.x, batch.dropout, State(sizes, one.put(flat), one.put(flat / 10))
-        if not one.fused and dropout is not None:
-            x, _ = dropout_forward(x, dropout[0].keep, dropout[0].drop)  # what the batch's kernel has done already
-            dropout = [None, *dropout[1:]]
         T, alpha, rate = (one.put(numbers[name]) for name in ("T", "alpha", "learning_rate"))
-        z, cache = way.forward(x, state.layers, dropout)
-        C, dz = way.loss(z, v=one.put(v), y=batch.y, T=T, alpha=alpha)
-        way.backward(dz, cache, out=state.gradients)
-        way.update(state, learning_rate=rate[..., 0], momentum=0.9, clip_norm=0.5, max_norm=1.0)
+        z, cache = engine.forward(batch.x, state.layers, batch.dropout)
+        C, dz = engine.loss(z, v=one.put(v), y=batch.y, T=T, alpha=alpha)
+        engine.backward(dz, cache, out=state.gradients)
+        gradient = one.get(state.gradient).copy()
+        engine.update(state, learning_rate=rate[..., 0], momentum=0.9, clip_norm=0.5, max_norm=1.0)
         return {
-            "batch": [x, batch.y],
-            "mlp_forward": [z],
-            "distillation_loss": [C, dz],
-            "mlp_backward": [state.g],
-            "update": [state.p, state.v],
+            "batch": [one.get(batch.x), one.get(batch.y)],
+            "forward": [one.get(z)],
+            "loss": [one.get(C), one.get(dz)],
+            "backward": [gradient],
+            "update": [one.get(state.parameters), one.get(state.velocity)],
         }
 
-    got, expected = results(device, FUSED), results(CPU, READABLE)
-    return {
-        name: max(_distance(device.get(a), b) for a, b in zip(got[name], expected[name], strict=True)) for name in got
-    }
+    got, expected = results(device), results(CPU)
+    return {name: max(map(_distance, got[name], expected[name])) for name in got}
 
 
 def _distance(got: np.ndarray, expected: np.ndarray) -> float:
@@ -137,18 +137,21 @@ def _distance(got: np.ndarray, expected: np.ndarray) -> float:
 
 
 def distillation_step(device: Device, sizes: tuple[int, ...]) -> Callable[[], Array]:
-    """A step of a student of these sizes on one batch of random numbers; returns its cost, on the device."""
+    """Return a step of a student of these sizes on one batch of random numbers; its cost stays on the device."""
     rng = np.random.default_rng(0)
-    p = initialise(sizes, rng)
-    state = State(sizes, device.put(p), device.put(np.zeros_like(p)), fused=device.fused)
-    x = device.put(rng.random((BATCH, sizes[0]), dtype=np.float32))
-    v = device.put(rng.standard_normal((BATCH, sizes[-1])).astype(np.float32))
-    y = device.put(rng.integers(0, sizes[-1], BATCH))
-    return partial(train_step, state, x, y=y, v=v, T=8.0, alpha=0.9, learning_rate=0.01, clip_norm=1.0)
+    parameters = initialise(sizes, rng)
+    state = State(sizes, device.put(parameters), device.put(np.zeros_like(parameters)))
+    batch = Batch(
+        x=device.put(rng.random((BATCH, sizes[0]), dtype=np.float32)),
+        y=device.put(rng.integers(0, sizes[-1], BATCH)),
+        v=device.put(rng.standard_normal((BATCH, sizes[-1])).astype(np.float32)),
+        dropout=None,
+    )
+    return partial(train_step, device.engine, state, batch, T=8.0, alpha=0.9, learning_rate=0.01, clip_norm=1.0)
 
 
-def seconds_a_step(step: Callable[[], Array], device: Device, steps: int) -> float:
-    """The median over five blocks of steps, each begun and ended by waiting for the device."""
+def seconds_per_step(step: Callable[[], Array], device: Device, steps: int) -> float:
+    """Return the median over five blocks of steps, each begun and ended by waiting for the device."""
     device.get(step())
     seconds = []
     for _ in range(5):

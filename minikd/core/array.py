@@ -1,27 +1,97 @@
-"""NumPy or CuPy: the namespace comes from the arrays.
+"""The arrays of the core, and the one dialect that NumPy and CuPy share.
 
-The core never asks where it runs: `get_xp(z=z, v=v)` answers from the arrays, after checking that they belong together.
+The core never asks where it runs: `get_xp(z=z, v=v)` takes the namespace from the arrays, and checks that they belong
+together. `Array` and `Namespace` list all that the core uses, so a type-checker sees what leaves the dialect.
 """
 
 from __future__ import annotations
 
 import sys
-from typing import Any, TypeAlias
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol, TypeVar, cast
 
 import numpy as np
 
-Array: TypeAlias = Any
-"""An array of NumPy, of CuPy, or of another namespace that keeps to the array API standard."""
+A = TypeVar("A", bound="Array")
+"""One kind of array: what goes into a function in NumPy's comes out in NumPy's."""
 
-Namespace: TypeAlias = Any
-"""The module whose functions act on an `Array`: numpy, cupy, …"""
+
+class Array(Protocol):
+    """An array of NumPy, of CuPy, or of another namespace that follows the array API standard."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+    @property
+    def ndim(self) -> int: ...
+    @property
+    def size(self) -> int: ...
+    @property
+    def dtype(self) -> Any: ...
+    @property
+    def mT(self: A) -> A: ...
+
+    def __getitem__(self: A, index: Any, /) -> A: ...
+    def __setitem__(self, index: Any, value: Any, /) -> None: ...
+    def __neg__(self: A) -> A: ...
+    def __add__(self: A, other: Any, /) -> A: ...
+    def __radd__(self: A, other: Any, /) -> A: ...
+    def __sub__(self: A, other: Any, /) -> A: ...
+    def __rsub__(self: A, other: Any, /) -> A: ...
+    def __mul__(self: A, other: Any, /) -> A: ...
+    def __rmul__(self: A, other: Any, /) -> A: ...
+    def __truediv__(self: A, other: Any, /) -> A: ...
+    def __rtruediv__(self: A, other: Any, /) -> A: ...
+    def __matmul__(self: A, other: Any, /) -> A: ...
+    def __pow__(self: A, other: Any, /) -> A: ...
+    def __lt__(self, other: Any, /) -> Any: ...
+    def __le__(self, other: Any, /) -> Any: ...
+    def __gt__(self, other: Any, /) -> Any: ...
+    def __ge__(self, other: Any, /) -> Any: ...
+
+
+class Namespace(Protocol):
+    """The module whose functions act on an `Array`: numpy, cupy, or another one of the standard."""
+
+    float32: Any
+    float64: Any
+    uint8: Any
+    uint32: Any
+
+    def isdtype(self, dtype: Any, kind: str) -> bool: ...
+    def astype(self, x: A, dtype: Any) -> A: ...
+    def zeros_like(self, x: A) -> A: ...
+    def ones_like(self, x: A, *, dtype: Any = None) -> A: ...
+    def reshape(self, x: A, shape: tuple[int, ...]) -> A: ...
+    def expand_dims(self, x: A, *, axis: int) -> A: ...
+    def concat(self, arrays: Sequence[A], *, axis: int) -> A: ...
+    def take(self, x: A, indices: Array, *, axis: int) -> A: ...
+    def matmul(self, x: A, y: Array) -> A: ...
+    def multiply(self, x: A, y: Array) -> A: ...
+    def exp(self, x: A) -> A: ...
+    def log(self, x: A) -> A: ...
+    def sqrt(self, x: A) -> A: ...
+    def abs(self, x: A) -> A: ...
+    def isfinite(self, x: A) -> A: ...
+    def maximum(self, x: A, y: Any) -> A: ...
+    def where(self, condition: A, x: Any, y: Any) -> A: ...
+    def all(self, x: A) -> A: ...
+    def max(self, x: A, *, axis: Any = None, keepdims: bool = False) -> A: ...
+    def min(self, x: A, *, axis: Any = None, keepdims: bool = False) -> A: ...
+    def sum(self, x: A, *, axis: Any = None, keepdims: bool = False) -> A: ...
+    def cumulative_sum(self, x: A, *, axis: int) -> A: ...
+    def argmax(self, x: A, *, axis: int) -> A: ...
+    def count_nonzero(self, x: A, *, axis: int) -> A: ...
 
 
 def get_xp(**arrays: Array) -> Namespace:
-    """The namespace that all the arrays share, once they are known to live in one place.
+    """Return the namespace that all the arrays share, after checking that they live in one place.
 
-    Args: the arrays by name, as the caller's own arguments are called; the names go into the error.
-    Raises: TypeError for what is no array, ValueError for arrays on different devices.
+    Args:
+        arrays: the arrays by name, as the caller's own arguments are called. The names go into the error.
+
+    Raises:
+        TypeError: for what is no array.
+        ValueError: for arrays on different devices.
 
     >>> get_xp(z=np.zeros(3)).__name__
     'numpy'
@@ -30,7 +100,7 @@ def get_xp(**arrays: Array) -> Namespace:
         if type(array) is not np.ndarray:
             break
     else:
-        return np  # the usual case on a CPU, asked some twenty times a step: a tenth of a small network's step
+        return cast(Namespace, np)  # the usual case on a CPU, asked about ten times per step
 
     first = xp = None
     for name, array in arrays.items():
@@ -39,28 +109,27 @@ def get_xp(**arrays: Array) -> Namespace:
             raise TypeError(
                 f"{name} must be a NumPy or CuPy array, got {type(array).__name__}: convert it with numpy.asarray"
             )
+        device = _device(array)
         if first is None:
-            first, xp, device = name, its_xp, array.device
-        elif its_xp is not xp or array.device != device:
+            first, xp, home = name, its_xp, device
+        elif its_xp is not xp or device != home:
             raise ValueError(
-                f"{first} is on {_place(xp, device)} but {name} is on {_place(its_xp, array.device)}: "
+                f"{first} is on {_place(xp, home)} but {name} is on {_place(its_xp, device)}: "
                 "move both with minikd.engines.device.to_device"
             )
-    return xp
-
-
-def _namespace(array: Any) -> Namespace | None:
-    """The namespace that an array names; CuPy's name none, so there it is the package that defines their type."""
-    if hasattr(array, "__array_namespace__"):
-        return array.__array_namespace__() if hasattr(array, "device") else None
-    package = sys.modules.get(type(array).__module__.partition(".")[0])
-    return package if isinstance(array, getattr(package, "ndarray", ())) else None
+    return cast(Namespace, xp)
 
 
 def get_float_xp(**arrays: Array) -> Namespace:
-    """As `get_xp`, for arrays that must all be float32 or all float64.
+    """Return the namespace of arrays that must all be float32 or all float64.
 
-    Raises: TypeError for another dtype, and for two dtypes at once: nothing is promoted silently.
+    Args:
+        arrays: as `get_xp` takes them.
+
+    Raises:
+        TypeError: for another dtype, and for two dtypes at once: nothing is promoted silently. As `get_xp` for what is
+            no array.
+        ValueError: as `get_xp`.
     """
     xp = get_xp(**arrays)
     first, dtype = None, None
@@ -76,31 +145,73 @@ def get_float_xp(**arrays: Array) -> Namespace:
     return xp
 
 
-def _place(xp: Namespace, device: Any) -> str:
+def _namespace(array: Any) -> Any:
+    """The namespace that an array names. CuPy's arrays name none: there it is the package that defines their type."""
+    if hasattr(array, "__array_namespace__"):
+        return array.__array_namespace__() if hasattr(array, "device") else None
+    package = sys.modules.get(type(array).__module__.partition(".")[0])
+    return package if isinstance(array, getattr(package, "ndarray", ())) else None
+
+
+def _device(array: Any) -> Any:
+    return array.device
+
+
+def _place(xp: Any, device: Any) -> str:
     if xp is np:
         return "the CPU"
     return "the GPU" if xp.__name__ == "cupy" else f"{xp.__name__}'s {device}"
 
 
-def multiply(a: Array, b: Array, out: Array | None = None) -> Array:
-    """The matrix product a @ b, written straight into `out` where the namespace can.
-
-    NumPy and CuPy take `out=`, which saves a fresh array and a pass over memory for each gradient. The array API
-    standard knows no `out=`: there the product is copied in, to the same bits.
-
-    Args: a (..., I, J), b (..., J, K), out None or (..., I, K), overwritten.
-    """
-    if out is None:
-        return a @ b
-    xp = get_xp(a=a, b=b, out=out)
-    if hasattr(xp, "ndarray"):  # NumPy and CuPy, not the bare standard
-        return xp.matmul(a, b, out=out)
-    out[...] = a @ b
-    return out
-
-
-def on_host(array: Array) -> bool:
-    """Whether the array's values can be read without waiting for a device, by what it says of its memory (DLPack)."""
+def on_host(array: Any) -> bool:
+    """Return whether the array's values can be read without waiting for a device, by what it says of its memory."""
     if type(array) is np.ndarray:
         return True
     return hasattr(array, "__dlpack_device__") and array.__dlpack_device__()[0] == 1  # kDLCPU
+
+
+def write_into(out: A | None, function: Callable[..., A], *operands: Any, **options: Any) -> A:
+    """Return function(*operands, **options), written straight into `out` where the namespace can.
+
+    NumPy and CuPy take `out=`, which saves a fresh array and a pass over memory. The array API standard knows no
+    `out=`: there the result is copied in, to the same bits.
+
+    Args:
+        out: an array of the result's shape and dtype, overwritten; or None, for a fresh one.
+        function: a function of the namespace, such as `xp.matmul`.
+        operands: its arguments by position.
+        options: its arguments by name.
+
+    >>> total = np.zeros(2)
+    >>> write_into(total, np.sum, np.ones((3, 2)), axis=0) is total
+    True
+    """
+    if out is None:
+        return function(*operands, **options)
+    if hasattr(get_xp(out=out), "ndarray"):  # NumPy and CuPy, not the bare standard
+        return function(*operands, **options, out=out)
+    out[...] = function(*operands, **options)
+    return out
+
+
+def one_hot(y: Array, z: A) -> A:
+    """Return an array of z's shape, dtype and device: 1 where the class is the label, else 0.
+
+    The class numbers 0 … K − 1 are counted off z, by a cumulative sum of ones: the dialect has no way to make them on
+    z's device.
+
+    Args:
+        y: (..., B) integer labels.
+        z: (..., B, K).
+
+    >>> one_hot(np.array([2, 0]), np.zeros((2, 3)))
+    array([[0., 0., 1.],
+           [1., 0., 0.]])
+    """
+    xp = get_xp(z=z)
+    class_number = xp.cumulative_sum(xp.ones_like(z[..., :1, :].mT, dtype=y.dtype), axis=-2) - 1  # (..., K, 1)
+    return xp.astype(_equal(class_number, y[..., None, :]), z.dtype).mT
+
+
+def _equal(a: A, b: Array) -> A:
+    return a == b  # type: ignore[return-value]  # Python's own types say that == is a bool

@@ -14,7 +14,7 @@ from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
-from minikd.core.array import Array, get_xp
+from minikd.core.array import A, Array, get_xp
 from minikd.core.layers import (
     Cache,
     affine_backward,
@@ -25,19 +25,22 @@ from minikd.core.layers import (
     relu_forward,
 )
 
-Layers: TypeAlias = Sequence[tuple[Array, Array]]
+Layers: TypeAlias = Sequence[tuple[A, A]]
 """[(W, b), …]: W (..., D, H), b (..., H)."""
 
 
 class Dropout(NamedTuple):
-    """A layer's dropout state at one step: keep, (..., B, D) bool, and drop, the probability of dropping."""
+    """The dropout of a layer's input at one step: keep, (..., B, D) bool, and drop, the probability of dropping."""
 
     keep: Array
     drop: float
 
 
 def parameter_count(sizes: Sequence[int]) -> int:
-    """P, the number of weights and biases of a network with these layer sizes.
+    """Return P, the number of weights and biases of a network with these layer sizes.
+
+    Args:
+        sizes: layer sizes, from inputs to classes.
 
     >>> parameter_count([784, 1200, 1200, 10])
     2395210
@@ -46,27 +49,37 @@ def parameter_count(sizes: Sequence[int]) -> int:
 
 
 def initialise(sizes: Sequence[int], rng: np.random.Generator, dtype: str = "float32") -> np.ndarray:
-    """Initial parameters, flat, on the host: weights normal with variance 2/D, biases zero.
+    """Return initial parameters, flat, on the host: weights normal with variance 2/D, biases zero.
 
-    That keeps the mean square of what passes through ReLU layers (He et al. 2015; derivation D6.15).
+    That keeps the mean square of what passes through ReLU layers (He et al. 2015; derivation D6.15). The weights are
+    drawn in float64 and then rounded, so float32 and float64 runs start equal, on any device.
 
-    Drawn in float64 and then rounded, so float32 and float64 runs, on any device, start equal.
+    Args:
+        sizes: layer sizes, from inputs to classes.
+        rng: the stream to draw from.
+        dtype: "float32" or "float64".
 
-    Args: sizes, layer sizes from inputs to classes; rng, the stream to draw from.
-    Returns: (P,) of the dtype.
+    Returns:
+        (P,) of the dtype.
     """
     flat = np.zeros(parameter_count(sizes), dtype)
     for W, _ in unflatten(flat, sizes):
-        W[...] = rng.standard_normal(W.shape) * math.sqrt(2 / W.shape[-2])
+        W[...] = rng.standard_normal(W.shape) * math.sqrt(2 / len(W))
     return flat
 
 
-def unflatten(flat: Array, sizes: Sequence[int]) -> list[tuple[Array, Array]]:
-    """The layers [(W, b), …] as views of flat parameters: what is written into one shows in the other.
+def unflatten(flat: A, sizes: Sequence[int]) -> Layers[A]:
+    """Return the layers [(W, b), …] as views of flat parameters: what is written into one shows in the other.
 
-    Args: flat (..., P); sizes, layer sizes from inputs to classes.
-    Returns: for each layer, W (..., D, H) and b (..., H).
-    Raises: ValueError where P does not fit the sizes.
+    Args:
+        flat: (..., P).
+        sizes: layer sizes, from inputs to classes.
+
+    Returns:
+        For each layer, W (..., D, H) and b (..., H).
+
+    Raises:
+        ValueError: where P does not fit the sizes.
     """
     xp, P = get_xp(flat=flat), parameter_count(sizes)
     if flat.shape[-1] != P:
@@ -81,28 +94,36 @@ def unflatten(flat: Array, sizes: Sequence[int]) -> list[tuple[Array, Array]]:
     return layers
 
 
-def mlp_forward(x: Array, layers: Layers, dropout: Sequence[Dropout | None] | None = None) -> tuple[Array, Cache]:
-    """The logits of a network (derivation D6.9).
+def mlp_forward(x: A, layers: Layers[A], dropout: Sequence[Dropout | None] | None = None) -> tuple[A, Cache]:
+    """Return the logits of a network (derivation D6.9).
 
     Without dropout they stand for their mean over all masks: exactly where no ReLU follows the masks, else nearly
     (derivation D7.4 to D7.7).
 
     Args:
-        x: (..., B, D) float inputs.
+        x: (..., B, D) float, the inputs.
         layers: [(W, b), …], as `unflatten` gives them.
-        dropout: None, or for each layer the `Dropout` of its input, or None for it. Where no state is given there is
-            no dropout: there is no training mode to forget.
-    Returns: z, (..., B, K), and the cache for `mlp_backward`.
+        dropout: None, or for each layer the `Dropout` of its input, or None for it. There is no training mode to
+            forget: without a dropout state there is no dropout.
+
+    Returns:
+        z, (..., B, K).
+        The cache for `mlp_backward`.
+
+    Raises:
+        ValueError: for shapes and devices.
+        TypeError: for dtypes.
     """
-    if dropout is not None and len(dropout) != len(layers):
-        raise ValueError(f"dropout must have one entry a layer, {len(layers)}, got {len(dropout)}")
+    if dropout is None:
+        dropout = [None] * len(layers)
+    if len(dropout) != len(layers):
+        raise ValueError(f"dropout must have one entry per layer, {len(layers)}, got {len(dropout)}")
     caches = []
     h = x
-    for i, (W, b) in enumerate(layers):
-        state = None if dropout is None else dropout[i]
-        dropout_cache = relu_cache = None
+    for i, ((W, b), state) in enumerate(zip(layers, dropout, strict=True)):
+        relu_cache = dropout_cache = None
         if i > 0:
-            h, relu_cache = relu_forward(h)
+            h, relu_cache = relu_forward(h, out=h)
         if state is not None:
             h, dropout_cache = dropout_forward(h, state.keep, state.drop)
         h, affine_cache = affine_forward(h, W, b)
@@ -111,30 +132,37 @@ def mlp_forward(x: Array, layers: Layers, dropout: Sequence[Dropout | None] | No
 
 
 def mlp_backward(
-    dz: Array, cache: Cache, *, out: Layers | None = None, input_gradient: bool = False
-) -> tuple[list[tuple[Array, Array]], Array | None]:
-    """The gradient of the cost with respect to every parameter, from its gradient with respect to the logits.
+    dz: A, cache: Cache, *, out: Layers[A] | None = None, input_gradient: bool = False
+) -> tuple[Layers[A], A | None]:
+    """Return the gradient of the cost with respect to every parameter, given its gradient with respect to the logits.
 
-    The chain rule, last layer first (derivation D6.10 to D6.12); in a population each student's for itself (derivation
-    D6.13). With dropout its mean over the masks is the gradient of the mean cost, not of the cost without dropout
-    (derivation D7.8 to D7.10).
+    This is the chain rule, last layer first (derivation D6.10 to D6.12). In a population each student has its own
+    (derivation D6.13). With dropout, the mean of the gradient over the masks is the gradient of the mean cost, not of
+    the cost without dropout (derivation D7.8 to D7.10).
 
     Args:
         dz: (..., B, K), as a cost of `minikd.core.losses` returns it.
         cache: from `mlp_forward`.
         out: layers to write the gradients into, views of a flat array of gradients.
-        input_gradient: whether to work out dx too; training does not need it.
-    Returns: [(dW, db), …] in the order of the layers, and dx, (..., B, D) or None.
+        input_gradient: whether to compute dx too. Training does not need it.
+
+    Returns:
+        [(dW, db), …] in the order of the layers.
+        dx, (..., B, D), or None.
+
+    Raises:
+        ValueError: for shapes and devices.
+        TypeError: for dtypes.
     """
     gradients = []
-    dh = dz
+    dh: A | None = dz
     for i, (relu_cache, dropout_cache, affine_cache) in reversed(list(enumerate(cache))):
-        dh, dW, db = affine_backward(
-            dh, affine_cache, out=None if out is None else out[i], input_gradient=i > 0 or input_gradient
-        )
+        assert dh is not None  # only the first layer's may be left out
+        place = None if out is None else out[i]
+        dh, dW, db = affine_backward(dh, affine_cache, out=place, input_gradient=i > 0 or input_gradient)
         gradients.append((dW, db))
         if dropout_cache is not None and dh is not None:
             dh = dropout_backward(dh, dropout_cache)
-        if relu_cache is not None:
-            dh = relu_backward(dh, relu_cache)
+        if relu_cache is not None and dh is not None:
+            dh = relu_backward(dh, relu_cache, out=dh)
     return gradients[::-1], dh

@@ -1,69 +1,92 @@
-"""Momentum SGD, clipping and max-norm. The one module of the core that writes into its arguments."""
+"""Momentum, gradient clipping and max-norm. The one module of the core that writes into its arguments."""
 
 from __future__ import annotations
 
-import math
+from minikd.core.array import A, Array, get_xp
+from minikd.core.guard import floats, guard, norm, same_shape
 
-from minikd.core.array import Array, get_float_xp
 
+@guard(parameters=floats, velocity=same_shape("parameters"), gradient=same_shape("parameters"))
+def momentum_step(
+    parameters: Array, velocity: Array, gradient: Array, *, learning_rate: float | Array, momentum: float
+) -> None:
+    """Take one step of gradient descent with momentum, in place.
 
-def momentum_step(p: Array, v: Array, g: Array, *, learning_rate: float | Array, momentum: float) -> None:
-    """One step of gradient descent with momentum, in place.
+        velocity ← momentum · velocity − learning_rate · gradient,      parameters ← parameters + velocity
 
-        v ← momentum · v − learning_rate · g,      p ← p + v
+    This is the classical form (Polyak 1964). There is no factor (1 − momentum) on the gradient, so at a constant
+    gradient the steps grow to learning_rate / (1 − momentum) times it (derivation D6.16).
 
-    The classical form (Polyak 1964): no (1 − momentum) on the gradient, so at a constant gradient the steps grow to
-    learning_rate / (1 − momentum) times it (derivation D6.16).
+    Args:
+        parameters: float, any shape; overwritten.
+        velocity: of the parameters' shape and dtype; overwritten.
+        gradient: of the parameters' shape and dtype.
+        learning_rate: a number, or an array that broadcasts, one per student.
+        momentum: in [0, 1).
 
-    Args: p parameters, v velocity (both overwritten), g gradient: one shape, one dtype; learning_rate a number, or an
-        array that broadcasts, one a student.
+    Raises:
+        ValueError: for shapes and devices.
+        TypeError: for dtypes.
 
     >>> import numpy as np
-    >>> p, v, g = np.array([1.0]), np.array([0.0]), np.array([1.0])
-    >>> for _ in range(2): momentum_step(p, v, g, learning_rate=0.1, momentum=0.9)
-    >>> print(p.round(2), v.round(2))
+    >>> parameters, velocity, gradient = np.array([1.0]), np.array([0.0]), np.array([1.0])
+    >>> for _ in range(2): momentum_step(parameters, velocity, gradient, learning_rate=0.1, momentum=0.9)
+    >>> print(parameters.round(2), velocity.round(2))
     [0.71] [-0.19]
     """
-    get_float_xp(p=p, v=v, g=g)
-    if not p.shape == v.shape == g.shape:
-        raise ValueError(f"p, v and g must have one shape, got {p.shape}, {v.shape} and {g.shape}")
-    v *= momentum
-    v -= learning_rate * g
-    p += v
+    velocity *= momentum
+    velocity -= learning_rate * gradient
+    parameters += velocity
 
 
-def clip_factor(g: Array, clip_norm: float) -> Array:
-    """What the gradient of a step must be scaled by so that its L2 norm is at most clip_norm (Pascanu et al. 2013).
+@guard(gradient=floats, clip_norm=norm)
+def clip_factor(gradient: A, clip_norm: float) -> A:
+    """Return the factor that scales a gradient so that its L2 norm is at most clip_norm (Pascanu et al. 2013).
 
-        min(1, clip_norm / ‖g‖)        (derivation D6.17)
+        min(1, clip_norm / ‖gradient‖)        (derivation D6.17)
 
-    Distillation needs it at first: a fresh student's logits are near zero, so T² times the soft gradient is about
-    v/K, several times a hard gradient where the teacher's logits are large, and a rate that suits the rest of the run
-    may diverge in its first steps. Once z is near v nothing is clipped.
+    Distillation needs it in its first steps. A fresh student's logits are near zero, so T² times the soft gradient is
+    about v/K: several times a hard gradient where the teacher's logits are large. A learning rate that suits the rest
+    of the run may then diverge. Once z is near v, nothing is clipped.
 
-    Args: g (..., P), all gradients of a network; clip_norm > 0.
-    Returns: (..., 1), in (0, 1], on g's device: to multiply the learning rate by.
+    Args:
+        gradient: (..., P) float, all gradients of a network.
+        clip_norm: a finite number > 0.
+
+    Returns:
+        (..., 1), in (0, 1], on the gradient's device: multiply the learning rate by it. It is nan where the norm is
+        infinite, so that the next cost shows it.
+
+    Raises:
+        ValueError: for clip_norm.
+        TypeError: for dtypes.
 
     >>> import numpy as np
     >>> clip_factor(np.array([[3.0, 4.0], [0.3, 0.4]]), clip_norm=1.0)
     array([[0.2],
            [1. ]])
     """
-    xp = get_float_xp(g=g)
-    check_norm("clip_norm", clip_norm)
-    square = g[..., None, :] @ g[..., :, None]  # (..., 1, 1), one pass over g
+    xp = get_xp(gradient=gradient)
+    square = gradient[..., None, :] @ gradient[..., :, None]  # (..., 1, 1), one pass over the gradient
     norm = xp.sqrt(square[..., 0])  # (..., 1)
-    return float(clip_norm) / xp.maximum(norm, float(clip_norm)) + (norm - norm)  # nan, not 0, where the norm is inf
+    nan_if_infinite = norm - norm  # else 0
+    return clip_norm / xp.maximum(norm, clip_norm) + nan_if_infinite
 
 
+@guard(W=floats, max_norm=norm)
 def limit_norm(W: Array, max_norm: float) -> None:
-    """Scale the incoming weights of each unit whose L2 norm exceeds max_norm down to it, in place: the nearest that is
-    allowed (derivation D6.18).
+    """Scale the incoming weights of each unit whose L2 norm exceeds max_norm down to it, in place.
 
-    The weight constraint of dropout training. Papers often give the square: a squared length of at most 15 is
-    max_norm = √15 ≈ 3.87.
+    The result is the nearest matrix that is allowed (derivation D6.18). This is the weight constraint of dropout
+    training. Papers often give the square: a squared length of at most 15 is max_norm = √15 ≈ 3.87.
 
-    Args: W (..., D, H): a unit's incoming weights are a column; max_norm > 0, in units of the weights.
+    Args:
+        W: (..., D, H) float; a unit's incoming weights are a column; overwritten.
+        max_norm: a finite number > 0, in units of the weights.
+
+    Raises:
+        ValueError: for max_norm.
+        TypeError: for dtypes.
 
     >>> import numpy as np
     >>> W = np.array([[3.0, 0.3], [4.0, 0.4]])
@@ -72,13 +95,6 @@ def limit_norm(W: Array, max_norm: float) -> None:
     [[0.6 0.3]
      [0.8 0.4]]
     """
-    xp = get_float_xp(W=W)
-    check_norm("max_norm", max_norm)
+    xp = get_xp(W=W)
     norm = xp.sqrt(xp.sum(W * W, axis=-2, keepdims=True))  # (..., 1, H)
-    W *= float(max_norm) / xp.maximum(norm, float(max_norm))
-
-
-def check_norm(name: str, norm: float) -> None:
-    """Raises: ValueError unless 0 < norm < ∞."""
-    if not 0 < norm < math.inf:
-        raise ValueError(f"{name} must be a finite L2 norm > 0, got {norm}")
+    W *= max_norm / xp.maximum(norm, max_norm)

@@ -2,110 +2,107 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
-from numbers import Real
-from typing import Any
-
-import numpy as np
-
-from minikd.core.array import Array, get_float_xp, on_host
+from minikd.core.array import A, Array, get_xp
+from minikd.core.guard import floats, guard, same_shape, temperature
 
 
-def log_softmax(z: Array, T: float | Array = 1.0) -> Array:
-    """The logarithm of the softened softmax, finite for every finite input.
+@guard(z=floats, T=temperature())
+def log_softmax(z: A, T: float | Array = 1.0) -> A:
+    """Return the logarithm of the softened softmax of z, which is finite for every finite input.
 
         log q_i = u_i − log Σ_j exp(u_j),   u_i = (z_i − max_j z_j) / T
 
     (Hinton et al. 2015, E1; derivation D1.4.) Adding a number to every logit of a case changes nothing (derivation
-    D1.2), so the largest is brought to zero first: no exponential overflows, and at least one is 1, so the logarithm is
-    of a number in [1, K].
+    D1.2), so the largest is brought to zero first. Then no exponential overflows, and at least one of them is 1, so the
+    logarithm is taken of a number in [1, K].
 
     Args:
         z: (..., B, K) float32 or float64, logits in nats.
-        T: the temperature, dimensionless: a number > 0, or an array (..., 1, 1) of z's dtype, one a student.
-    Returns: log q, (..., B, K), nats.
-    Raises: ValueError for T out of range, TypeError for dtypes.
+        T: the temperature, dimensionless: a number > 0, or an array (..., 1, 1) of z's dtype, one per student.
+
+    Returns:
+        log q, (..., B, K), in nats.
+
+    Raises:
+        ValueError: for T out of range or of another shape.
+        TypeError: for dtypes.
 
     >>> import numpy as np
     >>> log_softmax(np.array([[1e30, 0.0]]))
     array([[ 0.e+00, -1.e+30]])
     """
-    xp = get_float_xp(z=z)
-    T = check_temperature(T, z)
+    xp = get_xp(z=z)
     u = (z - xp.max(z, axis=-1, keepdims=True)) / T  # (..., B, K), largest 0
-    return u - xp.log(xp.sum(xp.exp(u), axis=-1, keepdims=True))
+    return u - xp.log(xp.sum(xp.exp(u), axis=-1, keepdims=True))  # (..., B, K)
 
 
-def log_softmax_backward(dlog_q: Array, log_q: Array, T: float | Array = 1.0) -> Array:
-    """From ∂C/∂log q to ∂C/∂z.
+@guard(dlog_q=floats, log_q=same_shape("dlog_q"), T=temperature())
+def log_softmax_backward(dlog_q: A, log_q: A, T: float | Array = 1.0) -> A:
+    """Return ∂C/∂z, given ∂C/∂log q.
 
         dz_i = (1/T) (dlog_q_i − q_i Σ_j dlog_q_j)        (derivations D1.6 and D1.8)
 
-    Args: dlog_q and log_q (..., B, K), log_q as `log_softmax` returned it; T the same T.
-    Returns: dz, (..., B, K).
+    Args:
+        dlog_q: (..., B, K) float, ∂C/∂log q.
+        log_q: (..., B, K), as `log_softmax` returned it.
+        T: the temperature that `log_softmax` had.
+
+    Returns:
+        dz, (..., B, K).
+
+    Raises:
+        ValueError: for shapes and T.
+        TypeError: for dtypes.
     """
-    xp = get_float_xp(dlog_q=dlog_q, log_q=log_q)
-    T = check_temperature(T, log_q)
-    return (1 / T) * (dlog_q - xp.exp(log_q) * xp.sum(dlog_q, axis=-1, keepdims=True))
+    xp = get_xp(log_q=log_q)
+    return (1/T) * (dlog_q - xp.exp(log_q) * xp.sum(dlog_q, axis=-1, keepdims=True))  # (..., B, K)  # fmt: skip
 
 
-def softmax(z: Array, T: float | Array = 1.0) -> Array:
-    """Class probabilities, softened by the temperature.
+@guard(z=floats, T=temperature())
+def softmax(z: A, T: float | Array = 1.0) -> A:
+    """Return the class probabilities of z, softened by the temperature.
 
         q_i = exp(z_i/T) / Σ_j exp(z_j/T)        (Hinton et al. 2015, E1; derivations D1.1 and D1.3)
 
-    T = 1 is the ordinary softmax; a higher T gives a softer distribution, of a higher entropy (derivations D1.10 and
-    D1.11): uniform as T → ∞, all on the largest logit as T → 0 (derivations D1.12 and D1.13). Arguments and errors as
-    `log_softmax`.
+    T = 1 is the ordinary softmax. A higher T gives a softer distribution, which has a higher entropy (derivations D1.10
+    and D1.11). It becomes uniform as T → ∞, and all on the largest logit as T → 0 (derivations D1.12 and D1.13).
 
-    Returns: q, (..., B, K), in [0, 1], summing to one over K.
+    Args:
+        z: as `log_softmax` takes it.
+        T: as `log_softmax` takes it.
+
+    Returns:
+        q, (..., B, K), in [0, 1]. It sums to one over K.
+
+    Raises:
+        ValueError: as `log_softmax`.
+        TypeError: as `log_softmax`.
 
     >>> import numpy as np
     >>> z = np.array([[4.0, 2.0, 0.0]])
     >>> print(softmax(z).round(3), softmax(z, T=8.0).round(3))
     [[0.867 0.117 0.016]] [[0.419 0.326 0.254]]
     """
-    return get_float_xp(z=z).exp(log_softmax(z, T))
+    return get_xp(z=z).exp(log_softmax(z, T))
 
 
-def softmax_backward(dq: Array, q: Array, T: float | Array = 1.0) -> Array:
-    """From ∂C/∂q to ∂C/∂z.
+@guard(dq=floats, q=same_shape("dq"), T=temperature())
+def softmax_backward(dq: A, q: A, T: float | Array = 1.0) -> A:
+    """Return ∂C/∂z, given ∂C/∂q.
 
         dz_i = (1/T) q_i (dq_i − Σ_j q_j dq_j)        (derivations D1.5 and D1.7)
 
-    Args: dq and q (..., B, K), q as `softmax` returned it; T the same T.
-    Returns: dz, (..., B, K); each row sums to zero, as shifting all logits of a case changes nothing (derivation
-        D1.9).
+    Args:
+        dq: (..., B, K) float, ∂C/∂q.
+        q: (..., B, K), as `softmax` returned it.
+        T: the temperature that `softmax` had.
+
+    Returns:
+        dz, (..., B, K). Each row sums to zero, because shifting all logits of a case changes nothing (derivation D1.9).
+
+    Raises:
+        ValueError: for shapes and T.
+        TypeError: for dtypes.
     """
-    xp = get_float_xp(dq=dq, q=q)
-    T = check_temperature(T, q)
-    return (1 / T) * q * (dq - xp.sum(q * dq, axis=-1, keepdims=True))
-
-
-def check_temperature(T: float | Array, z: Array) -> float | Array:
-    """T, once it is known to be usable with the logits z: see `check_scalar`."""
-    return check_scalar("T", T, z, lambda T: (T > 0) & (math.inf > T), "a finite number > 0")
-
-
-def check_scalar(name: str, value: Any, z: Array, holds: Callable[[Any], Any], rule: str) -> float | Array:
-    """A number, or one number for each student of a population, once it is known to be usable with the logits z.
-
-    A number comes back as a Python float, which promotes no array. An array must be of z's dtype, on z's device, with
-    ones as its last two axes. Its values are checked where the host can read them; on a GPU that would wait, so there
-    they are checked by whoever made the array (the training loop does).
-
-    Raises: ValueError for values out of range or another shape; TypeError for the type or dtype.
-    """
-    if isinstance(value, Real):
-        if not holds(value):
-            raise ValueError(f"{name} must be {rule}, got {float(value)}")
-        return float(value)
-    if not hasattr(value, "shape"):
-        raise TypeError(f"{name} must be {rule}, or an array (..., 1, 1), got {type(value).__name__}")
-    get_float_xp(**{"z": z, name: value})
-    if value.ndim < 2 or value.shape[-2:] != (1, 1):
-        raise ValueError(f"{name} must be a number or an array of shape (..., 1, 1), got shape {value.shape}")
-    if on_host(value) and not get_float_xp(z=z).all(holds(value)):
-        raise ValueError(f"{name} must be {rule}, got {np.asarray(value).ravel().tolist()}")
-    return value
+    xp = get_xp(q=q)
+    return (1/T) * q * (dq - xp.sum(q * dq, axis=-1, keepdims=True))  # (..., B, K)  # fmt: skip

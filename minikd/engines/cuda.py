@@ -1,17 +1,17 @@
-"""Fused CUDA kernels: a training step in a fifth of the launches, each beside the readable function that it equals.
+"""The CUDA engine: a training step in a fifth of the launches, by fused kernels beside the lines that they replace.
 
-A small network's step is bound by launches on a GPU: the readable functions issue 82 to 108, and each costs 5 to 15 µs,
-most of them far more than their arithmetic. Here a kernel does what several lines of the core do, by their name:
+A small network's step is bound by launches on a GPU. The readable engine issues 82 to 108 of them, and each costs 5 to
+15 µs, most of them far more than their arithmetic. Here one kernel does what several lines of the core do:
 
-    batch               the gather, scaling, jitter and input dropout of `minikd.training.batches.Feed`
-    mlp_forward         bias, ReLU and dropout in one, after each product
-    distillation_loss   both softmaxes, both costs and their gradient: a thread per case, a block per student
-    mlp_backward        dropout's and ReLU's backward pass with the bias gradient, after each product
-    update              clipping, momentum and parameters in one; then max-norm, a block for 32 units
+    batch      the gather, scaling, jitter and input dropout of a batch
+    forward    bias, ReLU and dropout in one, after each product
+    loss       both softmaxes, both costs and their gradient: one thread per case, one block per student
+    backward   the backward pass of dropout and ReLU with the gradient of the bias, before each product
+    update     clipping, momentum and parameters in one; then max-norm, one block per 32 units
 
-The core is the reference and stays the text to read. `tests/test_kernels.py` runs one test over both. The sources are
-plain CUDA C++: no warp intrinsics, no atomics, no vector types; every sum has a fixed order, so a run repeats its bits.
-`train` takes this way where the device says so (`Device.fused`, which MINIKD_FUSED=0 turns off).
+The readable engine is the reference, and the text to read. `tests/test_kernels.py` runs one test over both. The sources
+are plain CUDA C++: no warp intrinsics, no atomics, no vector types. Every sum has a fixed order, so a run repeats its
+bits. MINIKD_FUSED=0 in the environment makes a GPU use the readable engine.
 
 Shapes: S students (one leading axis at most), B cases, D inputs, H outputs, K classes.
 """
@@ -22,33 +22,32 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from minikd.core.array import Array, Namespace, get_xp
-from minikd.core.layers import Cache, drop_threshold
-from minikd.core.losses import check_distillation
+from minikd.core.array import Array, get_xp
+from minikd.core.guard import guard
+from minikd.core.layers import Cache
+from minikd.core.losses import DISTILLATION
+from minikd.core.masks import drop_threshold
 from minikd.core.mlp import Layers
-from minikd.core.optim import check_norm
-
-if TYPE_CHECKING:
-    from minikd.training.loop import State
+from minikd.engines.engine import Batch, Draw, Source, State
 
 THREADS = 256
 """Threads of a block that runs along one axis."""
 COLUMNS, ROWS = 32, 32
-"""Threads of a block that sums columns: so many neighbours of a row, so many rows at once."""
+"""Threads of a block that sums columns: this many adjacent columns, this many rows at once."""
 STRIP = 1024
 """Parameters that one block of the update works on."""
 PARTS = 256
-"""At most so many partial sums of a gradient's square."""
+"""The most partial sums of a gradient's square."""
 
 COMMON = r"""
 typedef REAL real;
 typedef long long offset;
 
-// The mix of 32 bits of minikd.core.layers.hash32.
+// The mix of 32 bits of minikd.core.masks.hash32.
 __device__ unsigned int hash32(unsigned int x)
 {
     x = (x ^ (x >> 16)) * 0x7FEB352Du;
@@ -81,7 +80,7 @@ __device__ real block_sum(real mine, real* sums)
 class Keyed(NamedTuple):
     """A layer's dropout state at one step, not drawn yet: the kernel that needs the mask works it out.
 
-    keys: (1,) or (S,) uint32 on the device, as `minikd.core.layers.dropout_mask` takes them; drop, the probability.
+    keys: (1,) or (S,) uint32 on the device, as `minikd.core.masks.dropout_mask` takes them; drop, the probability.
     """
 
     keys: Array
@@ -96,13 +95,13 @@ def _dropout(state: Keyed | None) -> tuple[Array | None, int, np.uint32, float]:
 
 
 @cache
-def _kernel(xp: Namespace, name: str, dtype: str) -> Any:
+def _kernel(xp: Any, name: str, dtype: str) -> Any:
     """A compiled kernel by name, for float32 or float64."""
     return _module(xp, dtype).get_function(name)
 
 
 @cache
-def _module(xp: Namespace, dtype: str) -> Any:
+def _module(xp: Any, dtype: str) -> Any:
     return xp.RawModule(code=source(), options=options(dtype))
 
 
@@ -117,7 +116,7 @@ def options(dtype: str) -> tuple[str, ...]:
     return (f"-DREAL={real}", f"-DTHREADS={THREADS}", f"-DSTRIP={STRIP}", f"-DCOLUMNS={COLUMNS}", f"-DROWS={ROWS}")
 
 
-def _launch(xp: Namespace, name: str, grid: tuple[int, ...], block: tuple[int, ...], dtype: Any, *args: Any) -> None:
+def _launch(xp: Any, name: str, grid: tuple[int, ...], block: tuple[int, ...], dtype: Any, *args: Any) -> None:
     """Start a kernel. A Python int goes as `int`, a float as `real`, None as a null pointer, an array its address."""
     _count(name)
     real = dtype.type
@@ -144,6 +143,11 @@ def _count(name: str) -> None:
         count[name] += 1
 
 
+def _cupy(array: Array) -> Any:
+    """CuPy, or what stands in for it: a namespace with more than the dialect of the core."""
+    return get_xp(array=array)
+
+
 def _blocks(n: int, size: int = THREADS) -> int:
     return -(-n // size)
 
@@ -152,7 +156,7 @@ def _students(array: Array) -> int:
     return int(array.shape[0]) if array.ndim > 2 else 1
 
 
-def _step(array: Array | None, own: int) -> Any:
+def _step(array: Any, own: int) -> Any:
     """Elements from one student to the next: 0 where they share the array, whose last `own` axes are a student's."""
     if array is None or array.ndim == own or array.shape[0] == 1:
         return np.int64(0)
@@ -162,8 +166,8 @@ def _step(array: Array | None, own: int) -> Any:
 # ---- products --------------------------------------------------------------------------------------------------------
 
 
-def product(a: Array, b: Array, out: Array | None = None) -> Array:
-    """The matrix product a @ b, `minikd.core.array.multiply`, in one call of cuBLAS however transposed or strided.
+def product(a: Any, b: Any, out: Any = None) -> Any:
+    """The matrix product a @ b, in one call of cuBLAS however transposed or strided.
 
     CuPy's own batched products copy every operand that is not C-contiguous: transposes, and weights that are views of
     a population's flat parameters. A leading dimension and a step between students are all that cuBLAS needs.
@@ -171,7 +175,7 @@ def product(a: Array, b: Array, out: Array | None = None) -> Array:
     Args: a (..., M, J), b (..., J, N), out None or (..., M, N), overwritten; a or b may lack the leading axis. The rows
         or the columns of each are contiguous.
     """
-    xp, (M, J), N = get_xp(a=a, b=b), a.shape[-2:], b.shape[-1]
+    xp, (M, J), N = _cupy(a), a.shape[-2:], b.shape[-1]
     if b.shape[-2] != J or (a.ndim == b.ndim and a.shape[:-2] != b.shape[:-2]):
         raise ValueError(
             f"a product needs as many columns of a as rows of b, and as many students, got {a.shape} and {b.shape}"
@@ -198,7 +202,7 @@ _ONE_AND_ZERO = {dtype: (a.ctypes.data, a.ctypes.data + a.itemsize) for dtype, a
 """Addresses of 1 and 0 on the host, where cuBLAS reads the factors of a product."""
 
 
-def _layout(a: Array) -> tuple[int, int, int]:
+def _layout(a: Any) -> tuple[int, int, int]:
     """How matrices lie: 1 if columns are contiguous, not rows; the leading dimension; the step between students."""
     (rows, columns), (down, right) = a.shape[-2:], (stride // a.itemsize for stride in a.strides[-2:])
     if right == 1 and down >= columns:
@@ -234,42 +238,22 @@ extern "C" __global__ void batch(
 """
 
 
-def batch(
-    X: Array,
-    n: Array,
-    shift: Array | None,
-    *,
-    image: tuple[int, int, int, int],
-    y: Array,
-    V: Array | None,
-    leading: tuple[int, ...],
-    dropout: Keyed | None,
-    dtype: str,
-) -> tuple[Array, Array, Array | None]:
-    """The batch of one step, as the readable lines of `minikd.training.batches.Feed` make it, to the same bits.
-
-    Args:
-        X: uint8, resident images, padded where they are to be moved; or frames of the dtype, flat. n: (S·B,) int64,
-            examples. shift: (S·B,) int64, where in its padded copy each image starts, or where in X each window does,
-            or None.
-        image: the bytes of an image in X, 0 for frames; the width of a row there, the width of an example, and its
-            inputs, D.
-        y: (N,) int64. V: (N, K) or None. leading: () or (S,), of what is returned. dropout: of the input.
-    Returns: x (..., B, D) of the dtype, y (..., B), v (..., B, K) or None.
-    """
-    xp, rows, (stride, width, cols, D) = get_xp(X=X, n=n, y=y), n.shape[0], image
-    B = rows // leading[0] if leading else rows
-    real = np.dtype(dtype)
-    x_out, y_out = xp.empty((*leading, B, D), real), xp.empty((*leading, B), y.dtype)
-    K = 0 if V is None else V.shape[1]
-    v_out = None if V is None else xp.empty((*leading, B, K), real)
-    inputs = (X, None) if X.dtype == xp.uint8 else (None, X)
+def batch(source: Source, draw: Draw) -> Batch:
+    """Return one batch, to the same bits as the readable engine's; the masks of hidden layers are not drawn yet."""
+    xp, rows = _cupy(source.X), draw.n.shape[0]
+    B, K = source.batch_size, 0 if source.V is None else source.V.shape[1]
+    dropout = [None if key is None else Keyed(key, drop) for key, drop in zip(draw.keys, source.drops, strict=True)]
+    real = np.dtype(source.dtype)
+    x = xp.empty((*source.leading, B, source.inputs), real)
+    y = xp.empty((*source.leading, B), source.y.dtype)
+    v = None if source.V is None else xp.empty((*source.leading, B, K), real)
+    images = (source.X, None) if source.X.dtype == xp.uint8 else (None, source.X)
     _launch(
-        xp, "batch", (_blocks(rows * D),), (THREADS,), real,
-        *inputs, n, shift, np.int64(stride), width, cols, D, rows, B, 1 / 255, *_dropout(dropout), y, V, K,
-        x_out, y_out, v_out,
+        xp, "batch", (_blocks(rows * source.inputs),), (THREADS,), real,
+        *images, draw.n, draw.shift, np.int64(source.stride), source.width, source.cols, source.inputs, rows, B,
+        1 / 255, *_dropout(dropout[0]), source.y, source.V, K, x, y, v,
     )  # fmt: skip
-    return x_out, y_out, v_out
+    return Batch(x, y, v, [None, *dropout[1:]])
 
 
 # ---- forward ---------------------------------------------------------------------------------------------------------
@@ -292,22 +276,32 @@ extern "C" __global__ void bias_relu(
 """
 
 
-def mlp_forward(x: Array, layers: Layers, dropout: Sequence[Keyed | None] | None = None) -> tuple[Array, Cache]:
-    """The logits of a network: `minikd.core.mlp.mlp_forward`, a product and a kernel a layer.
+def forward(x: Array, layers: Layers[Array], dropout: Sequence[Keyed | None] | None = None) -> tuple[Array, Cache]:
+    """Return the logits of a network, as `minikd.core.mlp.mlp_forward`: one product and one kernel per layer.
 
-    Args: x (..., B, D), with the input's dropout done by `batch`; layers; dropout, for each layer that of its input,
-        the first of them ignored.
-    Returns: z, (..., B, K), and the cache for `mlp_backward`.
+    Args:
+        x: (..., B, D), with the input's dropout done by `batch`.
+        layers: [(W, b), …].
+        dropout: for each layer the dropout of its input. The first must be None: there is no kernel for it here.
+
+    Returns:
+        z, (..., B, K).
+        The cache for `backward`.
+
+    Raises:
+        ValueError: for dropout on the input.
     """
+    dropout = [None] * len(layers) if dropout is None else dropout
+    if dropout[0] is not None:
+        raise ValueError("`batch` applies the dropout of the input, so dropout[0] must be None here, got a state")
     h, caches = x, []
     for i, (W, b) in enumerate(layers):
-        xp = get_xp(h=h, W=W, b=b)
         a = product(h, W)  # (..., B, H)
         B, H = a.shape[-2:]
         hidden = i < len(layers) - 1
-        state = dropout[i + 1] if hidden and dropout is not None else None
+        state = dropout[i + 1] if hidden else None
         _launch(
-            xp, "bias_relu", (_blocks(a.size),), (THREADS,), a.dtype,
+            _cupy(a), "bias_relu", (_blocks(a.size),), (THREADS,), a.dtype,
             a, b, _step(b, own=1), B, H, np.int64(a.size), int(hidden), *_dropout(state),
         )  # fmt: skip
         caches.append((h, W, 1.0 if state is None else 1 / (1 - state.drop)))
@@ -372,7 +366,8 @@ extern "C" __global__ void distillation_loss(
 """
 
 
-def distillation_loss(
+@guard(**DISTILLATION)
+def loss(
     z: Array,
     *,
     v: Array | None = None,
@@ -380,24 +375,36 @@ def distillation_loss(
     T: float | Array = 1.0,
     alpha: float | Array = 1.0,
 ) -> tuple[Array, Array]:
-    """The student's cost and its gradient: `minikd.core.losses.distillation_loss` in one launch.
+    """Return the cost and dz, as `minikd.core.losses.distillation_loss`, in one launch.
 
-    Arguments, returns and errors as there; z and v lie row by row in memory, y is int64.
+    Args:
+        z: (..., B, K), row by row in memory.
+        v: None, or of z's shape or (B, K), row by row in memory.
+        y: None, or (..., B) int64.
+        T: as `distillation_loss` takes it.
+        alpha: as `distillation_loss` takes it.
+
+    Returns:
+        C, (...,).
+        dz, of z's shape.
+
+    Raises:
+        ValueError: as `distillation_loss`, and for logits that do not lie row by row.
+        TypeError: as `distillation_loss`, and for labels that are not int64.
     """
-    T, alpha = check_distillation(z, v=v, y=y, T=T, alpha=alpha)
     if y is not None and y.dtype != np.int64:
         raise TypeError(f"y must be int64 for the fused kernels, got {y.dtype}: convert it with astype")
+    logits: Any
     for name, logits in (("z", z), ("v", v)):
         if logits is not None and not logits.flags.c_contiguous:
             raise ValueError(f"{name} must be C-contiguous for the fused kernels, got strides {logits.strides}")
-    xp, (B, K), S = get_xp(z=z), z.shape[-2:], _students(z)
+    xp, (B, K), S = _cupy(z), z.shape[-2:], _students(z)
     C, dz = xp.empty(z.shape[:-2], z.dtype), xp.empty(z.shape, z.dtype)
     if isinstance(alpha, float) and alpha in (0.0, 1.0):
         v, y = (None, y) if alpha == 0 else (v, None)
     _launch(
         xp, "distillation_loss", (S,), (THREADS,), z.dtype,
-        z, v, _step(v, own=2), y, _step(y, own=1),
-        *_number(T), *_number(alpha), B, K, C, dz,
+        z, v, _step(v, own=2), y, _step(y, own=1), *_number(T), *_number(alpha), B, K, C, dz,
     )  # fmt: skip
     return C, dz
 
@@ -434,17 +441,22 @@ extern "C" __global__ void relu_backward(
 """
 
 
-def mlp_backward(dz: Array, cache: Cache, *, out: Layers) -> None:
-    """The gradient of every parameter, into `out`: `minikd.core.mlp.mlp_backward`, two products and a kernel a layer.
+def backward(dz: Array, cache: Cache, *, out: Layers[Array]) -> None:
+    """Write the gradient of every parameter into `out`, as `minikd.core.mlp.mlp_backward`.
 
-    Args: dz (..., B, K); cache from `mlp_forward`; out, layers to write the gradients into, views of a flat array.
+    It takes two products and one kernel per layer.
+
+    Args:
+        dz: (..., B, K).
+        cache: from `forward`.
+        out: layers that are views of a flat array of gradients.
     """
     d, above = dz, None  # no ReLU follows the last layer
     for i, (h, W, scale) in reversed(list(enumerate(cache))):
         dW, db = out[i]
-        xp, (B, H) = get_xp(d=d, W=W), d.shape[-2:]
+        B, H = d.shape[-2:]
         _launch(
-            xp, "relu_backward", (_blocks(H, COLUMNS), _students(d)), (COLUMNS, ROWS), d.dtype,
+            _cupy(d), "relu_backward", (_blocks(H, COLUMNS), _students(d)), (COLUMNS, ROWS), d.dtype,
             d, above, scale, db, _step(db, own=1), B, H,
         )  # fmt: skip
         product(h.mT, d, out=dW)
@@ -524,15 +536,19 @@ def update(
     clip_norm: float | None,
     max_norm: float | None,
 ) -> None:
-    """Move the parameters, in place: `minikd.core.optim`'s `clip_factor`, `momentum_step` and `limit_norm`.
+    """Move the parameters, in place, as `clip_factor`, `momentum_step` and `limit_norm` of `minikd.core.optim` do.
 
-    Args: state; learning_rate a number or (S, 1), the others as there or None.
+    Args:
+        state: overwritten.
+        learning_rate: a number or (S, 1).
+        momentum: as `momentum_step` takes it.
+        clip_norm: as `clip_factor` takes it, or None.
+        max_norm: as `limit_norm` takes it, or None.
     """
-    p, v, g = state.p, state.v, state.g
-    xp, P, S = get_xp(p=p, v=v, g=g), p.shape[-1], p.shape[0] if p.ndim > 1 else 1
+    p, v, g = state.parameters, state.velocity, state.gradient
+    xp, P, S = _cupy(p), p.shape[-1], p.shape[0] if p.ndim > 1 else 1
     parts, n_parts = None, 0
     if clip_norm is not None:
-        check_norm("clip_norm", clip_norm)
         n_parts = min(_blocks(P, STRIP), PARTS)
         parts = xp.empty((S, n_parts), p.dtype)
         _launch(xp, "square_norm", (n_parts, S), (THREADS,), p.dtype, g, np.int64(P), parts)
@@ -541,7 +557,6 @@ def update(
         p, v, g, np.int64(P), *_number(learning_rate), momentum, parts, n_parts, float(clip_norm or 0),
     )  # fmt: skip
     if max_norm is not None:
-        check_norm("max_norm", max_norm)
         for W, _ in state.layers[:-1]:
             D, H = W.shape[-2:]
             _launch(

@@ -2,11 +2,44 @@
 
 from __future__ import annotations
 
-from minikd.core.array import Array, get_float_xp
-from minikd.core.softmax import check_temperature, log_softmax
+from typing import Any
+
+import numpy as np
+
+from minikd.core.array import A, Array, get_xp
+from minikd.core.guard import Arguments, floats, guard, temperature
+from minikd.core.softmax import log_softmax
 
 
-def geometric_mean(v: Array) -> Array:
+def _members(name: str, v: Any, given: Arguments) -> Any:
+    """The rule for v: the logits of an ensemble."""
+    v = floats(name, v, given)
+    if v.ndim < 3 or 0 in v.shape:
+        raise ValueError(f"{name} must have shape (M, ..., N, K) with M members' logits, M, N, K > 0, got {v.shape}")
+    return v
+
+
+def _one_member(name: str, T: Any, given: Arguments) -> Any:
+    """The rule for T: a temperature that meets the logits of each member."""
+    T, member = temperature()(name, T, given), given["v"].shape[1:]
+    if not isinstance(T, float) and not _meets(T.shape, member):
+        raise ValueError(
+            f"{name} must be a number, or broadcast with the logits of one member, {member}, got shape {T.shape}: "
+            "for students at several temperatures give v (M, 1, N, K)"
+        )
+    return T
+
+
+def _meets(shape: tuple[int, ...], other: tuple[int, ...]) -> bool:
+    """Whether an array of the first shape broadcasts with one of the other, and adds no axes to it."""
+    try:
+        return len(np.broadcast_shapes(shape, other)) == len(other)
+    except ValueError:
+        return False
+
+
+@guard(v=_members)
+def geometric_mean(v: A) -> A:
     """Logits whose softened softmax is the normalised geometric mean of the members' distributions, at every T at once.
 
         v̄_i = (1/M) Σ_m v_mi      (Hinton et al. 2015, E8; derivations D8.2, D8.3)
@@ -22,12 +55,11 @@ def geometric_mean(v: Array) -> Array:
     >>> geometric_mean(np.array([[[4.0, 0.0, 0.0]], [[0.0, 2.0, 0.0]]]))
     array([[2., 1., 0.]])
     """
-    xp = get_float_xp(v=v)
-    M = _members(v)
-    return xp.sum(v, axis=0) / M  # (..., N, K)
+    return get_xp(v=v).sum(v, axis=0) / v.shape[0]  # (..., N, K)
 
 
-def arithmetic_mean(v: Array, T: float | Array) -> Array:
+@guard(v=_members, T=_one_member)
+def arithmetic_mean(v: A, T: float | Array) -> A:
     """Logits whose softmax softened by T is the arithmetic mean of the members' distributions at T.
 
         v̄_i = T log p̄_i,      p̄_i = (1/M) Σ_m p_mi      (Hinton et al. 2015, E8; derivations D8.1, D8.4)
@@ -50,27 +82,7 @@ def arithmetic_mean(v: Array, T: float | Array) -> Array:
     >>> print(softmax(v, T=2.0).round(3).tolist(), softmax(arithmetic_mean(v, T=2.0), T=2.0).round(3))
     [[[0.787, 0.107, 0.107]], [[0.212, 0.576, 0.212]]] [[0.499 0.341 0.159]]
     """
-    xp = get_float_xp(v=v)
-    M = _members(v)
-    T = check_temperature(T, v)
-    if not isinstance(T, float) and not _broadcast(T.shape, v.shape[1:]):
-        raise ValueError(
-            f"T must be a number, or broadcast with the logits of one member, {v.shape[1:]}, got shape {T.shape}: "
-            "for students at several temperatures give v (M, 1, N, K)"
-        )
+    xp, M = get_xp(v=v), v.shape[0]
     log_p = log_softmax(v, T)  # (M, ..., N, K)
     largest = xp.max(log_p, axis=0)  # (..., N, K): of the exponentials below at least one is 1
     return T * (largest + xp.log(xp.sum(xp.exp(log_p - largest), axis=0) / M))
-
-
-def _members(v: Array) -> int:
-    """M, once v is known to hold the logits of an ensemble."""
-    if v.ndim < 3 or 0 in v.shape:
-        raise ValueError(f"v must have shape (M, ..., N, K) with M members' logits, M, N, K > 0, got {v.shape}")
-    return int(v.shape[0])
-
-
-def _broadcast(shape: tuple[int, ...], other: tuple[int, ...]) -> bool:
-    """Whether an array of the first shape, which has no more axes than the other, can meet one of the other."""
-    pairs = zip(reversed(shape), reversed(other), strict=False)
-    return len(shape) <= len(other) and all(a == b or 1 in (a, b) for a, b in pairs)

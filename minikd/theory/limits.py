@@ -10,11 +10,14 @@ import math
 
 import numpy as np
 
-from minikd.core.array import Array, get_float_xp
-from minikd.core.softmax import check_temperature
+from minikd.core.array import A, Array, Namespace, get_xp
+from minikd.core.guard import floats, guard, number, temperature
+
+_tolerance = number(lambda tolerance: 0 < tolerance < math.inf, "a finite number > 0: 0.01 is one per cent")
 
 
-def first_order_gradient(z: Array, *, v: Array, T: float | Array) -> Array:
+@guard(z=floats, v=floats, T=temperature())
+def first_order_gradient(z: A, *, v: A, T: float | Array) -> A:
     """The paper's approximation of the soft gradient of each case, from exp(x) ≈ 1 + x.
 
         dz_i ≈ (1/T) [ (1 + z_i/T) / (K + Σ_j z_j/T) − (1 + v_i/T) / (K + Σ_j v_j/T) ]
@@ -31,12 +34,12 @@ def first_order_gradient(z: Array, *, v: Array, T: float | Array) -> Array:
     >>> print(first_order_gradient(z, v=v, T=10.0).round(5))
     [[-0.00667  0.00333  0.00333]]
     """
-    xp = get_float_xp(z=z, v=v)
-    T = check_temperature(T, z)
+    xp = get_xp(z=z)
     return (1 / T) * (_linear_softmax(xp, z / T) - _linear_softmax(xp, v / T))
 
 
-def second_order_term(z: Array, *, v: Array, T: float | Array) -> Array:
+@guard(z=floats, v=floats, T=temperature())
+def second_order_term(z: A, *, v: A, T: float | Array) -> A:
     """The next term of the soft gradient, behind (z_i − v_i)/(K T²): what logit matching misses at first.
 
         ((z_i² − mean z²) − (v_i² − mean v²)) / (2 K T³),   z and v less their means        (derivation D3.12)
@@ -47,14 +50,14 @@ def second_order_term(z: Array, *, v: Array, T: float | Array) -> Array:
     >>> print(second_order_term(np.array([[2.0, -1.0, -1.0]]), v=np.zeros((1, 3)), T=10.0).round(6))
     [[ 0.000333 -0.000167 -0.000167]]
     """
-    xp = get_float_xp(z=z, v=v)
-    T = check_temperature(T, z)
+    xp = get_xp(z=z)
     z, v = _zero_mean(xp, z), _zero_mean(xp, v)
     square = z * z - v * v  # (..., B, K)
     return _zero_mean(xp, square) / (2 * z.shape[-1] * T**3)
 
 
-def remainder_bound(z: Array, *, v: Array, T: float | Array) -> Array:
+@guard(z=floats, v=floats, T=temperature())
+def remainder_bound(z: A, *, v: A, T: float | Array) -> A:
     """How far the soft gradient of a case can be from logit matching: a bound for every T > 0, every K, all logits.
 
         |(1/T)(q_i − p_i) − (z_i − v_i)/(K T²)| ≤ (R_z² + R_v²) / (12√3 T³)
@@ -68,12 +71,12 @@ def remainder_bound(z: Array, *, v: Array, T: float | Array) -> Array:
     >>> print(remainder_bound(np.array([[3.0, 0.0]]), v=np.array([[0.0, 4.0]]), T=8.0).round(6))
     [[0.002349]]
     """
-    xp = get_float_xp(z=z, v=v)
-    T = check_temperature(T, z)
+    xp = get_xp(z=z)
     return (_spread(xp, z) ** 2 + _spread(xp, v) ** 2) / (12 * math.sqrt(3) * T**3)
 
 
-def sufficient_temperature(z: Array, *, v: Array, tolerance: float) -> Array:
+@guard(z=floats, v=floats, tolerance=_tolerance)
+def sufficient_temperature(z: A, *, v: A, tolerance: float) -> A:
     """A temperature from which on logit matching is right to within a tolerance, case by case, proven.
 
         T = K (R_z² + R_v²) / (12√3 tolerance max_i |z_i − v_i|),   z and v less their means        (derivation D3.14)
@@ -88,12 +91,13 @@ def sufficient_temperature(z: Array, *, v: Array, tolerance: float) -> Array:
     >>> print(sufficient_temperature(z, v=v, tolerance=0.1).round(1))
     [[48.7]]
     """
-    xp = get_float_xp(z=z, v=v)
+    xp = get_xp(z=z)
     squares = _spread(xp, z) ** 2 + _spread(xp, v) ** 2
-    return _per_difference(xp, z.shape[-1] * squares / (12 * math.sqrt(3) * _check_tolerance(tolerance)), z, v)
+    return _per_difference(xp, z.shape[-1] * squares / (12 * math.sqrt(3) * tolerance), z, v)
 
 
-def estimated_temperature(z: Array, *, v: Array, tolerance: float) -> Array:
+@guard(z=floats, v=floats, tolerance=_tolerance)
+def estimated_temperature(z: A, *, v: A, tolerance: float) -> A:
     """About the temperature at which logit matching is right to within a tolerance, from the next term alone.
 
         T ≈ max_i |(z_i² − mean z²) − (v_i² − mean v²)| / (2 tolerance max_i |z_i − v_i|)        (derivation D3.15)
@@ -106,12 +110,12 @@ def estimated_temperature(z: Array, *, v: Array, tolerance: float) -> Array:
     >>> print(estimated_temperature(z, v=v, tolerance=0.1).round(1))
     [[35.5]]
     """
-    xp = get_float_xp(z=z, v=v)
+    xp = get_xp(z=z)
     term = _largest(xp, second_order_term(z, v=v, T=1.0))  # (..., B, 1)
-    return _per_difference(xp, z.shape[-1] * term / _check_tolerance(tolerance), z, v)
+    return _per_difference(xp, z.shape[-1] * term / tolerance, z, v)
 
 
-def _linear_softmax(xp: Array, u: Array) -> Array:
+def _linear_softmax(xp: Namespace, u: A) -> A:
     """The softmax with 1 + u in place of exp(u)."""
     total = u.shape[-1] + xp.sum(u, axis=-1, keepdims=True)
     if isinstance(total, np.ndarray) and not np.all(total):  # on a GPU it would wait to look
@@ -119,26 +123,20 @@ def _linear_softmax(xp: Array, u: Array) -> Array:
     return (1 + u) / total
 
 
-def _zero_mean(xp: Array, z: Array) -> Array:
+def _zero_mean(xp: Namespace, z: A) -> A:
     return z - xp.sum(z, axis=-1, keepdims=True) / z.shape[-1]
 
 
-def _spread(xp: Array, z: Array) -> Array:
+def _spread(xp: Namespace, z: A) -> A:
     return xp.max(z, axis=-1, keepdims=True) + xp.max(-z, axis=-1, keepdims=True)
 
 
-def _largest(xp: Array, x: Array) -> Array:
+def _largest(xp: Namespace, x: A) -> A:
     return xp.max(xp.maximum(x, -x), axis=-1, keepdims=True)
 
 
-def _per_difference(xp: Array, numerator: Array, z: Array, v: Array) -> Array:
+def _per_difference(xp: Namespace, numerator: A, z: A, v: A) -> A:
     """A numerator (..., B, 1) over max_i |z_i − v_i|, infinite where that is zero."""
     largest = _largest(xp, _zero_mean(xp, z - v))  # (..., B, 1)
-    same = largest == 0
+    same: A = largest <= 0  # it is never below 0
     return xp.where(same, math.inf, numerator / xp.where(same, 1.0, largest))
-
-
-def _check_tolerance(tolerance: float) -> float:
-    if not 0 < tolerance < math.inf:
-        raise ValueError(f"tolerance must be a finite number > 0, got {tolerance}: 0.01 is one per cent")
-    return float(tolerance)

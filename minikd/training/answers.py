@@ -22,7 +22,8 @@ def logits(network: Network, dataset: Dataset | Frames, device: Device = CPU) ->
     """The logits of every example, (..., N, K), on the device; no dropout, no jitter, the same bits each time."""
     layers, held = network.layers(device), Resident(dataset, device)
     parts = [z for z, _ in _answers(layers, held, network.flat.dtype.name)]
-    return device.xp.concat(parts, axis=-2)
+    z: Array = device.xp.concat(parts, axis=-2)
+    return z
 
 
 def count_errors(network: Network, dataset: Dataset | Frames, device: Device = CPU) -> Any:
@@ -30,14 +31,14 @@ def count_errors(network: Network, dataset: Dataset | Frames, device: Device = C
     return errors_of(network.layers(device), Resident(dataset, device), device, network.flat.dtype.name)
 
 
-def errors_of(layers: Layers, held: Resident, device: Device, dtype: str) -> Any:
+def errors_of(layers: Layers[Array], held: Resident, device: Device, dtype: str) -> Any:
     xp, total = device.xp, 0
     for z, y in _answers(layers, held, dtype):
         total = total + xp.count_nonzero(xp.argmax(z, axis=-1) != y, axis=-1)  # (...,), on the device
     return device.get(total).tolist()
 
 
-def _answers(layers: Layers, held: Resident, dtype: str, batch: int = 1000) -> Iterator[tuple[Array, Array]]:
+def _answers(layers: Layers[Array], held: Resident, dtype: str, batch: int = 1000) -> Iterator[tuple[Array, Array]]:
     """Logits and labels, 1,000 examples at a time."""
     for start in range(0, held.y.shape[0], batch):
         stop = min(start + batch, held.y.shape[0])
@@ -66,7 +67,7 @@ def choose_ambiguous(logits: NDArray[Any], labels: NDArray[Any], count: int) -> 
             f"count must be from 1 to the {len(right)} rightly classified examples, got {count}: "
             "ask for fewer, or pass more examples"
         )
-    q = softmax(logits[right])  # (m, K)
+    q = np.asarray(softmax(logits[right]))  # (m, K)
     entropy = -np.sum(q * np.log(np.where(q > 0, q, 1.0)), axis=-1)  # (m,); 0 log 0 = 0
     order = right[np.argsort(-entropy, kind="stable")]  # (m,) most ambiguous first
     rank = np.zeros(len(order), dtype=np.intp)  # within its class: 0 for the most ambiguous

@@ -139,7 +139,7 @@ def network_path(folder: Path, seed: int, name: str) -> Path:
 
 def save_network(path: Path, network: Network, config: TrainConfig) -> None:
     """Write the weights as W1 (D, H), b1 (H,), W2, … for whoever takes the network away, with its record."""
-    arrays = {}
+    arrays: dict[str, Any] = {}
     for i, (W, b) in enumerate(network.layers(), start=1):
         arrays[f"W{i}"], arrays[f"b{i}"] = W, b
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -2,8 +2,8 @@
 
     exercise("1.1", soften)
 
-An exercise on a gradient goes to the doctor, `minikd.check.gradient`. Any other has a solution, cases to try it on, and
-the mistakes that people make, each a function that makes just that one.
+An exercise on a gradient goes to the doctor, `minikd.doctor.check_gradient`. Any other has a solution, cases to try it
+on, and the mistakes that people make, each a function that makes just that one.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from minikd import check
+from minikd.doctor import check_gradient
 from minikd.system.console import fit
 from minikd.system.files import write_atomically
 
@@ -45,7 +45,7 @@ class Verdict:
 class Exercise:
     """A function to complete.
 
-    title: what it is to do, in a few words. gradient: the name by which `minikd.check.gradient` knows the problem; or
+    title: what it is to do, in a few words. gradient: the name by which the doctor knows the problem; or
     solution: a right function, cases: the arguments it is tried on, mistakes: words, and the function that makes just
     that mistake, or several that make it in several ways, and tolerance: relative to the largest number of the right
     answer.
@@ -100,7 +100,7 @@ class Exercise:
 
         listening.__wrapped__ = function  # type: ignore[attr-defined]
         try:
-            diagnosis = check.gradient(listening, problem)
+            diagnosis = check_gradient(listening, problem)
         except Exception as error:
             return Verdict(False, _stopped(error))
         missing = next((words for words in map(_missing, made) if words), None)

@@ -20,10 +20,10 @@ from minikd.data.frames import Frames
 from minikd.data.images import Dataset, freeze, load_mnist
 from minikd.data.soft_targets import SoftTargets
 from minikd.engines.device import Device
+from minikd.engines.readable import scaled
 from minikd.paper.lab.jobs import Job, Result
 from minikd.theory.ensembles import arithmetic_mean, geometric_mean
 from minikd.training.answers import count_errors, logits
-from minikd.training.batches import scaled
 from minikd.training.config import TrainConfig, stream
 from minikd.training.loop import TrainingDiverged, train
 from minikd.training.network import Network
@@ -163,7 +163,7 @@ def gradients_task(settings: dict[str, Any], inputs: dict[str, Result], device: 
     config = TrainConfig(**tuples(settings["config"]))
     targets = _soft_targets(inputs["teacher"], chosen, transfer)
     looked = slice(0, 10_000)
-    x = scaled(np, transfer.images[looked].reshape(-1, transfer.images[0].size), config.dtype)
+    x: np.ndarray = scaled(transfer.images[looked].reshape(-1, transfer.images[0].size), config.dtype)
     y, v = transfer.labels[looked].astype(np.int64), targets.logits[looked]
     moments = []
 

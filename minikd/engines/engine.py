@@ -1,0 +1,120 @@
+"""What an engine is: the five functions of a training step, and what passes between them.
+
+    data → engine.batch → engine.forward → engine.loss → engine.backward → engine.update
+
+There are two engines, `minikd.engines.readable` and `minikd.engines.cuda`. Both are modules with these five functions;
+both do the same arithmetic, up to the order of sums; and one test runs over both. `Device.engine` says which one a
+device uses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Protocol
+
+from minikd.core.array import Array, get_xp
+from minikd.core.layers import Cache
+from minikd.core.mlp import Layers, unflatten
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """A data set on a device, from which an engine cuts the batches of a run.
+
+    Example n is `rows` rows of `cols` numbers of X. It starts at n · stride, plus its shift: the jitter of an image, or
+    the start of a window of frames. From one row to the next it is `width` numbers.
+
+    Attributes:
+        X: uint8 images, (N, D), or flat where they are padded to be moved; or flat frames of the dtype.
+        y: (N,) int64, the labels.
+        V: (N, K) of the dtype, the teacher's logits, or None.
+        stride: as above; 0 for frames.
+        width: as above.
+        cols: as above.
+        window: (D,) int64, where the numbers of an example lie beside its start; None where examples are rows of X.
+        inputs: D, the number of inputs.
+        batch_size: B, cases per student.
+        leading: () or (S,), the leading axes of a batch whose students have batches of their own.
+        counters: for the input of each layer, (B, size) uint32, or None without dropout.
+        drops: for the input of each layer, the probability of dropping.
+        dtype: "float32" or "float64".
+    """
+
+    X: Array
+    y: Array
+    V: Array | None
+    stride: int
+    width: int
+    cols: int
+    window: Array | None
+    inputs: int
+    batch_size: int
+    leading: tuple[int, ...]
+    counters: Sequence[Array | None]
+    drops: Sequence[float]
+    dtype: str
+
+
+class Draw(NamedTuple):
+    """What chance decides about one batch, on the device."""
+
+    n: Array  # (S·B,) int64, the examples
+    shift: Array | None  # (S·B,) int64, added to where each example starts
+    keys: Sequence[Array | None]  # for the input of each layer, (1,) or (S,) uint32: keys of dropout
+
+
+class Batch(NamedTuple):
+    """What one step reads. It has a leading axis S where the students of a population have batches of their own."""
+
+    x: Array  # (..., B, D) float, with the input's dropout done
+    y: Array  # (..., B) int64
+    v: Array | None  # (..., B, K) float, the teacher's logits
+    dropout: Sequence[Any] | None  # for the input of each layer, None or what the engine's `forward` takes
+
+
+@dataclass(eq=False)
+class State:
+    """What a run changes, on the device: flat arrays, and the layers as views of them."""
+
+    sizes: tuple[int, ...]
+    parameters: Array  # (..., P)
+    velocity: Array  # (..., P)
+    gradient: Array = field(init=False)  # (..., P)
+    layers: Layers[Array] = field(init=False)  # of the parameters
+    gradients: Layers[Array] = field(init=False)  # of the gradient
+
+    def __post_init__(self) -> None:
+        xp = get_xp(parameters=self.parameters, velocity=self.velocity)
+        self.gradient = xp.zeros_like(self.parameters)
+        self.layers = unflatten(self.parameters, self.sizes)
+        self.gradients = unflatten(self.gradient, self.sizes)
+
+
+class Engine(Protocol):
+    """How a training step is carried out."""
+
+    def batch(self, source: Source, draw: Draw) -> Batch:
+        """Return one batch: gathered, moved, scaled, with its soft targets, and with dropout on its inputs."""
+
+    def forward(self, x: Array, layers: Layers[Array], dropout: Sequence[Any] | None = None) -> tuple[Array, Cache]:
+        """Return the logits z, (..., B, K), and the cache for `backward`."""
+
+    def loss(
+        self, z: Array, *, v: Array | None, y: Array | None, T: float | Array, alpha: float | Array
+    ) -> tuple[Array, Array]:
+        """Return the cost C, (...,), and dz, (..., B, K): `minikd.core.losses.distillation_loss`."""
+
+    def backward(self, dz: Array, cache: Cache, *, out: Layers[Array]) -> None:
+        """Write the gradient of every parameter into `out`."""
+
+    def update(
+        self,
+        state: State,
+        *,
+        learning_rate: float | Array,
+        momentum: float,
+        clip_norm: float | None,
+        max_norm: float | None,
+    ) -> None:
+        """Clip the gradient, move the parameters, and limit the norms of the hidden layers' weights, in place."""
