@@ -248,6 +248,7 @@ def test_learning_curves_refuse_what_cannot_be_drawn_and_say_why(histories, mess
 # The files, and the house's ways
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "draw", [lambda: plots.learning_curves(HISTORIES), lambda: plots.dark_knowledge(*examples(10), 8.0)]
 )
@@ -271,6 +272,7 @@ def test_a_file_that_would_not_be_a_png_is_refused(tmp_path):
         plots.save(plots.learning_curves(HISTORIES), tmp_path / "curves.pdf")
 
 
+@pytest.mark.slow
 def test_drawing_changes_no_setting_of_matplotlib_and_no_argument():
     before = dict(matplotlib.rcParams)
     arguments = examples()
@@ -282,6 +284,7 @@ def test_drawing_changes_no_setting_of_matplotlib_and_no_argument():
         np.testing.assert_array_equal(array, copy)
 
 
+@pytest.mark.slow
 def test_no_text_is_smaller_than_ten_points():
     for figure in (plots.learning_curves(HISTORIES), plots.dark_knowledge(*examples(), 8.0)):
         for panel in figure.axes:
@@ -295,6 +298,7 @@ def test_no_text_is_smaller_than_ten_points():
             assert min(text.get_fontsize() for text in texts) >= 10
 
 
+@pytest.mark.slow
 def test_pyplot_is_never_imported(tmp_path):
     program = (
         "import sys; from minikd import plots; "
@@ -350,6 +354,7 @@ RESTYLED = b"text.usetex: True\nfont.size: 30\naxes.facecolor: red\nsavefig.dpi:
 WRONG = b"figure.dpi: nonsense\nno such line\nno.such: 1\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("settings", "place"),
     [(RESTYLED, "here"), (RESTYLED + WRONG, "home"), (b"\xff\xfe not text", "here"), (b"\xff\xfe not text", "home")],
