@@ -129,6 +129,7 @@ def test_float32_is_judged_by_its_own_rounding_and_the_verdict_says_so():
 RIGHT = [name for name in OURS if name != "momentum"]
 
 
+@pytest.mark.slow
 @given(data=st.data(), problem=st.sampled_from(RIGHT), T=strategies.temperatures(1e-2, 1e3))
 def test_right_gradients_are_never_called_wrong(data, problem, T):
     z = data.draw(strategies.logits(data.draw(strategies.one_student()), 30.0))
@@ -257,6 +258,7 @@ def count_false_names(count, seed=0):
     return told
 
 
+@pytest.mark.slow
 def test_no_name_is_false_among_random_gradients():
     told = count_false_names(200)
     assert told["right"] + told["wrong"] == 200
@@ -264,6 +266,7 @@ def test_no_name_is_false_among_random_gradients():
     assert told["right called wrong"] == told["wrong called right"] == told["named what is not there"] == 0
 
 
+@pytest.mark.slow
 @given(
     rng=strategies.upstreams(),
     problem=st.sampled_from(list(OURS)),
@@ -287,6 +290,7 @@ def test_wrong_gradients_are_never_called_right_nor_given_a_name(rng, problem, s
     assert diagnosis.verdict.startswith(("wrong, in a way that I do not know, worst at ", "wrong, but only by "))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("problem", "function"), ANOTHER)
 def test_the_gradient_of_another_problem_gets_no_name(problem, function):
     for seed in range(3):

@@ -266,6 +266,7 @@ def test_the_doctor_uses_no_global_random_state_and_gives_the_same_answer_twice(
     np.testing.assert_array_equal(np.random.get_state()[1], before)
 
 
+@pytest.mark.slow
 def test_the_core_does_without_the_doctor_and_the_doctor_without_matplotlib():
     program = (
         "import sys; import minikd.training.loop; assert 'minikd.doctor' not in sys.modules; "
