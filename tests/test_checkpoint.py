@@ -11,7 +11,6 @@ import struct
 import subprocess
 import sys
 import tempfile
-import time
 import tracemalloc
 from pathlib import Path
 
@@ -462,8 +461,8 @@ def test_a_kill_at_any_moment_leaves_a_loadable_file_and_its_leftovers_go(tmp_pa
         with subprocess.Popen(
             [sys.executable, "-c", SAVES_FOREVER, str(path)], cwd=ROOT, stdout=subprocess.PIPE
         ) as process:
-            reported = int(process.stdout.readline())  # at least one save is done
-            time.sleep(moments.uniform(0.0, 0.05))
+            for _ in range(moments.randint(1, 20)):  # at least one save is done, and another under way
+                reported = int(process.stdout.readline())
             process.kill()
             reported = int((process.stdout.read().split(b"\n")[:-1] or [reported])[-1])
         assert process.returncode == -signal.SIGKILL

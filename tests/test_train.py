@@ -220,6 +220,7 @@ def test_a_population_cannot_be_the_teacher(digits):
 # ---- what training does ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_student_learns_digits_and_more_from_a_better_informed_teacher(mnist_data):
     everything, test = mnist_data
     few, some = everything.take(np.arange(600)), everything.take(np.arange(600, 6600))
