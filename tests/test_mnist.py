@@ -498,6 +498,7 @@ print(calls, file=sys.stderr)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
 def test_a_run_killed_at_random_moments_ends_with_the_same_bits(folder, tmp_path):
     args = [*SMALL, "--data", str(folder), "--json", "--drop", "0.1,0.2"]
