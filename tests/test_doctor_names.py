@@ -7,7 +7,7 @@ import pytest
 from learners import FIXTURES, SOFT, affine, back, hard, hot, lsm, mistakes_of, row_sums, sm, soft, step
 from oracles import relative_error
 
-from minikd import losses
+from minikd.core import losses
 from minikd.doctor import check_gradient
 from minikd.doctor.cases import case_of
 from minikd.doctor.problem import Made

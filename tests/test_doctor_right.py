@@ -18,8 +18,8 @@ from learners import (
 )
 from oracles import EPS, complex_step, relative_error
 
-from minikd import layers, losses, optim
-from minikd import softmax as minikd_softmax
+from minikd.core import layers, losses, optim
+from minikd.core import softmax as minikd_softmax
 from minikd.doctor import check_gradient
 from minikd.doctor.cases import case_of, draw, own_probe
 from minikd.doctor.problem import Made
@@ -36,9 +36,7 @@ OURS = {
     "affine": lambda dout, x, W, b: layers.affine_backward(dout, layers.affine_forward(x, W, b)[1]),
     "relu": lambda dout, x: layers.relu_backward(dout, layers.relu_forward(x)[1]),
     "dropout": lambda dout, x, keep, drop: layers.dropout_backward(dout, layers.dropout_forward(x, keep, drop)[1]),
-    "momentum": lambda parameters, velocity, gradient, learning_rate, momentum: optim.momentum_step(
-        parameters, velocity, gradient, learning_rate=learning_rate, momentum=momentum
-    ),
+    "momentum": optim.momentum_step,
 }
 
 
@@ -279,7 +277,7 @@ def test_wrong_gradients_are_never_called_right_nor_given_a_name(rng, problem, s
     if problem == "momentum":
 
         def function(parameters, velocity, gradient, learning_rate, momentum):
-            OURS["momentum"](parameters, velocity, gradient, learning_rate, momentum)
+            optim.momentum_step(parameters, velocity, gradient, learning_rate=learning_rate, momentum=momentum)
             return spoil(parameters), velocity
 
         spoil = spoiler(rng)

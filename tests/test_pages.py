@@ -29,6 +29,20 @@ def test_every_link_leads_somewhere(page):
     assert all((page.parent / link).exists() for link in links), links
 
 
+def anchors(page: Path) -> set[str]:
+    """The names that GitHub gives to the headings of a page."""
+    text = re.sub(r"```.*?```", "", page.read_text("utf-8"), flags=re.S)
+    headings = re.findall(r"^#+ (.*)$", text, re.M)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "README.md"], ids=lambda page: str(page.relative_to(ROOT)))
+def test_a_link_to_a_heading_finds_it(page):
+    links = re.findall(r"\]\(((?!https?:)[^)#]*)#([^)]+)\)", page.read_text("utf-8"))
+    lost = [(to, name) for to, name in links if name not in anchors(page.parent / to if to else page)]
+    assert lost == []
+
+
 # ---- commands --------------------------------------------------------------------------------------------------------
 
 DOCS = [*PAGES, ROOT / "README.md", ROOT / "benchmarks" / "README.md", ROOT / "derivations" / "README.md"]
