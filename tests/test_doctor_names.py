@@ -227,7 +227,9 @@ TOGETHER = [
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("problem", "names", "function"), TOGETHER, ids=lambda value: None if callable(value) else str(value))
+@pytest.mark.parametrize(
+    ("problem", "names", "function"), TOGETHER, ids=lambda value: None if callable(value) else str(value)
+)
 def test_natural_mistakes_made_together_are_all_named(problem, names, function):
     for seed in (0, 1):
         diagnosis = check_gradient(function, problem, seed=seed)

@@ -131,6 +131,7 @@ def test_the_arithmetic_mean_is_nearest_from_the_members(v, T, seed):
     assert np.all(average >= least - 1e-11)
 
 
+@pytest.mark.slow
 @pytest.mark.derivation("D8.8")
 @given(v=one_population(), T=temperatures(1.0, 1e3), seed=st.integers(0, 99))
 def test_the_geometric_mean_is_nearest_the_other_way_round(v, T, seed):
@@ -142,6 +143,7 @@ def test_the_geometric_mean_is_nearest_the_other_way_round(v, T, seed):
     np.testing.assert_allclose(least, -log_Z, rtol=0, atol=1e-11)
 
 
+@pytest.mark.slow
 @pytest.mark.derivation("D8.9")
 @given(v=one_population(), T=temperatures(1.0, 1e3))
 def test_the_arithmetic_mean_is_at_least_as_uncertain_as_its_members_on_the_average(v, T):
@@ -154,6 +156,7 @@ def test_the_arithmetic_mean_is_at_least_as_uncertain_as_its_members_on_the_aver
 # ---- high temperatures -----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.derivation("D8.10")
 @given(v=one_population(), T=temperatures())
 def test_the_means_are_no_further_apart_than_the_proven_bound(v, T):
@@ -168,6 +171,7 @@ def test_opposite_members_come_near_that_bound():
     assert 0.9 < np.abs(apart).max() * 12 * math.sqrt(3) * 1e6 < 1
 
 
+@pytest.mark.slow
 @pytest.mark.derivation("D8.11")
 @given(v=one_population(), T=temperatures(1.0, 1e4))
 def test_they_differ_by_the_members_variance(v, T):

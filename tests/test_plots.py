@@ -369,16 +369,19 @@ def test_no_matplotlibrc_breaks_or_restyles_a_figure_saved_or_shown(settings, pl
     assert drawn(DRAW + SHOW, where, **environment) == undisturbed
 
 
+@pytest.mark.slow
 def test_figures_need_no_folder_for_settings(tmp_path, undisturbed):
     (tmp_path / "file").write_text("")
     assert drawn(DRAW + SHOW, tmp_path, MPLCONFIGDIR=str(tmp_path / "file" / "none")) == undisturbed
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no passwd")
 def test_figures_need_no_home(tmp_path, undisturbed):
     assert drawn(NO_HOME + DRAW + SHOW, tmp_path) == undisturbed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("module", ["minikd.plots", "minikd.plots.speech", "minikd.paper.figures", "benchmarks.report"])
 def test_a_backend_that_is_not_installed_does_not_matter(module, tmp_path, undisturbed):
     root = str(Path(__file__).parent.parent)
@@ -411,6 +414,7 @@ def test_the_ratio_plot_holds_the_ratio_of_every_element_that_has_one():
     assert not np.array_equal(*(points.get_paths()[0].vertices for points in panel.collections))  # nor the same form
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "yours", [np.ones(3), np.zeros(3), np.full(3, np.nan), np.array([1.0, 1e9, -1e9]), np.array([1.0, 2.0, 3.0])]
 )
