@@ -105,7 +105,7 @@ def command(parser: Parser, args: argparse.Namespace, rows: Sequence[str] = (), 
         words.append(f"--{name}")
         if value is not True:
             words.append(",".join(map(str, value)) if isinstance(value, tuple) else str(value))
-    return f"{parser.prog} {shlex.join(words)}".rstrip()
+    return f"{parser.command} {shlex.join(words)}".rstrip()
 
 
 def run(
