@@ -161,7 +161,7 @@ rows of a padded image counted without its border
     ),
     *planted(
         "jitter",
-        "images",
+        "data.jitter",
         "test_data.py",
         """
 images wrapped round their edges
