@@ -13,11 +13,8 @@ import pytest
 
 from minikd.data import idx as idx_files
 from minikd.data import images as data
-from minikd.data.images import (
-    DataError,
-    load_idx_folder,
-    load_mnist,
-)
+from minikd.data.checks import DataError
+from minikd.data.images import load_idx_folder, load_mnist
 
 TRAIN_IMAGES, TRAIN_LABELS = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
 TEST_IMAGES, TEST_LABELS = "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"

@@ -16,7 +16,7 @@ import pytest
 import spoken
 from spoken import FSDD, needs_fsdd, tone, tree, wav
 
-from minikd.data.images import DataError
+from minikd.data.checks import DataError
 from minikd.speech import recordings
 from minikd.speech import wav as wav_reader
 from minikd.speech.recordings import RATE, load
@@ -366,7 +366,7 @@ def nobody(uid):
     raise KeyError(f"getpwuid(): uid not found: {uid}")
 
 pwd.getpwuid = nobody
-from minikd.data.images import DataError
+from minikd.data.checks import DataError
 from minikd.speech.recordings import fetch
 try:
     fetch()

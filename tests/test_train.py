@@ -194,7 +194,7 @@ def test_missing_and_infinite_soft_targets_are_refused(digits, targets):
         train(replace(TINY, alpha=0.5), digits)
     with pytest.raises(ValueError, match="must be finite"):
         SoftTargets(np.full_like(targets.logits, np.nan), digits.fingerprint, "x").check(digits)
-    with pytest.raises(ValueError, match=r"one row an example, \(100, 10\)"):
+    with pytest.raises(ValueError, match=r"one row per example, \(100, 10\)"):
         SoftTargets(targets.logits[:50], digits.fingerprint, "x").check(digits)
 
 

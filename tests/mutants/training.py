@@ -123,7 +123,7 @@ rows of a padded image counted without its border
     ),
     *planted(
         "jitter",
-        "images",
+        "data.jitter",
         "test_data.py",
         """
 images wrapped round their edges
