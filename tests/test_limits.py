@@ -200,7 +200,7 @@ def test_bad_arguments_are_refused():
     z, v = pair()
     with pytest.raises(ValueError, match=r"T must be a finite number > 0, got 0\.0"):
         remainder_bound(z, v=v, T=0.0)
-    with pytest.raises(ValueError, match=r"tolerance must be a finite number > 0, got 0: 0\.01 is one per cent"):
+    with pytest.raises(ValueError, match=r"tolerance must be a finite number > 0: 0\.01 is one per cent, got 0"):
         sufficient_temperature(z, v=v, tolerance=0)
     with pytest.raises(ValueError, match="1 \\+ z/T sums to 0 over a case: T is far too low"):
         first_order_gradient(np.array([[-1.0, -1.0]]), v=np.array([[1.0, 1.0]]), T=1.0)

@@ -95,7 +95,7 @@ def test_teachers_that_do_not_fit_the_population_are_refused(soft, shape):
 @hard_costs
 @pytest.mark.parametrize("shape", [(3,), (5,), (1,), (4, 1), (4, 3), ()])
 def test_labels_of_another_shape_are_refused(hard, shape):
-    message = f"y must have shape (4,), one label a case, or broadcast to it, got {shape}"
+    message = f"y must have shape (4,), one label per case, or broadcast to it, got {shape}"
     with pytest.raises(ValueError, match=re.escape(message)):
         hard(Z, np.zeros(shape, int))
 
@@ -255,9 +255,9 @@ def test_alpha_of_another_shape_or_dtype_is_refused():
 def test_one_number_a_student_needs_a_student_for_each():
     z, v, y = np.zeros((2, 4, 3)), np.zeros((4, 3)), np.zeros(4, int)
     for one in ({"T": np.ones((5, 1, 1))}, {"alpha": np.ones((5, 1, 1))}):
-        with pytest.raises(ValueError, match=r"has shape \(5, 1, 1\), one number a student, but z has students \(2,\)"):
+        with pytest.raises(ValueError, match=r"has shape \(5, 1, 1\), one number per student, but z has students \(2,\)"):
             distillation_loss(z, v=v, y=y, **one)
-    with pytest.raises(ValueError, match=r"T has shape \(2, 1, 1\), one number a student, but z has students \(\)"):
+    with pytest.raises(ValueError, match=r"T has shape \(2, 1, 1\), one number per student, but z has students \(\)"):
         soft_cross_entropy(z[0], v=v, T=np.ones((2, 1, 1)))
 
 

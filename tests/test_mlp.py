@@ -459,5 +459,5 @@ def test_dropout_has_one_entry_a_layer():
     sizes = (3, 4, 2)
     layers = unflatten(np.zeros(parameter_count(sizes)), sizes)
     for entries in (1, 3):
-        with pytest.raises(ValueError, match=f"dropout must have one entry a layer, 2, got {entries}"):
+        with pytest.raises(ValueError, match=f"dropout must have one entry per layer, 2, got {entries}"):
             mlp_forward(np.zeros((1, 3)), layers, [None] * entries)
