@@ -131,6 +131,7 @@ def test_T_squared_times_the_soft_cost_tends_to_half_the_squared_distance_over_K
 # ---- how high --------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.derivation("D3.14")
 @given(zv=strategies.students_and_teachers(strategies.one_student()), tolerance=strategies.temperatures(1e-3, 1.0))
 def test_from_the_sufficient_temperature_on_logit_matching_is_within_tolerance(zv, tolerance):

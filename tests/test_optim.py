@@ -164,6 +164,7 @@ def test_limit_norm_twice_is_limit_norm_once():
     assert np.abs(once).max() > 0.1
 
 
+@pytest.mark.slow
 @pytest.mark.derivation("D6.18")
 @given(data=st.data(), D=st.integers(1, 6), max_norm=st.floats(0.01, 100))
 def test_no_allowed_weights_are_nearer_than_those_of_limit_norm(data, D, max_norm):

@@ -193,7 +193,7 @@ def test_missing_and_infinite_soft_targets_are_refused(digits, targets):
         train(replace(TINY, alpha=0.5), digits)
     with pytest.raises(ValueError, match="must be finite"):
         SoftTargets(np.full_like(targets.logits, np.nan), digits.fingerprint, "x").check(digits)
-    with pytest.raises(ValueError, match=r"one row an example, \(100, 10\)"):
+    with pytest.raises(ValueError, match=r"one row per example, \(100, 10\)"):
         SoftTargets(targets.logits[:50], digits.fingerprint, "x").check(digits)
 
 
@@ -219,6 +219,7 @@ def test_a_population_cannot_be_the_teacher(digits):
 # ---- what training does ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_student_learns_digits_and_more_from_a_better_informed_teacher(mnist_data):
     everything, test = mnist_data
     few, some = everything.take(np.arange(600)), everything.take(np.arange(600, 6600))

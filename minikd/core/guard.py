@@ -48,7 +48,10 @@ def guard(**rules: Rule) -> Callable[[Callable[P, R]], Callable[P, R]]:
         def checked(*args: P.args, **kwargs: P.kwargs) -> R:
             if _unguarded.get():
                 return function(*args, **kwargs)
-            bound = signature.bind(*args, **kwargs)
+            try:
+                bound = signature.bind(*args, **kwargs)
+            except TypeError:
+                return function(*args, **kwargs)  # Python says what is wrong, with the function's name
             bound.apply_defaults()
             given = bound.arguments
             for name, rule in rules.items():

@@ -12,7 +12,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from minikd.data.images import DataError
+from minikd.data.checks import DataError
 from minikd.engines.device import CPU, get_device
 from minikd.engines.gpu import DeviceError
 from minikd.engines.machine import machine
@@ -105,7 +105,7 @@ def command(parser: Parser, args: argparse.Namespace, rows: Sequence[str] = (), 
         words.append(f"--{name}")
         if value is not True:
             words.append(",".join(map(str, value)) if isinstance(value, tuple) else str(value))
-    return f"{parser.prog} {shlex.join(words)}".rstrip()
+    return f"{parser.command} {shlex.join(words)}".rstrip()
 
 
 def run(
