@@ -111,6 +111,7 @@ FAULTS = {  # which the doctor finds in any gradient
 REASONS = {  # why the doctor does not name a bug
     "rounding": "the formula is right: digits are lost, or only extreme logits or T go wrong",
     "forward": "it is in a forward pass, which the doctor takes from the textbook",
+    "kink": "any value is right where there is no derivative",
     "number": "it depends on a number of the learner's own, which the doctor does not know",
     "check": "it is in a check of the arguments, not in the gradient",
     "elsewhere": "it is in something that is not a gradient or not one of the doctor's problems",
@@ -142,6 +143,7 @@ a NumPy float64 for T, which makes every gradient float64 | rounding
     "layers": """
 the bias forgotten | forward
 db added to what the last step left there | elsewhere
+ReLU's kink let through | kink
 ReLU written over its input | forward
 """,
     "dropout": """

@@ -4,6 +4,7 @@ import inspect
 
 import numpy as np
 import pytest
+import strict_cupy
 
 from minikd.core.losses import distillation_loss
 from minikd.core.mlp import Dropout, initialise, unflatten
@@ -122,6 +123,17 @@ def test_forward_and_backward_write_to_no_argument_and_fill_the_gradients(drop, 
     assert np.isfinite(gradient).all()
     for array, was in zip((flat, x, dz, *masks), before, strict=True):
         np.testing.assert_array_equal(array, was)
+
+
+def test_a_gpu_updates_all_parameters_at_once_where_a_cpu_goes_block_by_block(monkeypatch):
+    launches = []
+    for block in (7, 1000):
+        monkeypatch.setattr(readable, "BLOCK", block)
+        state = State((5, 7, 3), *(strict_cupy.asarray(np.zeros(66)) for _ in range(2)))
+        with strict_cupy.counting() as count:
+            readable.update(state, learning_rate=0.1, momentum=0.9, clip_norm=None, max_norm=None)
+        launches.append(count.launches)
+    assert launches[0] == launches[1] > 0
 
 
 @pytest.mark.parametrize(

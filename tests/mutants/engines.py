@@ -6,11 +6,19 @@ MUTANTS = [
     *planted(
         "readable engine",
         "readable",
-        "test_losses_arguments.py test_train.py test_backends_agree.py",
+        "test_engines.py",
         """
 the logits class by class, the soft targets transposed with them
 - np.ascontiguousarray(z.mT).mT
 + np.ascontiguousarray(z.mT).reshape(z.shape)
+
+the logits left case by case, where the sums over the classes are slow
+- np.ascontiguousarray(z.mT).mT
++ z
+
+a GPU that pays for a launch per block
+- BLOCK if isinstance(state.parameters, np.ndarray) else P
++ BLOCK
 """,
     ),
     *planted(

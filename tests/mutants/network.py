@@ -45,6 +45,10 @@ ReLU backward with the mask of the gradient, not of the output
 - cache > 0
 + dout > 0
 
+ReLU's kink let through
+- cache > 0
++ cache >= 0
+
 ReLU written over its input
 - write_into(out, get_xp(x=x).maximum, x, 0.0)
 + write_into(x, get_xp(x=x).maximum, x, 0.0)

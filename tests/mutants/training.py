@@ -218,8 +218,8 @@ only the first layer limited
 + state.layers[:1]
 
 the weights limited before the step, not after it
-- for start in range(0, state.parameters.shape[-1], BLOCK):
--     block = (array[..., start : start + BLOCK] for array in arrays)
+- for start in range(0, P, size):
+-     block = (array[..., start : min(start + size, P)] for array in arrays)
 -     momentum_step(*block, learning_rate=learning_rate, momentum=momentum)
 - if max_norm is not None:
 -     for W, _ in state.layers[:-1]:
@@ -227,8 +227,8 @@ the weights limited before the step, not after it
 + if max_norm is not None:
 +     for W, _ in state.layers[:-1]:
 +         limit_norm(W, max_norm)
-+ for start in range(0, state.parameters.shape[-1], BLOCK):
-+     block = (array[..., start : start + BLOCK] for array in arrays)
++ for start in range(0, P, size):
++     block = (array[..., start : min(start + size, P)] for array in arrays)
 +     momentum_step(*block, learning_rate=learning_rate, momentum=momentum)
 """,
     ),
@@ -242,8 +242,15 @@ each element of the gradient clipped by itself, not its norm
 + state.gradient[...] = get_xp(g=state.gradient).clip(state.gradient, -clip_norm, clip_norm)
 
 the parameters between two blocks never updated
-- range(0, state.parameters.shape[-1], BLOCK)
-+ range(0, state.parameters.shape[-1], BLOCK + 1)
+- range(0, P, size)
++ range(0, P, size + 1)
+
+the parameters after the last full block never updated
+- range(0, P, size)
++ range(0, P - size + 1, size)
+
+the input's dropout drawn and never applied
+- x, _ = dropout_forward(x, dropout[0].keep, dropout[0].drop)
 
 labels left in order while the images are shuffled
 - take(source.y, draw.n, axis=0)
