@@ -9,7 +9,8 @@ import numpy as np
 from benchmarks.contestants import ALPHA, MOMENTUM, RATE, Case, T
 from benchmarks.timing import Bench, Step
 from minikd.core.mlp import initialise, unflatten
-from minikd.data.images import CLASSES, Dataset, pad, window_index
+from minikd.data.images import CLASSES, Dataset
+from minikd.data.jitter import pad, window_index
 from minikd.data.soft_targets import SoftTargets
 from minikd.training.config import TrainConfig, stream
 

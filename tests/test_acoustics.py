@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from spoken import FSDD, needs_fsdd, tree, wav
 
-from minikd.data.images import DataError
+from minikd.data.checks import DataError
 from minikd.engines.device import CPU
 from minikd.paper.command import ROWS
 from minikd.paper.lab.jobs import Result, Store

@@ -6,10 +6,10 @@ reason stands here. An exercise on a gradient leaves the mistakes to the doctor;
 
 import pytest
 from learners import mistakes_of
-from minikd.exercises import exercises
 from mutants import MUTANTS
 
 from minikd.doctor.problems import PROBLEMS
+from minikd.learn.exercises import exercises
 
 
 def table(text):

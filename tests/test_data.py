@@ -7,15 +7,9 @@ import numpy as np
 import pytest
 from test_idx import refused
 
-from minikd.data.images import (
-    Dataset,
-    freeze,
-    held_out_split,
-    pad,
-    private,
-    subset,
-    window_index,
-)
+from minikd.data.checks import freeze, private
+from minikd.data.images import Dataset, held_out_split, subset
+from minikd.data.jitter import pad, window_index
 
 
 def small(count=5, rows=2, cols=2):

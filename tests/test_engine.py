@@ -187,6 +187,8 @@ if __name__ == "__main__":
 """
 
 
+pytestmark = pytest.mark.slow  # nearly every test starts processes
+
 started = []
 
 

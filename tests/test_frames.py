@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from minikd.core.mlp import mlp_forward
+from minikd.data.checks import DataError
 from minikd.data.frames import Frames
-from minikd.data.images import DataError, Dataset
+from minikd.data.images import Dataset
 from minikd.engines.device import CPU
 from minikd.training.answers import count_errors, logits
 from minikd.training.batches import Feed

@@ -64,6 +64,7 @@ def smoke(tmp_path_factory):
     return numbers(done.stdout), out
 
 
+@pytest.mark.slow
 def test_every_row_runs_and_smoke_claims_nothing(smoke):
     board, _ = smoke
     assert [line["row"] for line in board] == EXPECTED
@@ -78,6 +79,7 @@ def test_every_row_runs_and_smoke_claims_nothing(smoke):
     assert "claims nothing" in table(board)
 
 
+@pytest.mark.slow
 def test_a_written_scoreboard_has_what_made_it_and_every_figure_can_be_drawn_from_it(smoke, tmp_path):
     _, out = smoke
     path = tmp_path / "smoke.json"
@@ -102,6 +104,7 @@ def test_a_written_scoreboard_has_what_made_it_and_every_figure_can_be_drawn_fro
     assert page.scoreboard(record).count("claims nothing") == len(EXPECTED)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("file", "message"),
     [("a.txt", "--write needs a .json file"), ("nowhere/a.json", "the folder of 'nowhere/a.json' is not there")],
@@ -112,6 +115,7 @@ def test_a_scoreboard_that_could_not_be_kept_is_refused_before_any_work(file, me
     assert message in done.stderr
 
 
+@pytest.mark.slow
 def test_a_printed_command_does_its_row_again_and_finds_what_was_done(smoke):
     _, out = smoke
     done = command(*TWO, "--profile", "smoke", "--out", out, "--workers", 1)
@@ -137,6 +141,7 @@ def test_a_command_has_every_option_that_decides_the_result_or_its_place(given, 
     assert asked == printed.replace("…", "python -m minikd.paper M1")
 
 
+@pytest.mark.slow
 def test_rows_that_are_finished_are_shown_when_a_job_of_another_row_fails(monkeypatch, tmp_path, capsys):
     bad = training("one that diverges", replace(TINY, learning_rate=1e30), SMALL)
     good = replace(ROWS["M2"], jobs=lambda profile: {"alone 0": training("small", TINY, SMALL, keep=("test",))})
@@ -216,6 +221,7 @@ def test_a_scoreboard_is_printed_before_it_is_written(monkeypatch, tmp_path, cap
     assert "a.json is not written: No space left on device" in said.err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("module", ["paper", "speech"])
 def test_a_command_knows_its_version(module):
     done = subprocess.run([sys.executable, "-m", f"minikd.{module}", "--version"], capture_output=True, text=True)
@@ -231,6 +237,7 @@ def test_a_claim_has_as_many_networks_as_its_profile():
     assert {id: row.about("cpu") for id, row in ROWS.items()} == committed
 
 
+@pytest.mark.slow
 def test_one_worker_gives_the_scoreboard_of_two(smoke, tmp_path):
     board, _ = smoke
     done = command(*TWO, "--profile", "smoke", "--json", "--workers", 1, "--out", tmp_path)
@@ -238,6 +245,7 @@ def test_one_worker_gives_the_scoreboard_of_two(smoke, tmp_path):
     assert "; M3 complete\n" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_second_call_does_nothing_again_and_says_so(smoke):
     board, out = smoke
     files = {path: path.stat().st_mtime_ns for path in (out / "paper" / "cpu").iterdir()}
@@ -262,6 +270,7 @@ def begin(out, *more):
     return process
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="Windows sends no such signals")
 @pytest.mark.parametrize("how", ["SIGKILL", "SIGINT"])  # as names: Windows lacks the first
 def test_a_call_that_was_stopped_goes_on_where_it_was(smoke, tmp_path, how):
@@ -305,6 +314,7 @@ def test_a_call_ends_that_is_stopped_while_a_worker_sends_its_result(tmp_path, d
     assert done.stdout == "stopped\n", done.stderr
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_killed_is_said_in_one_line_and_costs_only_its_own_work(smoke, tmp_path):
     psutil = pytest.importorskip("psutil")  # distributed brings it
     board, _ = smoke
@@ -320,6 +330,7 @@ def test_a_worker_that_is_killed_is_said_in_one_line_and_costs_only_its_own_work
     assert numbers(done.stdout) == two(board)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -356,6 +367,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 def test_a_cluster_that_loses_a_worker_gives_the_same_scoreboard(smoke, tmp_path):
     pytest.importorskip("distributed")
     board, _ = smoke

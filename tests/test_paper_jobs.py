@@ -55,6 +55,7 @@ def test_what_is_missing_comes_after_what_it_needs_and_each_job_once(tmp_path):
     assert found == [teacher.key, jobs[0].key, jobs[1].key]
 
 
+@pytest.mark.slow
 def test_a_job_that_was_done_is_not_done_again_nor_what_it_alone_needed(tmp_path):
     job = a_student(a_teacher())
     store, done = do([job], tmp_path)
@@ -162,6 +163,7 @@ def test_a_task_trains_what_train_trains():
     assert record["errors"] == np.count_nonzero(z.argmax(axis=-1) != test.labels)
 
 
+@pytest.mark.slow
 def test_early_stopping_takes_the_first_best_epoch_on_images_that_were_not_learnt_from():
     data, config = Data(first=1000, share=0.05), replace(TINY, epochs=60, learning_rate=0.3)
     full, chosen, transfer, test = data.load()
@@ -230,6 +232,7 @@ def test_a_run_that_may_diverge_says_so_and_no_more():
     assert train_task(job.settings, {}, CPU) == ({"errors": None}, {})
 
 
+@pytest.mark.slow
 def test_every_row_names_tasks_that_are_there_and_shares_what_it_can():
     for profile in ("smoke", "cpu", "full"):
         jobs = {row.id: row.jobs(profile) for row in ROWS.values()}

@@ -48,7 +48,10 @@ def guard(**rules: Rule) -> Callable[[Callable[P, R]], Callable[P, R]]:
         def checked(*args: P.args, **kwargs: P.kwargs) -> R:
             if _unguarded.get():
                 return function(*args, **kwargs)
-            bound = signature.bind(*args, **kwargs)
+            try:
+                bound = signature.bind(*args, **kwargs)
+            except TypeError:
+                return function(*args, **kwargs)  # Python says what is wrong, with the function's name
             bound.apply_defaults()
             given = bound.arguments
             for name, rule in rules.items():
@@ -66,8 +69,12 @@ def guard(**rules: Rule) -> Callable[[Callable[P, R]], Callable[P, R]]:
 
 @contextmanager
 def unguarded(when: bool = True) -> Iterator[None]:
-    """Run guarded functions without their checks: for callers that have checked, such as the training loop."""
-    token = _unguarded.set(when)
+    """Run guarded functions without their checks: for callers that have checked, such as the training loop.
+
+    Args:
+        when: False to change nothing.
+    """
+    token = _unguarded.set(when or _unguarded.get())
     try:
         yield
     finally:
@@ -110,7 +117,7 @@ def same_shape(other: str) -> Rule:
     def rule(name: str, value: Any, given: Arguments) -> Array:
         x, shape = floats(name, value, given), given[other].shape
         if x.shape != shape:
-            raise ValueError(f"{name} must have {other}'s shape, {shape}, got {x.shape}")
+            raise ValueError(f"{name} must have the shape of {other}, {shape}, got {x.shape}")
         return x
 
     return rule

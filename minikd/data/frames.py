@@ -1,36 +1,39 @@
-"""Windows of frames: labelled examples that overlap, as an acoustic model reads speech.
+"""Windows of frames: labelled examples that overlap, because this is how an acoustic model reads speech.
 
-A frame is a short stretch of a signal, described by M numbers; an example is `context` frames on end, and its label is
-the class of one of them. Windows share the frames that they have in common, so a second of speech takes the memory of
-its hundred frames and not of its hundred windows. Wherever minikd takes a `Dataset` of images it takes `Frames`.
+A frame is a short stretch of a signal, described by M numbers. An example is `context` frames in a row, and its label
+is the class of one of them. Windows share the frames that they have in common, so a second of speech takes the memory
+of its hundred frames and not of its hundred windows. Wherever minikd takes a `Dataset` of images, it also takes
+`Frames`.
 """
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from minikd.data.images import DataError, came, check_index, check_labels, freeze, private, whole
+from minikd.data import checks
+from minikd.data.checks import DataError, describe, freeze, private
 
 
 @dataclass(frozen=True, eq=False)
 class Frames:
     """Labelled windows of frames, at least one, checked at construction and kept read-only.
 
+    Arrays that something can still write to are copied, so the fingerprint stays true. Read-only ones are shared.
+
     Args:
         frames: (F, M) float32, finite, of about unit size: they reach the network as they are.
         starts: (N,) integers of any dtype; window n is frames[starts[n] : starts[n] + context].
         labels: (N,) integers of any dtype, below `classes`.
         name: for messages.
-        classes: how many there are, 2 to 256.
+        classes: how many classes there are, 2 to 256.
         context: frames in a window.
-    Raises: DataError where type, shape or a value breaks these rules.
 
-    Arrays that something can still write to are copied, so the fingerprint stays true. Read-only ones are shared.
+    Raises:
+        DataError: where type, shape or a value breaks these rules.
 
     >>> frames = np.arange(8, dtype=np.float32).reshape(4, 2)
     >>> pair = Frames(frames, np.array([0, 2]), np.array([1, 0], np.uint8), "pair", classes=2, context=2)
@@ -46,17 +49,19 @@ class Frames:
     context: int
 
     def __post_init__(self) -> None:
-        whole(f"{self.name}: context", self.context, 1)
+        checks.whole_number(f"{self.name}: context", self.context, 1)
         frames, starts = self.frames, self.starts
         if not isinstance(frames, np.ndarray) or frames.dtype != np.float32 or frames.ndim != 2:
-            raise DataError(f"{self.name}: frames must be (F, M) float32, got {came(frames)}: convert or reshape them")
+            got = describe(frames)
+            raise DataError(f"{self.name}: frames must be (F, M) float32, got {got}: convert or reshape them")
         if not isinstance(starts, np.ndarray) or starts.dtype.kind not in "iu" or starts.ndim != 1:
-            raise DataError(f"{self.name}: starts must be (N,) integers, got {came(starts)}: convert or reshape them")
+            got = describe(starts)
+            raise DataError(f"{self.name}: starts must be (N,) integers, got {got}: convert or reshape them")
         if not np.isfinite(frames).all():
             raise DataError(f"{self.name}: frames must be finite, got inf or nan: look at the features")
         if len(starts) == 0:
             raise DataError(f"{self.name}: starts must not be empty: give at least 1 window")
-        labels = check_labels(self.name, self.labels, self.classes, len(starts), "window")
+        labels = checks.labels(self.name, self.labels, self.classes, len(starts), "window")
         last = len(frames) - self.context
         if starts.min() < 0 or starts.max() > last:
             raise DataError(
@@ -69,7 +74,7 @@ class Frames:
             object.__setattr__(self, kind, private(array))
 
     def __len__(self) -> int:
-        """The number of examples, N."""
+        """Return the number of examples, N."""
         return len(self.labels)
 
     @property
@@ -79,22 +84,23 @@ class Frames:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 (hex) of frames, windows and labels: equal data, equal value, whatever the name."""
-        digest = hashlib.sha256(np.array([*self.frames.shape, self.context], dtype="<i8").tobytes())
-        for array in (self.frames, self.starts, self.labels):
-            digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
-        return digest.hexdigest()
+        """SHA-256 (hex) of frames, windows and labels. Equal data have equal ones; names are out."""
+        return checks.sha256((*self.frames.shape, self.context), self.frames, self.starts, self.labels)
 
     def take(self, index: ArrayLike) -> Frames:
-        """The examples at `index`, in its order and under the same name; the frames are shared, none is copied.
+        """Return the examples at `index`, in its order and under the same name. The frames are shared, not copied.
 
-        `index`: as `minikd.data.images.Dataset.take` takes it; raises as it does.
+        Args:
+            index: as `minikd.data.images.Dataset.take` takes it.
+
+        Raises:
+            DataError: as there.
         """
-        chosen = check_index(self.name, index, len(self))
+        chosen = checks.index(self.name, index, len(self))
         return replace(self, starts=freeze(self.starts[chosen]), labels=freeze(self.labels[chosen]))
 
     def windows(self, index: ArrayLike) -> NDArray[np.float32]:
-        """The inputs of the examples at `index` (n,), as a network reads them: (n, context · M) float32."""
+        """Return the inputs of the examples at `index` (n,), as a network reads them: (n, context · M) float32."""
         at = self.starts[np.asarray(index)][:, np.newaxis] + np.arange(self.context)  # (n, context)
         inputs: NDArray[np.float32] = self.frames[at].reshape(len(at), -1)
         return inputs

@@ -12,7 +12,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from minikd.data.images import DataError
+from minikd.data.checks import DataError
 from minikd.engines.device import CPU, get_device
 from minikd.engines.gpu import DeviceError
 from minikd.engines.machine import machine

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from minikd.core.softmax import log_softmax
+from minikd.data.checks import freeze
 from minikd.data.frames import Frames
-from minikd.data.images import freeze
 from minikd.engines.device import CPU, Device
 from minikd.speech import hmm
 from minikd.speech.features import CONTEXT, frames_within, log_mel, normalise, with_context

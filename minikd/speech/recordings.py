@@ -25,7 +25,7 @@ from typing import IO
 import numpy as np
 from numpy.typing import NDArray
 
-from minikd.data.images import DataError
+from minikd.data.checks import DataError
 from minikd.speech import wav
 
 RATE = 8000

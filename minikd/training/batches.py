@@ -14,7 +14,8 @@ import numpy as np
 from minikd.core.array import Array
 from minikd.core.masks import hash32
 from minikd.data.frames import Frames
-from minikd.data.images import Dataset, pad, window_index
+from minikd.data.images import Dataset
+from minikd.data.jitter import pad, window_index
 from minikd.data.soft_targets import SoftTargets
 from minikd.engines.device import Device
 from minikd.engines.engine import Batch, Draw, Source

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from importlib import resources
 
+from minikd.data.checks import freeze
 from minikd.data.frames import Frames
-from minikd.data.images import Dataset, freeze
+from minikd.data.images import Dataset
 from minikd.data.soft_targets import SoftTargets
 from minikd.engines.device import CPU, Device
 from minikd.training.answers import logits

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from minikd.data.images import DataError
+from minikd.data.checks import DataError
 from minikd.paper.lab.jobs import Job, Result
 from minikd.paper.lab.scoreboard import DIRECTION, NOT, REPRODUCED, Outcome, Row, fraction, mean_sd
 from minikd.paper.tasks.speech import recordings_job

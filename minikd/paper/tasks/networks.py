@@ -16,8 +16,9 @@ import numpy as np
 from minikd.core.layers import Cache, affine_backward, relu_backward
 from minikd.core.losses import hard_cross_entropy, soft_cross_entropy
 from minikd.core.mlp import initialise, mlp_forward
+from minikd.data.checks import freeze
 from minikd.data.frames import Frames
-from minikd.data.images import Dataset, freeze, load_mnist
+from minikd.data.images import Dataset, load_mnist
 from minikd.data.soft_targets import SoftTargets
 from minikd.engines.device import Device
 from minikd.engines.readable import scaled

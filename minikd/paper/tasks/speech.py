@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from minikd.data.checks import freeze
 from minikd.data.frames import Frames
-from minikd.data.images import freeze
 from minikd.data.soft_targets import SoftTargets
 from minikd.engines.device import Device
 from minikd.paper.lab.jobs import Job, Result, Store
