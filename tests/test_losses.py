@@ -337,7 +337,7 @@ def test_teacher_and_student_are_not_interchangeable():
 def test_targets_are_keyword_only(function):
     z, v, y = student_teacher_labels(3)
     target = y if function is hard_cross_entropy else v
-    with pytest.raises(TypeError, match="too many positional arguments"):
+    with pytest.raises(TypeError, match="takes 1 positional argument"):
         function(z, target)
     kinds = [parameter.kind for parameter in inspect.signature(function).parameters.values()]
     assert kinds[1:] == [inspect.Parameter.KEYWORD_ONLY] * (len(kinds) - 1)
