@@ -24,7 +24,7 @@ from minikd.paper.command import ROWS, build_parser, table
 from minikd.paper.lab.jobs import Store
 from minikd.paper.rows import speech
 from minikd.paper.tasks.networks import training
-from minikd.plots.figures import save
+from minikd.plots.canvas import save
 
 
 def command(*arguments, **options):

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from minikd.plots.canvas import Figure, style  # before Matplotlib
+from minikd.plots.canvas import DASHES, OKABE_ITO, Figure, scale_y, style  # before Matplotlib
 
 # isort: split
 import numpy as np
@@ -23,8 +23,8 @@ from minikd.paper.rows.missing import SHIFTS
 from minikd.paper.rows.speech import PAPER as PAPER_SPEECH
 from minikd.paper.rows.speech import TEMPERATURES
 from minikd.paper.tasks.networks import GRADIENT_TEMPERATURES
-from minikd.plots.figures import DASHES, OKABE_ITO, dark_knowledge, scale_y
 from minikd.plots.speech import boundary, hearing
+from minikd.plots.teacher import dark_knowledge
 from minikd.speech.hmm import WORDS
 from minikd.theory.limits import first_order_gradient, remainder_bound
 from minikd.training.teacher import load_teacher

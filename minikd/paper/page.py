@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from minikd.paper.figures import FIGURES, OF_THE_TEACHER
-from minikd.plots.canvas import style
-from minikd.plots.figures import save
+from minikd.plots.canvas import save, style
 from minikd.system.cli import Parser, start
 from minikd.system.files import write_atomically
 from minikd.training import runs
