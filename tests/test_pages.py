@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from minikd.paper.command import ROWS
+from minikd.paper.rows import ROWS
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "TROUBLESHOOTING.md", ROOT / "CONTRIBUTING.md", ROOT / "PAPER.md", ROOT / "notebooks" / "README.md"]
