@@ -244,6 +244,7 @@ def test_a_run_of_another_temperature_goes_on_with_a_half_trained_teacher(capsys
     assert not partial.exists()
 
 
+@pytest.mark.slow
 def test_the_papers_figures_stand_beside_its_own_networks_alone(command, folder, mnist_data):
     assert json.loads(command("--json"))["results"]["teacher"]["paper"] is None
     asked = {
@@ -263,6 +264,7 @@ def test_the_papers_figures_stand_beside_its_own_networks_alone(command, folder,
     assert [row["paper"] for row in rows.values()] == [67, 146, None]
 
 
+@pytest.mark.slow
 def test_held_out_images_stand_in_for_the_test_set(command):
     asked = json.loads(command("--json", "--held-out", "200"))["asked"]
     assert (asked["train"]["examples"], asked["evaluation"]["examples"]) == (1300, 200)
@@ -311,6 +313,7 @@ def test_a_checkpoint_that_goes_between_two_looks_is_no_error(folder, tmp_path):
     assert len(network.history) == 1
 
 
+@pytest.mark.slow
 def test_the_table_is_printed_before_anything_is_drawn_and_a_figure_costs_only_itself(
     capsys, folder, tmp_path, monkeypatch
 ):
@@ -333,6 +336,7 @@ def test_the_table_is_printed_before_anything_is_drawn_and_a_figure_costs_only_i
     assert page.stat().st_size > 1000
 
 
+@pytest.mark.slow
 def test_where_no_bar_is_shown_there_is_a_line_for_each_network(capsys, folder, tmp_path):
     args = [*SMALL, "--data", str(folder), "--out", str(tmp_path), "--seeds", "2"]
     args.remove("--quiet")
@@ -361,6 +365,7 @@ def test_help_teaches_every_option(capsys):
 # ---- what it refuses -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("args", "message"),
     [
@@ -405,6 +410,7 @@ def test_an_out_that_is_a_file_is_refused_in_one_line(capsys, folder, tmp_path):
     assert "--out must be a folder" in refusal(capsys, "--data", str(folder), "--out", str(tmp_path / "file"), *SMALL)
 
 
+@pytest.mark.slow
 def test_a_damaged_teacher_is_refused_in_one_line(capsys, command, folder, tmp_path):
     command()
     (teacher,) = (tmp_path / "runs" / "teachers").glob("*.safetensors")
@@ -415,6 +421,7 @@ def test_a_damaged_teacher_is_refused_in_one_line(capsys, command, folder, tmp_p
     assert f"{teacher}: damaged" in refusal(capsys, *args)
 
 
+@pytest.mark.slow
 def test_a_forged_network_is_refused_in_one_line(capsys, command, folder, tmp_path):
     command()
     (teacher,) = (tmp_path / "runs" / "teachers").glob("*.safetensors")
@@ -477,6 +484,7 @@ def test_tf32_without_the_gpu_is_one_line(capsys):
     assert "TF32 is a number format of GPUs" in refusal(capsys, "--tf32")
 
 
+@pytest.mark.slow
 def test_the_command_imports_neither_cupy_nor_matplotlib_before_it_trains():
     code = "import sys, minikd.commands.mnist; assert not {'cupy', 'matplotlib', 'PIL'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
