@@ -215,14 +215,12 @@ def test_a_worker_that_is_killed_while_it_sends_its_result_breaks_the_executor(t
     assert (out, err) == ("broken\n", "")
 
 
-@pytest.mark.slow
 def test_a_script_needs_no_main_guard(tmp_path):
     out, err = python(tmp_path, ROW).communicate(timeout=120)
     assert "M1" in out
     assert err == ""
 
 
-@pytest.mark.slow
 def test_workers_need_no_shared_memory(tmp_path):
     out, err = python(tmp_path, NO_SHARED_MEMORY + ROW).communicate(timeout=120)
     assert "M1" in out
@@ -297,7 +295,6 @@ def test_nothing_is_given_to_an_executor_while_there_are_no_workers(tmp_path, mo
     assert asked[:3] == [0, 0, 1]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("address", "message"),
     [
@@ -349,7 +346,6 @@ class Run:
         return out, self.said + err.splitlines(keepends=True)
 
 
-@pytest.mark.slow
 def test_a_run_waits_for_workers_and_says_so_at_the_start_and_when_it_has_lost_them(tmp_path):
     pytest.importorskip("distributed")
     run = Run(tmp_path)
@@ -364,7 +360,6 @@ def test_a_run_waits_for_workers_and_says_so_at_the_start_and_when_it_has_lost_t
     assert "M7" in out
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("package", "message"),
     [

@@ -151,8 +151,9 @@ def test_the_command_refuses_before_it_trains(tmp_path, capsys):
 
 
 @pytest.fixture
-def small(tmp_path, mnist_data, test_set) -> list[str]:
+def small(tmp_path, monkeypatch, mnist_data, test_set) -> list[str]:
     """Options of a run that takes a second."""
+    monkeypatch.setattr(mnist, "draw", lambda *args: None)  # the figures would take ten
     train_set = mnist_data[0]
     for prefix, dataset, n in (("train", train_set, 600), ("t10k", test_set, 200)):
         images = struct.pack(">4I", 0x803, n, 28, 28) + dataset.images[:n].tobytes()
