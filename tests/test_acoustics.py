@@ -64,6 +64,7 @@ def test_recordings_that_nobody_provided_are_named():
         acoustics.recordings_task({"digest": "0123456789"}, {}, CPU)
 
 
+@pytest.mark.slow
 def test_a_corpus_has_labels_of_its_texts_and_noise_on_its_frames(done):
     spoken = acoustics.Speech(done(speech.corpus(TINY)))
     for part in ("train", "development", "test", "speaker"):
@@ -87,6 +88,7 @@ def test_a_share_is_whole_utterances_and_at_least_one(done):
         assert sum(bounds[u + 1] - bounds[u] for u in whole) == len(chosen)
 
 
+@pytest.mark.slow
 def test_a_committee_answers_with_the_mean_logits_of_its_members(done):
     ensemble = done(speech.committee(TINY, 2))
     data = acoustics.Speech(done(speech.corpus(TINY))).examples("train")
@@ -95,6 +97,7 @@ def test_a_committee_answers_with_the_mean_logits_of_its_members(done):
     np.testing.assert_allclose(ensemble.arrays["train"], np.mean(members, axis=0), rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_look_is_the_mean_answer_to_the_frames_of_the_first_utterance_with_a_7(done):
     plan = replace(TINY, first=0)
     found, spoken = done(speech.look(plan)), acoustics.Speech(done(speech.corpus(plan)))
@@ -128,6 +131,7 @@ def test_what_is_judged_is_counted_by_utterance_and_the_penalty_is_the_developme
     assert np.array_equal(result.arrays["test.words"], words)
 
 
+@pytest.mark.slow
 def test_the_temperature_is_chosen_on_development_frames_and_used(done):
     def judged(T, right):
         return Result({"T": T, "frames": {"development": [100, right], "test": [100, 100 - right]}}, {})
@@ -138,6 +142,7 @@ def test_the_temperature_is_chosen_on_development_frames_and_used(done):
     assert done(speech.student(TINY, 0)).record["T"] == chosen
 
 
+@pytest.mark.slow
 def test_students_are_taught_by_the_ensemble_with_half_the_weight_on_labels():
     for profile, plan in speech.PLANS.items():
         config = speech.student(plan, 0).settings["config"]
@@ -165,6 +170,7 @@ def test_a_share_smaller_than_a_batch_is_one_batch(done):
     assert whole.record == exact.record != less.record
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("profile", ["smoke", "cpu", "full"])
 def test_a_recording_too_short_for_its_states_is_named_before_any_work(profile, tmp_path_factory):
     """What is long enough can be aligned, however short the pauses are."""
@@ -208,6 +214,7 @@ def board(single, ensemble, student, errors=(1.0, 0.5, 0.6)):
     return named | {Name("student", seed=i): system(student, errors[2]) for i in range(3)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("ensemble", "student", "errors", "verdicts"),
     [
@@ -341,6 +348,7 @@ def tones(tmp_path_factory):
     return tree(tmp_path_factory.mktemp("digits") / "tones")
 
 
+@pytest.mark.slow
 def test_the_command_prints_every_row_of_speech_on_recordings_of_ones_own(tones, tmp_path):
     options = ["--profile", "smoke", "--hidden", "12,12", "--members", "3"]
     done = command("minikd.speech", *options, "--data", tones, "--out", tmp_path)
@@ -357,6 +365,7 @@ def test_the_command_prints_every_row_of_speech_on_recordings_of_ones_own(tones,
     assert re.search(r"(\d+) of \1 runs were done before, and are used again", again.stderr)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -373,6 +382,7 @@ def test_what_the_command_cannot_do_ends_in_one_line_with_code_2(arguments, mess
     assert message in done.stderr
 
 
+@pytest.mark.slow
 def test_a_bad_recording_ends_the_command_before_any_work(tones, tmp_path):
     (tmp_path / "recordings").mkdir()
     for file in (tones / "recordings").iterdir():
@@ -384,6 +394,7 @@ def test_a_bad_recording_ends_the_command_before_any_work(tones, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_the_papers_rows_are_of_the_official_recordings_alone(tones, tmp_path):
     done = command("minikd.paper", "S1", "--profile", "smoke", "--data", tones, "--out", tmp_path)
     assert done.returncode == 2
@@ -413,6 +424,7 @@ def test_rows_of_speech_are_left_out_with_a_line_where_the_recordings_cannot_be_
 TINY_CONFIG = speech.TrainConfig(hidden=(8,), epochs=1, batch_size=20)
 
 
+@pytest.mark.slow
 @needs_fsdd
 def test_the_smoke_of_real_speech_claims_nothing_and_runs(tmp_path):
     done = command("minikd.speech", "--profile", "smoke", "--data", FSDD, "--out", tmp_path, "--json")

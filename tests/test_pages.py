@@ -16,6 +16,7 @@ EXAMPLES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("page", "code"), EXAMPLES)
 def test_an_example_runs(page, code, capsys):
     exec(code, {})

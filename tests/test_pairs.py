@@ -40,6 +40,7 @@ def specialist(generalist, index=0, **config):
     return Result(*specialist_task(wanted, {"generalist": generalist}, CPU))
 
 
+@pytest.mark.slow
 def test_a_pair_is_two_images_of_one_set_side_by_side_and_its_class_is_both_digits(mnist_data):
     pairs, test_pairs = load_pairs(*PAIRS)
     assert (pairs.images.shape, pairs.classes, len(test_pairs)) == ((600, 28, 56), 100, 200)
