@@ -1,16 +1,13 @@
 """The jobs of the paper's experiments: what a key says, what is kept, and what the tasks give."""
 
-import ast
 import json
 from dataclasses import replace
 from importlib import import_module
-from pathlib import Path
 
 import numpy as np
 import pytest
 from small_jobs import SMALL, TINY, a_student, a_teacher, do
 
-import minikd
 from minikd.core.losses import distillation_loss
 from minikd.core.mlp import initialise, mlp_backward, mlp_forward, unflatten
 from minikd.core.softmax import softmax
@@ -247,30 +244,3 @@ def test_a_worker_finds_the_task_of_every_row_by_its_name_and_rows_share_what_th
         assert keys["M2"] < keys["M3"]
         assert keys["M6"] == keys["M7"]
         assert keys["M1"] & keys["M6"]
-
-
-# ---- rooms -----------------------------------------------------------------------------------------------------------
-
-ROOT = Path(minikd.__file__).parent
-MAY_IMPORT = {"lab": {"lab"}, "tasks": {"lab", "tasks"}, "rows": {"lab", "tasks", "rows"}}
-
-
-def imported(path):
-    """The modules that a file imports, anywhere in it."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.ImportFrom):
-            yield from (f"{node.module}.{name.name}" for name in node.names)
-        elif isinstance(node, ast.Import):
-            yield from (name.name for name in node.names)
-
-
-@pytest.mark.parametrize("room", MAY_IMPORT)
-def test_a_room_of_the_paper_imports_only_the_rooms_below_it(room):
-    found = {name.split(".")[2] for path in (ROOT / "paper" / room).glob("*.py") for name in imported(path)
-             if name.startswith("minikd.paper.")}  # fmt: skip
-    assert room in found <= MAY_IMPORT[room]
-
-
-def test_the_library_of_speech_knows_nothing_of_the_paper():
-    users = [path.name for path in (ROOT / "speech").glob("*.py") if any("minikd.paper" in n for n in imported(path))]
-    assert users == ["__main__.py"]  # the door to the command
