@@ -21,7 +21,7 @@ ROOT = HERE.parent
 TAG = r"D\d+\.\d+"
 HEADING = re.compile(rf"^### ({TAG}) (.+)$", re.MULTILINE)
 DISPLAY = re.compile(r"^```math\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-CITATION = re.compile(rf"derivations?\s+({TAG}(?:(?:,|,? and| to)\s+{TAG})*)")
+CITATION = re.compile(rf"derivations?\s+({TAG}(?:(?:,|,?\s+and|\s+to)\s+{TAG})*)")
 
 
 class Equation(NamedTuple):

@@ -35,7 +35,7 @@ def test_a_public_name_is_a_function_or_a_class_of_its_home(name):
     assert value is getattr(import_module(value.__module__), name)
 
 
-@pytest.mark.parametrize("name", sorted({*NAMES} - {"load_idx_folder", "SoftTargets"}))
+@pytest.mark.parametrize("name", NAMES)
 def test_a_public_name_is_documented_with_its_arguments_or_an_example(name):
     text = inspect.getdoc(getattr(minikd, name)) or ""
     assert "\nArgs:\n" in text or ">>> " in text
@@ -86,7 +86,7 @@ def test_a_type_checker_sees_the_signatures_and_refuses_other_names(tmp_path):
     said = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False).stdout
     assert 'Revealed type is "def (config: minikd.training.config.TrainConfig, dataset:' in said
     assert 'error: Module "minikd" has no attribute "nonsense"' in said
-    assert "Found 1 error in 1 file" in said
+    assert len([line for line in said.splitlines() if "program.py" in line and "error:" in line]) == 1
 
 
 # ---- networks that are kept ------------------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 """The CUDA engine: a training step in a fifth of the launches, by fused kernels beside the lines that they replace.
 
-A small network's step is bound by launches on a GPU. The readable engine issues 79 to 105 of them, and each costs 5 to
+A small network's step is bound by launches on a GPU. The readable engine issues 77 to 103 of them, and each costs 5 to
 15 µs, most of them far more than their arithmetic. Here one kernel does what several lines of the core do:
 
     batch      the gather, scaling, jitter and input dropout of a batch

@@ -31,22 +31,17 @@ no check any more after the first call
 + None
 
 no check any more after unguarded()
-@ unguarded
-- _unguarded.reset(token)
+- _unguarded.reset(self._token)
 + None
 
 no check any more after an exception inside unguarded()
-@ unguarded
-- try:
--     ...
-- finally:
--     ...
-+ yield
-+ _unguarded.reset(token)
+- _unguarded.reset(self._token)
++ if raised == (None, None, None):
++     _unguarded.reset(self._token)
 
 checks turned on again by unguarded(False) inside unguarded()
-- when or _unguarded.get()
-+ when
+- self._when or _unguarded.get()
++ self._when
 
 a temperature of zero let through
 - (T > 0) & (math.inf > T)

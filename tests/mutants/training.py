@@ -218,18 +218,11 @@ only the first layer limited
 + state.layers[:1]
 
 the weights limited before the step, not after it
-- for start in range(0, P, size):
--     block = (array[..., start : min(start + size, P)] for array in arrays)
--     momentum_step(*block, learning_rate=learning_rate, momentum=momentum)
-- if max_norm is not None:
--     for W, _ in state.layers[:-1]:
--         limit_norm(W, max_norm)
+- P = state.parameters.shape[-1]
 + if max_norm is not None:
 +     for W, _ in state.layers[:-1]:
 +         limit_norm(W, max_norm)
-+ for start in range(0, P, size):
-+     block = (array[..., start : min(start + size, P)] for array in arrays)
-+     momentum_step(*block, learning_rate=learning_rate, momentum=momentum)
++ max_norm, P = None, state.parameters.shape[-1]
 """,
     ),
     *planted(
