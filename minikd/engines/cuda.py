@@ -167,13 +167,18 @@ def _step(array: Any, own: int) -> Any:
 
 
 def product(a: Any, b: Any, out: Any = None) -> Any:
-    """The matrix product a @ b, in one call of cuBLAS however transposed or strided.
+    """Return the matrix product a @ b, in one call of cuBLAS however transposed or strided.
 
     CuPy's own batched products copy every operand that is not C-contiguous: transposes, and weights that are views of
     a population's flat parameters. A leading dimension and a step between students are all that cuBLAS needs.
 
-    Args: a (..., M, J), b (..., J, N), out None or (..., M, N), overwritten; a or b may lack the leading axis. The rows
-        or the columns of each are contiguous.
+    Args:
+        a: (..., M, J), its rows or its columns contiguous. It may lack the leading axis that b has.
+        b: (..., J, N), its rows or its columns contiguous. It may lack the leading axis that a has.
+        out: None or (..., M, N), overwritten.
+
+    Raises:
+        ValueError: for shapes that do not fit, and for arrays whose rows and columns are not contiguous.
     """
     xp, (M, J), N = _cupy(a), a.shape[-2:], b.shape[-1]
     if b.shape[-2] != J or (a.ndim == b.ndim and a.shape[:-2] != b.shape[:-2]):
@@ -215,8 +220,8 @@ def _layout(a: Any) -> tuple[int, int, int]:
 # ---- a batch ---------------------------------------------------------------------------------------------------------
 
 BATCH = r"""
-// A thread an input: example n of the images X, moved by the shift, as numbers in [0, 1], or of the frames F, as they
-// are; with dropout. The first threads of a case fetch its label and its teacher's logits.
+// One thread per input: example n of the images X, moved by the shift, as numbers in [0, 1], or of the frames F, as
+// they are; with dropout. The first threads of a case fetch its label and its teacher's logits.
 extern "C" __global__ void batch(
     const unsigned char* __restrict__ X, const real* __restrict__ F,
     const offset* __restrict__ n, const offset* __restrict__ shift,
@@ -259,7 +264,7 @@ def batch(source: Source, draw: Draw) -> Batch:
 # ---- forward ---------------------------------------------------------------------------------------------------------
 
 BIAS_RELU = r"""
-// A thread a unit and case: a = max(a + b, 0) with dropout for a hidden layer, a = a + b for the last one.
+// One thread per unit and case: a = max(a + b, 0) with dropout for a hidden layer, a = a + b for the last one.
 // A comparison with nan is false, so nan passes through, as it does through NumPy's maximum.
 extern "C" __global__ void bias_relu(
     real* __restrict__ a, const real* __restrict__ b, offset b_step, int B, int H, offset size, int hidden,
@@ -322,7 +327,8 @@ __device__ real log_sum_exp(const real* z, int K, real T, real* largest)
     return log(sum);
 }
 
-// A block per student, a thread per case: both costs, their gradient. v is null without soft targets, y without labels.
+// One block per student, one thread per case: both costs and their gradient. v is null without soft targets, y is
+// null without labels.
 extern "C" __global__ void distillation_loss(
     const real* __restrict__ z, const real* __restrict__ v, offset v_step, const offset* __restrict__ y, offset y_step,
     const real* __restrict__ T_of, offset T_step, real T,
@@ -410,15 +416,15 @@ def loss(
 
 
 def _number(value: float | Array) -> tuple[Array | None, Any, float]:
-    """A number, or an array (S, …) with one a student, as kernels take it: its address, its step, its value."""
+    """A number, or an array (S, …) with one per student, as kernels take it: its address, its step, its value."""
     return (None, np.int64(0), value) if isinstance(value, float) else (value, _step(value, own=0), 0.0)
 
 
 # ---- backward --------------------------------------------------------------------------------------------------------
 
 RELU_BACKWARD = r"""
-// A block COLUMNS units: what comes back through dropout and ReLU, d where h > 0, times the scale of what was kept, and
-// the gradient of the bias, its sum over the cases. h is null where there is no ReLU.
+// One block per COLUMNS units: what comes back through dropout and ReLU, d where h > 0, times the scale of what was
+// kept, and the gradient of the bias, its sum over the cases. h is null where there is no ReLU.
 extern "C" __global__ void relu_backward(
     real* __restrict__ d, const real* __restrict__ h, real scale, real* __restrict__ db, offset db_step, int B, int H)
 {
@@ -467,7 +473,7 @@ def backward(dz: Array, cache: Cache, *, out: Layers[Array]) -> None:
 # ---- update ----------------------------------------------------------------------------------------------------------
 
 SQUARE_NORM = r"""
-// A block a part of a student's gradient: the sum of its squares.
+// One block per part of a student's gradient: the sum of its squares.
 extern "C" __global__ void square_norm(const real* __restrict__ g, offset P, real* __restrict__ parts)
 {
     __shared__ real sums[THREADS];
@@ -482,8 +488,8 @@ extern "C" __global__ void square_norm(const real* __restrict__ g, offset P, rea
 """
 
 MOMENTUM_STEP = r"""
-// A block STRIP parameters of a student: v = momentum v - rate g, p = p + v, the rate scaled where the gradient's norm
-// exceeds clip_norm. Where the norm is not finite the rate is nan, so that the next cost shows it.
+// One block per STRIP parameters of a student: v = momentum v - rate g, p = p + v, the rate scaled where the
+// gradient's norm exceeds clip_norm. Where the norm is not finite the rate is nan, so that the next cost shows it.
 extern "C" __global__ void momentum_step(
     real* __restrict__ p, real* __restrict__ v, const real* __restrict__ g, offset P,
     const real* __restrict__ rate_of, offset rate_step, real rate, real momentum,
@@ -509,7 +515,7 @@ extern "C" __global__ void momentum_step(
 """
 
 LIMIT_NORM = r"""
-// A block COLUMNS units: their incoming weights, scaled down to max_norm where their norm exceeds it.
+// One block per COLUMNS units: their incoming weights, scaled down to max_norm where their norm exceeds it.
 extern "C" __global__ void limit_norm(real* __restrict__ W, offset W_step, int D, int H, real max_norm)
 {
     __shared__ real sums[ROWS][COLUMNS];

@@ -159,7 +159,7 @@ def _check_fit(config: TrainConfig, dataset: Dataset | Frames, soft_targets: Sof
         )
     if soft_targets.T is not None and set(np.atleast_1d(config.T)) != {soft_targets.T}:
         raise ValueError(
-            f"these soft targets hold for T = {soft_targets.T} alone, as an arithmetic mean's do, got T = {config.T}: "
+            f"these soft targets hold only for T = {soft_targets.T}, as an arithmetic mean's do, got T = {config.T}: "
             "train at that T, or work them out for yours"
         )
     soft_targets.check(dataset)
