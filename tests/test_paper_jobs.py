@@ -142,7 +142,7 @@ def test_choices_are_made_on_training_images():
 
 
 def test_a_student_is_taught_by_its_teachers_answers_to_its_own_images():
-    """A teacher whose answers are made up, one class for each image: soft targets alone teach just that."""
+    """Make up a teacher's answers, one class for each image: soft targets teach exactly these, without labels."""
     data = Data(first=200, classes=(1, 7))
     full, chosen, _, _ = data.load()
     v = np.full((len(full), 10), -20.0, np.float32)

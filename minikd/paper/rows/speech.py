@@ -343,7 +343,7 @@ def _little_speech(results: Results) -> str:
     return f"; with so little speech, {FEW:.0%} means {learnt / every:.0%}" if learnt > 1.5 * FEW * every else ""
 
 
-# The digits and points differ from MNIST's, because accuracies of speech vary more.
+# With speech, a gain of less than a point is noise.
 _FEW = Judges(_measure, digits=1, overfits=10, noise=1, figure=PAPER["baseline"][0], note=_little_speech)
 
 _ABOUT: tuple[tuple[str, str, str, Callable[[Plan], Jobs], Callable[[str, Results], Outcome]], ...] = (
