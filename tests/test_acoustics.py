@@ -196,7 +196,7 @@ def test_a_recording_too_short_for_its_states_is_named_before_any_work(profile, 
 
 
 def system(right, errors, utterances=200, learnt=(100, 70), **more):
-    """A result with so many right frames of 100, and wrong words of 5, in each utterance."""
+    """A result with this many right frames of 100, and wrong words of 5, in each utterance."""
     rng = np.random.default_rng(0)
     arrays, frames = {}, {}
     for part in ("development", "test", "speaker"):

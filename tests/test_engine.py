@@ -1,4 +1,4 @@
-"""The engine's workers: however one of them ends, the call ends too, and says why in one line."""
+"""The workers of the paper's jobs: however one of them ends, the call ends too, and says why in one line."""
 
 import os
 import re
@@ -195,7 +195,7 @@ started = []
 
 @pytest.fixture(autouse=True)
 def no_process_outlives_its_test():
-    """So that one test that fails does not make those after it fail."""
+    """Keep one failing test from making those after it fail."""
     yield
     while started:
         with started.pop() as process:  # which closes its pipes and waits

@@ -14,8 +14,7 @@ from minikd.data.checks import DataError
 from minikd.engines.device import CPU, get_device
 from minikd.engines.gpu import DeviceError
 from minikd.engines.machine import machine
-from minikd.paper.lab import cluster, scoreboard
-from minikd.paper.lab import executor as engine
+from minikd.paper.lab import cluster, executor, scoreboard
 from minikd.paper.lab.jobs import Job, Json, Store, missing
 from minikd.paper.lab.progress import Progress
 from minikd.paper.lab.scoreboard import PROFILES, Jobs, Row
@@ -44,10 +43,19 @@ same command resumes it. Results are the same bits however many workers there ar
 
 
 class Call(NamedTuple):
-    """A command line that runs rows."""
+    """A command line that runs rows.
+
+    Attributes:
+        parser: with the options of `add_options`.
+        args: what it parsed.
+        recordings: gets the recordings, if a row is of speech.
+        may_leave_out: leave such rows out, with a line, if the recordings cannot be had.
+    """
 
     parser: Parser
     args: argparse.Namespace
+    recordings: Callable[[], Recordings] = fetch
+    may_leave_out: bool = False
 
     @property
     def device(self) -> str:
@@ -111,23 +119,17 @@ def main(argv: Sequence[str] | None = None) -> None:
         check_official(recordings, args.data)
         return recordings
 
-    run(Call(parser, args), rows, official, may_leave_out=not args.rows and args.data is None)
+    run(Call(parser, args, official, may_leave_out=not args.rows and args.data is None), rows)
 
 
-def run(call: Call, rows: Sequence[Row], recordings: Callable[[], Recordings], *, may_leave_out: bool = False) -> None:
+def run(call: Call, rows: Sequence[Row]) -> None:
     """Do what is missing of these rows, judge them, print the scoreboard, and write it; end for what goes wrong.
 
-    Where a job fails, the rows that are finished are printed all the same.
-
-    Args:
-        call: with the options of `add_options`.
-        rows: to be done.
-        recordings: gets them, if a row is of speech.
-        may_leave_out: leave such rows out, with a line, where the recordings cannot be had.
+    If a job fails, the rows that are finished are printed all the same.
     """
-    (parser, args), failure = call, ""
+    parser, args, failure = call.parser, call.args, ""
     if args.workers is not None and (args.workers < 1 or args.dask is not None):
-        parser.fail(f"--workers must be ≥ 1, and is not for --dask, got {args.workers}")
+        parser.fail(f"--workers must be ≥ 1, and cannot be used with --dask, got {args.workers}")
     if args.write and args.write.suffix != ".json":
         parser.fail(f"--write needs a .json file, got {args.write}")
     jobs = {row.id: row.jobs(args.profile) for row in rows}
@@ -137,10 +139,10 @@ def run(call: Call, rows: Sequence[Row], recordings: Callable[[], Recordings], *
         # Refuse a missing GPU before anything is started. With --dask only the workers need one.
         here = machine(get_device(call.device) if args.dask is None else CPU)
         store = Store(args.out / "paper" / call.device)
-        do(call, jobs, store, recordings, may_leave_out=may_leave_out)
+        do(call, jobs, store)
     except (DeviceError, ValueError) as error:  # bad data and bad checkpoints are ValueErrors
         parser.fail(str(error))
-    except engine.JobError as error:
+    except executor.JobError as error:
         failure = f"{error}; finished runs are kept, and the same command resumes from there"
     except OSError as error:
         parser.fail(reason(error))
@@ -157,25 +159,21 @@ def run(call: Call, rows: Sequence[Row], recordings: Callable[[], Recordings], *
         keep(call, finished, store, {"machine": here, "rows": board})
 
 
-def do(
-    call: Call, jobs: dict[str, Jobs], store: Store, recordings: Callable[[], Recordings], *, may_leave_out: bool
-) -> None:
+def do(call: Call, jobs: dict[str, Jobs], store: Store) -> None:
     """Do what is missing of these jobs, which stand by row, and keep it in the store."""
     args = call.args
     workers = args.workers or (1 if args.gpu else 2)
-    with cluster.dask(args.dask) if args.dask is not None else engine.processes(workers) as (executor, count):
-        jobs = available(jobs, store, recordings, may_leave_out=may_leave_out)
+    with cluster.dask(args.dask) if args.dask is not None else executor.processes(workers) as (pool, count):
+        jobs = available(call, jobs, store)
         every = [job for named in jobs.values() for job in named.values()]
         with Progress(jobs, store, quiet=args.quiet) as progress:
-            engine.run(every, store, executor, workers=count, device=call.device, on_done=progress.done)
+            executor.run(every, store, pool, workers=count, device=call.device, on_done=progress.done)
 
 
-def available(
-    jobs: dict[str, Jobs], store: Store, recordings: Callable[[], Recordings], *, may_leave_out: bool
-) -> dict[str, Jobs]:
+def available(call: Call, jobs: dict[str, Jobs], store: Store) -> dict[str, Jobs]:
     """Return the jobs by row, and keep the recordings in the store if a job still to be done reads them.
 
-    Where the recordings cannot be had, rows of speech are left out if they may be, with a line that says why.
+    If the recordings cannot be had, rows of speech are left out if they may be, and a line says why.
 
     Raises:
         DataError: they may not be left out.
@@ -185,9 +183,9 @@ def available(
         return jobs
     try:
         check_extra()
-        provide(recordings(), store)
+        provide(call.recordings(), store)
     except DataError as error:
-        if not may_leave_out:
+        if not call.may_leave_out:
             raise
         print(f"{', '.join(spoken)} are left out: {error}", file=sys.stderr)
         return {row: named for row, named in jobs.items() if row not in spoken}

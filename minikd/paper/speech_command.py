@@ -65,4 +65,4 @@ def main(argv: Sequence[str] | None = None) -> None:
     except ValueError as error:
         parser.fail(str(error))
     plan = replace(plan, hidden=args.hidden or plan.hidden, members=args.members or plan.members)
-    run(Call(parser, args), rows({args.profile: plan}), lambda: given or fetch())
+    run(Call(parser, args, lambda: given or fetch()), rows({args.profile: plan}))

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from minikd.paper.lab import executor as engine
+from minikd.paper.lab import executor
 from minikd.paper.lab.jobs import Store
 from minikd.paper.rows import students
 from minikd.paper.tasks.networks import mnist
@@ -28,12 +28,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     try:
         check_writable(FILE)
         store = Store(out / "paper" / "cpu")
-        with engine.processes(1) as (executor, workers):
-            engine.run([job], store, executor, workers=workers)
+        with executor.processes(1) as (pool, workers):
+            executor.run([job], store, pool, workers=workers)
         result = store.get(job)
     except ValueError as error:
         parser.fail(str(error))
-    except engine.JobError as error:
+    except executor.JobError as error:
         parser.fail(str(error), code=1)
     train, test = mnist()
     record = {

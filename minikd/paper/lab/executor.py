@@ -1,4 +1,4 @@
-"""The engine: it sends jobs through an executor of `concurrent.futures`, either processes here or a Dask cluster.
+"""How jobs are done: through an executor of `concurrent.futures`, either processes here or a Dask cluster.
 
 A worker gets a job's inputs and returns its result. Only this process writes files, so a worker may be anywhere. A job
 computes on one thread of BLAS wherever it runs. Results are therefore the same bits however many workers there are,

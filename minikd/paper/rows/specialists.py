@@ -28,7 +28,7 @@ class Plan(NamedTuple):
     steps: tuple[int, int]  # of the descent beside the closed forms: few, many
 
 
-# Of the predictions that the class sets come from, as in E8. We gave up T = 1 after a look at test errors: 8 % of them
+# The class sets come from predictions at this T, as in E8. We gave up T = 1 after a look at test errors: 8 % of these
 # lay between two classes of one set, against 14 % with random sets, and 49 to 81 % with T from 2 to 20.
 T = 4.0
 RATE = 0.1  # the learning rate, of all networks

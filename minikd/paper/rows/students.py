@@ -52,7 +52,7 @@ def teacher(profile: str, seed: int = 0) -> Job:
 def student(profile: str, **changes: Any) -> TrainConfig:
     """Return a student's configuration, without regularisation; `changes` are fields of TrainConfig.
 
-    A student of soft targets learns at half the rate of one on labels alone.
+    A student of soft targets learns at half the rate of a student of labels only.
     """
     plan = PLANS[profile]
     settings = {

@@ -269,25 +269,21 @@ def training(
         keep: the logits to keep, "train" or "test".
         **options: of `train_task`: count_train, stop_early, may_diverge.
     """
-    settings: Json = {"config": config.record(), "data": _plain(data), "keep": list(keep)}
+    settings: Json = {"config": config.record(), "data": asdict(data), "keep": list(keep)}
     settings |= {name: True for name, wanted in options.items() if wanted}
     return Job(train_task, settings, {} if teacher is None else {"teacher": teacher}, title, _work(config, data))
 
 
 def gradients(title: str, config: TrainConfig, data: Data, teacher: Job) -> Job:
     """Return the job that looks at the gradients of such a student."""
-    settings = {"config": config.record(), "data": _plain(data)}
+    settings = {"config": config.record(), "data": asdict(data)}
     return Job(gradients_task, settings, {"teacher": teacher}, title, _work(config, data) + 10)
 
 
 def mean(title: str, kind: str, T: float, members: Iterable[Job], data: Data) -> Job:
     """Return the job that averages the answers of an ensemble."""
     needs = {f"member {m}": member for m, member in enumerate(members)}
-    return Job(mean_task, {"kind": kind, "T": T, "data": _plain(data)}, needs, title)
-
-
-def _plain(data: Data) -> dict[str, Any]:
-    return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(data).items()}
+    return Job(mean_task, {"kind": kind, "T": T, "data": asdict(data)}, needs, title)
 
 
 def _work(config: TrainConfig, data: Data) -> float:
