@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import count, pairwise
 from typing import Any, NamedTuple
@@ -98,10 +98,10 @@ def floor(sizes: tuple[int, ...], B: int, device: Device, forward_only: bool = F
 # ---- minikd ----------------------------------------------------------------------------------------------------------
 
 
-def minikd_step(case: Case, device: Device, **settings: Any) -> Step:
-    """A distillation step on one batch, or what other settings of `train_step` make of it."""
+def minikd_step(case: Case, device: Device, dropout: Sequence[Any] | None = None, **settings: Any) -> Step:
+    """A distillation step on one batch, or what dropout and other settings of `train_step` make of it."""
     state = _state(case.sizes, case.start.copy(), device)
-    batch = Batch(*map(device.put, (case.x, case.y, case.v)), dropout=None)
+    batch = Batch(*map(device.put, (case.x, case.y, case.v)), dropout)
     settings = {"T": T, "alpha": ALPHA, "learning_rate": RATE, "momentum": MOMENTUM, **settings}
 
     def step() -> Any:

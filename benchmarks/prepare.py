@@ -9,7 +9,8 @@ from typing import Any
 
 from benchmarks.contestants import TEACHER, case, images, minikd_step, name
 from benchmarks.timing import Bench, over
-from minikd.training.batches import Batch, Feed
+from minikd.engines.engine import Batch
+from minikd.training.batches import Feed
 from minikd.training.config import TrainConfig
 
 LABELS, UNIT = ("network", "preparation"), "ms"
@@ -27,7 +28,7 @@ def rows(bench: Bench) -> list[dict[str, Any]]:
         batches = _without_end(feed)
         steps = {
             "preparation": partial(_prepare, batches),
-            "step": minikd_step(case(hidden, feed.B), bench.device, alpha=0.0, dropout=next(batches).dropout),
+            "step": minikd_step(case(hidden, feed.config.batch_size), bench.device, next(batches).dropout, alpha=0.0),
         }
         measured.append({"network": name(hidden), "preparation": what, **bench.measure(steps, seconds=10)})
     return measured

@@ -268,6 +268,18 @@ def _launched(name: str, result: Any) -> ndarray:
     return _new(np.asarray(result))
 
 
+def _written(name: str, result: Any, out: ndarray | None) -> ndarray:
+    """The result of one kernel, in `out` if there is one, which has the result's shape and dtype."""
+    if out is None:
+        return _launched(name, result)
+    target = _array(out, name)
+    if (target.shape, target.dtype) != (result.shape, result.dtype):
+        raise TypeError(f"{name} of {result.dtype} {result.shape} into out of {target.dtype} {target.shape}")
+    _launch(name)
+    target[...] = result
+    return out
+
+
 def _array(x: Any, what: str) -> np.ndarray:
     if not isinstance(x, ndarray):
         raise TypeError(f"{what}: Unsupported type {type(x)}, strict_cupy.ndarray only")
@@ -359,9 +371,14 @@ def _elementwise(function: Callable[[np.ndarray], np.ndarray]) -> Callable[[ndar
 exp, log, sqrt = _elementwise(np.exp), _elementwise(np.log), _elementwise(np.sqrt)
 
 
-def maximum(x: ndarray, y: Any, /) -> ndarray:
+def maximum(x: ndarray, y: Any, /, out: ndarray | None = None) -> ndarray:
     _array(x, "maximum")
-    return _launched("maximum", np.maximum(*_operands("maximum", x, y)))
+    return _written("maximum", np.maximum(*_operands("maximum", x, y)), out)
+
+
+def multiply(x: ndarray, y: Any, /, out: ndarray | None = None) -> ndarray:
+    _array(x, "multiply")
+    return _written("multiply", np.multiply(*_operands("multiply", x, y)), out)
 
 
 def where(condition: ndarray, x: Any, y: Any, /) -> ndarray:
@@ -379,8 +396,8 @@ def max(x: ndarray, axis: Any = None, keepdims: bool = False) -> ndarray:
     return _launched("max", np.max(_array(x, "max"), axis=axis, keepdims=keepdims))
 
 
-def sum(x: ndarray, axis: Any = None, keepdims: bool = False) -> ndarray:
-    return _launched("sum", np.sum(_array(x, "sum"), axis=axis, keepdims=keepdims))
+def sum(x: ndarray, axis: Any = None, *, out: ndarray | None = None, keepdims: bool = False) -> ndarray:
+    return _written("sum", np.asarray(np.sum(_array(x, "sum"), axis=axis, keepdims=keepdims)), out)
 
 
 def cumulative_sum(x: ndarray, /, *, axis: int) -> ndarray:

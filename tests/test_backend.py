@@ -10,7 +10,7 @@ import pytest
 import strict_cupy
 
 import minikd
-from minikd.core.array import get_float_xp, get_xp, multiply
+from minikd.core.array import get_float_xp, get_xp, write_into
 from minikd.engines.device import CPU, get_device, to_device, to_host
 
 # ---- namespaces ------------------------------------------------------------------------------------------------------
@@ -51,16 +51,19 @@ def test_two_float_dtypes_are_refused_rather_than_promoted(device):
         get_float_xp(z=z, v=v)
 
 
-def test_a_product_written_in_place_is_the_product(device, float_dtype):
+def test_what_is_written_in_place_is_what_the_function_returns(device, float_dtype):
     rng = np.random.default_rng(0)
     a, b = (rng.standard_normal(shape).astype(float_dtype) for shape in ((3, 4, 5), (3, 5, 2)))
     flat = device.put(np.zeros((3, 20), float_dtype))
     out = device.xp.reshape(flat[..., 7:15], (3, 4, 2))  # as a layer's gradient lies in a population's flat array
-    there = device.put(a), device.put(b)
-    assert multiply(*there, out=out) is out
-    np.testing.assert_array_equal(device.get(out), device.get(multiply(*there)))
+    matmul, there = device.xp.matmul, (device.put(a), device.put(b))
+    assert write_into(out, matmul, *there) is out
+    np.testing.assert_array_equal(device.get(out), device.get(write_into(None, matmul, *there)))
     np.testing.assert_allclose(device.get(out), a @ b, atol=1e-5)
     np.testing.assert_array_equal(device.get(flat)[:, 7:15].reshape(3, 4, 2), device.get(out))
+    rows = flat[..., 15:17]  # as the gradient of a bias does
+    assert write_into(rows, device.xp.sum, there[1], axis=-2) is rows
+    np.testing.assert_allclose(device.get(flat)[:, 15:17], b.sum(axis=-2), atol=1e-5)
 
 
 # ---- devices ---------------------------------------------------------------------------------------------------------

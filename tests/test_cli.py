@@ -63,6 +63,7 @@ def test_every_command_starts_in_one_place(command):
     assert ast.unparse(last.body[-1]).startswith(("start(", "cli.start(")), f"{command} must end with cli.start(main)"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", sorted(COMMANDS))
 def test_every_command_knows_help_and_version_on_every_console(command):
     said = run("-m", command, "--help", encoding="ascii", cwd=ROOT)
@@ -79,6 +80,7 @@ def test_a_command_says_its_version(capsys):
     assert capsys.readouterr().out.startswith("minikd ")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("encoding", ["cp1252", "cp437", "ascii"])
 @pytest.mark.parametrize(
     ("command", "words"),
@@ -91,6 +93,7 @@ def test_output_survives_a_console_that_lacks_characters(command, words, encodin
     assert words in said.stdout.decode(encoding)
 
 
+@pytest.mark.slow
 def test_a_diagnosis_can_be_printed_on_a_console_that_lacks_characters(tmp_path):
     script = """
 import numpy as np
@@ -123,6 +126,7 @@ def broken_pipe():
     os.close(writer)
 
 
+@pytest.mark.slow
 @posix
 @pytest.mark.parametrize("command", ["derivations D6.7", "tests.mutants --list"])
 def test_a_reader_that_goes_ends_the_command_quietly(command, broken_pipe):
@@ -151,6 +155,7 @@ start(main)
         assert ended.returncode == cli.BROKEN_PIPE
 
 
+@pytest.mark.slow
 @posix
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here")
 def test_a_full_disk_under_the_output_is_one_line(tmp_path):
@@ -160,6 +165,7 @@ def test_a_full_disk_under_the_output_is_one_line(tmp_path):
     assert (ended.returncode, ended.stdout) == (1, "")
 
 
+@pytest.mark.slow
 @posix
 def test_closed_streams_are_no_error(tmp_path):
     ended = shell("{python} -m minikd.mnist --version >&-", tmp_path)
@@ -240,6 +246,7 @@ def test_a_text_is_spelled_only_where_the_standard_output_lacks_its_characters(e
     assert consoles.fit("q − p") == shown
 
 
+@pytest.mark.slow
 def test_importing_the_library_leaves_the_streams_of_the_user_alone():
     code = "import sys; before = sys.stdout.errors, sys.stderr.errors; import minikd.doctor, minikd.commands.mnist; "
     assert run("-c", code + "assert before == (sys.stdout.errors, sys.stderr.errors)").returncode == 0

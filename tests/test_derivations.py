@@ -15,6 +15,7 @@ def listed(found):
     return ", ".join(sorted(found, key=tags.number))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tag", sorted(CHECKS, key=tags.number))
 def test_every_equation_holds(tag):
     failure = verdict(CHECKS[tag])
@@ -89,6 +90,7 @@ def test_the_index_lists_every_derivation():
 # ---- the command -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_command_shows_statement_code_test_and_verdict(capsys):
     assert main(["D2.4"]) == 0
     out = capsys.readouterr().out
@@ -99,6 +101,7 @@ def test_the_command_shows_statement_code_test_and_verdict(capsys):
     assert "1 of 1 equations hold" in out
 
 
+@pytest.mark.slow
 def test_the_command_fails_where_an_equation_does(capsys, monkeypatch):
     def wrong():
         raise AssertionError("1 is not 2")
@@ -109,6 +112,7 @@ def test_the_command_fails_where_an_equation_does(capsys, monkeypatch):
     assert "verdict FAILS: 1 is not 2" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("reader", "what"), [("docstrings", "code"), ("tests", "test")])
 def test_the_command_fails_where_an_equation_has_no_code_or_no_test(capsys, monkeypatch, reader, what):
     monkeypatch.setattr(tags, reader, dict)

@@ -7,7 +7,7 @@ import pytest
 from learners import FIXTURES, SOFT, affine, back, hard, hot, lsm, mistakes_of, row_sums, sm, soft, step
 from oracles import relative_error
 
-from minikd import losses
+from minikd.core import losses
 from minikd.doctor import check_gradient
 from minikd.doctor.cases import case_of
 from minikd.doctor.problem import Made
@@ -108,6 +108,7 @@ def ways(problem, names):
     return sets
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("problem", PROBLEMS.values(), ids=lambda problem: problem.name)
 def test_any_two_mistakes_are_named_or_two_that_are_the_same_in_numbers(problem):
     places, planted, named = fresh(problem), 0, 0
@@ -225,7 +226,10 @@ TOGETHER = [
 ]
 
 
-@pytest.mark.parametrize(("problem", "names", "function"), TOGETHER, ids=lambda value: str(value))
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("problem", "names", "function"), TOGETHER, ids=lambda value: None if callable(value) else str(value)
+)
 def test_natural_mistakes_made_together_are_all_named(problem, names, function):
     for seed in (0, 1):
         diagnosis = check_gradient(function, problem, seed=seed)

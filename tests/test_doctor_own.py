@@ -10,7 +10,7 @@ from learners import (
 )
 from oracles import EPS, naive_softmax
 
-from minikd import losses
+from minikd.core import losses
 from minikd.doctor import check_gradient
 
 X, W, b = (np.random.default_rng(7).standard_normal(shape) for shape in ((4, 3), (3, 5), (5,)))

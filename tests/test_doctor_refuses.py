@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from learners import hard, soft
 
-from minikd import losses
+from minikd.core import losses
 from minikd.doctor import check_gradient
 
 

@@ -18,8 +18,8 @@ from learners import (
 )
 from oracles import EPS, complex_step, relative_error
 
-from minikd import layers, losses, optim
-from minikd import softmax as minikd_softmax
+from minikd.core import layers, losses, optim
+from minikd.core import softmax as minikd_softmax
 from minikd.doctor import check_gradient
 from minikd.doctor.cases import case_of, draw, own_probe
 from minikd.doctor.problem import Made
@@ -36,9 +36,7 @@ OURS = {
     "affine": lambda dout, x, W, b: layers.affine_backward(dout, layers.affine_forward(x, W, b)[1]),
     "relu": lambda dout, x: layers.relu_backward(dout, layers.relu_forward(x)[1]),
     "dropout": lambda dout, x, keep, drop: layers.dropout_backward(dout, layers.dropout_forward(x, keep, drop)[1]),
-    "momentum": lambda parameters, velocity, gradient, learning_rate, momentum: optim.momentum_step(
-        parameters, velocity, gradient, learning_rate=learning_rate, momentum=momentum
-    ),
+    "momentum": optim.momentum_step,
 }
 
 
@@ -131,6 +129,7 @@ def test_float32_is_judged_by_its_own_rounding_and_the_verdict_says_so():
 RIGHT = [name for name in OURS if name != "momentum"]
 
 
+@pytest.mark.slow
 @given(data=st.data(), problem=st.sampled_from(RIGHT), T=strategies.temperatures(1e-2, 1e3))
 def test_right_gradients_are_never_called_wrong(data, problem, T):
     z = data.draw(strategies.logits(data.draw(strategies.one_student()), 30.0))
@@ -259,6 +258,7 @@ def count_false_names(count, seed=0):
     return told
 
 
+@pytest.mark.slow
 def test_no_name_is_false_among_random_gradients():
     told = count_false_names(200)
     assert told["right"] + told["wrong"] == 200
@@ -266,6 +266,7 @@ def test_no_name_is_false_among_random_gradients():
     assert told["right called wrong"] == told["wrong called right"] == told["named what is not there"] == 0
 
 
+@pytest.mark.slow
 @given(
     rng=strategies.upstreams(),
     problem=st.sampled_from(list(OURS)),
@@ -276,7 +277,7 @@ def test_wrong_gradients_are_never_called_right_nor_given_a_name(rng, problem, s
     if problem == "momentum":
 
         def function(parameters, velocity, gradient, learning_rate, momentum):
-            OURS["momentum"](parameters, velocity, gradient, learning_rate, momentum)
+            optim.momentum_step(parameters, velocity, gradient, learning_rate=learning_rate, momentum=momentum)
             return spoil(parameters), velocity
 
         spoil = spoiler(rng)
@@ -289,6 +290,7 @@ def test_wrong_gradients_are_never_called_right_nor_given_a_name(rng, problem, s
     assert diagnosis.verdict.startswith(("wrong, in a way that I do not know, worst at ", "wrong, but only by "))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("problem", "function"), ANOTHER)
 def test_the_gradient_of_another_problem_gets_no_name(problem, function):
     for seed in range(3):

@@ -16,7 +16,7 @@ from learners import (
     step,
 )
 
-from minikd import losses
+from minikd.core import losses
 from minikd.doctor import check_gradient
 
 
@@ -266,14 +266,15 @@ def test_the_doctor_uses_no_global_random_state_and_gives_the_same_answer_twice(
     np.testing.assert_array_equal(np.random.get_state()[1], before)
 
 
+@pytest.mark.slow
 def test_the_core_does_without_the_doctor_and_the_doctor_without_matplotlib():
     program = (
-        "import sys; import minikd.train; assert 'minikd.doctor' not in sys.modules; "
+        "import sys; import minikd.training.loop; assert 'minikd.doctor' not in sys.modules; "
         "modules = set(sys.modules); "
         "[sys.modules.pop(name) for name in modules if name.startswith('minikd')]; "
         "import minikd.doctor; "
         "loaded = {name for name in sys.modules if name.startswith('minikd.') and '.doctor' not in name}; "
-        "assert loaded == {'minikd.system.console'}, loaded; "
+        "assert loaded == {'minikd.system', 'minikd.system.console'}, loaded; "
         "assert 'matplotlib' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", program], check=True)

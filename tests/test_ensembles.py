@@ -53,6 +53,7 @@ SAFE = temperatures(0.1, 1e6)  # exp(30/0.1) is still a number, so the textbook'
 # ---- the definitions -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.derivation("D8.1", "D8.4")
 @given(v=ensembles(), T=SAFE)
 def test_the_arithmetic_mean_is_the_average_of_the_probabilities(v, T):
@@ -63,6 +64,7 @@ def test_the_arithmetic_mean_is_the_average_of_the_probabilities(v, T):
     np.testing.assert_allclose(np.exp(mean / T), expected, rtol=4096 * EPS)  # without a constant to normalise away
 
 
+@pytest.mark.slow
 @pytest.mark.derivation("D8.2", "D8.3")
 @given(v=ensembles(), T=SAFE)
 def test_the_mean_of_the_logits_is_the_normalised_geometric_mean_at_every_T(v, T):
@@ -87,12 +89,14 @@ def test_the_two_means_differ_and_the_arithmetic_one_belongs_to_its_T():
     assert np.abs(softmax(at_2, 1.0) - naive_softmax(v, 1.0).mean(axis=0)).max() > 0.01
 
 
+@pytest.mark.slow
 @given(v=one_population(), T=temperatures())
 def test_an_ensemble_of_one_is_its_member(v, T):
     for mean in (geometric_mean(v[:1]), arithmetic_mean(v[:1], T)):
         np.testing.assert_allclose(softmax(mean, T), softmax(v[0], T), rtol=1e-11, atol=1e-300)  # (R/T) EPS at worst
 
 
+@pytest.mark.slow
 @given(v=ensembles(), T=SAFE, rng=st.integers(0, 99).map(np.random.default_rng))
 def test_the_order_of_the_members_makes_no_odds_and_that_of_the_classes_is_kept(v, T, rng):
     members, classes = rng.permutation(len(v)), rng.permutation(v.shape[-1])
@@ -104,6 +108,7 @@ def test_the_order_of_the_members_makes_no_odds_and_that_of_the_classes_is_kept(
 # ---- what they cost --------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.derivation("D8.5", "D8.6")
 @given(v=one_population(), T=SAFE)
 def test_the_arithmetic_mean_costs_the_average_over_the_members_and_so_does_its_gradient(v, T):
@@ -115,6 +120,7 @@ def test_the_arithmetic_mean_costs_the_average_over_the_members_and_so_does_its_
     assert np.abs(dz - expected).max() <= 1e-12 / T  # q − p is a difference of numbers of at most 1
 
 
+@pytest.mark.slow
 @pytest.mark.derivation("D8.7")
 @given(v=one_population(), T=temperatures(1.0, 1e3), seed=st.integers(0, 99))
 def test_the_arithmetic_mean_is_nearest_from_the_members(v, T, seed):
@@ -125,6 +131,7 @@ def test_the_arithmetic_mean_is_nearest_from_the_members(v, T, seed):
     assert np.all(average >= least - 1e-11)
 
 
+@pytest.mark.slow
 @pytest.mark.derivation("D8.8")
 @given(v=one_population(), T=temperatures(1.0, 1e3), seed=st.integers(0, 99))
 def test_the_geometric_mean_is_nearest_the_other_way_round(v, T, seed):
@@ -136,6 +143,7 @@ def test_the_geometric_mean_is_nearest_the_other_way_round(v, T, seed):
     np.testing.assert_allclose(least, -log_Z, rtol=0, atol=1e-11)
 
 
+@pytest.mark.slow
 @pytest.mark.derivation("D8.9")
 @given(v=one_population(), T=temperatures(1.0, 1e3))
 def test_the_arithmetic_mean_is_at_least_as_uncertain_as_its_members_on_the_average(v, T):
@@ -148,6 +156,7 @@ def test_the_arithmetic_mean_is_at_least_as_uncertain_as_its_members_on_the_aver
 # ---- high temperatures -----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.derivation("D8.10")
 @given(v=one_population(), T=temperatures())
 def test_the_means_are_no_further_apart_than_the_proven_bound(v, T):
@@ -162,6 +171,7 @@ def test_opposite_members_come_near_that_bound():
     assert 0.9 < np.abs(apart).max() * 12 * math.sqrt(3) * 1e6 < 1
 
 
+@pytest.mark.slow
 @pytest.mark.derivation("D8.11")
 @given(v=one_population(), T=temperatures(1.0, 1e4))
 def test_they_differ_by_the_members_variance(v, T):

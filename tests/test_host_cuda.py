@@ -273,6 +273,7 @@ def test_a_kernels_own_limits_hold():
         kernel("in_place")((1,), (4,), (x, x))
 
 
+@pytest.mark.slow
 @needs_compiler
 @pytest.mark.parametrize(
     ("code", "options", "said"),

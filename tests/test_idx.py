@@ -70,6 +70,7 @@ def folder(tmp_path):
 # Embedded MNIST
 
 
+@pytest.mark.slow
 def test_embedded_mnist_is_the_published_data_set(mnist_data):
     train, test = mnist_data
     assert (train.images.shape, test.images.shape) == ((60000, 28, 28), (10000, 28, 28))
@@ -80,6 +81,7 @@ def test_embedded_mnist_is_the_published_data_set(mnist_data):
     assert round(train.images.mean() / 255, 4) == 0.1307  # the mean that every MNIST recipe subtracts
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [TEST_IMAGES, TEST_LABELS, TRAIN_LABELS])
 def test_a_changed_embedded_file_means_a_damaged_installation(monkeypatch, name):
     assert re.fullmatch("[0-9a-f]{64}", data.MNIST_SHA256[name])
@@ -321,6 +323,7 @@ def test_training_and_test_images_have_one_size(folder):
     refused(lambda: load_idx_folder(folder), TEST_IMAGES, "3 × 4", "4 × 3")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", [".gz", ".xz"])
 def test_every_damage_to_a_packed_file_is_one_line_naming_it(tmp_path, suffix):
     """Cut anywhere or flipped in any one byte: refused by name, or read unchanged where the byte means nothing."""

@@ -60,6 +60,7 @@ LEADING = pytest.mark.parametrize("leading", [(), (3,)], ids=["one student", "a 
 # ---- the source ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("capability", [75, 80, 86, 89, 90])
 def test_the_source_compiles_for_cards_from_turing_to_hopper(capability, dtype):
@@ -356,6 +357,7 @@ def test_a_gradient_that_is_not_finite_spoils_the_parameters_where_the_next_cost
 # ---- whole runs ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", RUNS)
 def test_twenty_fused_steps_end_where_the_readable_ones_do(name, device, float_dtype):
     """Rounding differs, and a run carries it on: a hundred times the tolerance of one step."""
@@ -377,6 +379,7 @@ LAUNCHES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", RUNS)
 def test_a_fused_step_is_at_most_twenty_launches_and_an_epoch_waits_and_uploads_once(name):
     if host_cuda.compiler() is None:
@@ -408,6 +411,7 @@ EPOCH = {  # bytes that go to the device for an epoch of 128 examples, 4 steps: 
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", RUNS)
 def test_an_epoch_uploads_its_order_and_little_else(name, device):
     if device.xp is not strict_cupy:
@@ -423,6 +427,7 @@ def test_an_epoch_uploads_its_order_and_little_else(name, device):
 # ---- the self-test ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_self_test_finds_every_kernel_right_and_counts_a_steps_launches(device, capsys):
     assert selftest.report(device, networks=((30, 20, 10),), steps=2) == 0
     lines = capsys.readouterr().out.splitlines()
@@ -432,6 +437,7 @@ def test_the_self_test_finds_every_kernel_right_and_counts_a_steps_launches(devi
     assert step[1] == "12"  # five products, two kernels a layer, the cost, the norm and the update
 
 
+@pytest.mark.slow
 def test_the_self_test_fails_on_a_kernel_that_is_wrong(device, capsys, monkeypatch):
     loss = kernels.loss
 
@@ -445,6 +451,7 @@ def test_the_self_test_fails_on_a_kernel_that_is_wrong(device, capsys, monkeypat
     assert wrong == ["loss"]
 
 
+@pytest.mark.slow
 def test_the_self_test_says_in_one_line_that_there_is_no_gpu():
     environment = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
     done = subprocess.run([sys.executable, "-m", "minikd.backend"], capture_output=True, text=True, env=environment)

@@ -70,6 +70,7 @@ def test_affine_backward_is_the_derivative_of_the_forward_pass(population, share
     assert relative_error(db, complex_step(lambda b: np.sum(dout * naive_population(x, W, b)), b)) < 1e-14
 
 
+@pytest.mark.slow
 @pytest.mark.derivation("D6.2", "D6.3", "D6.4", "D6.5")
 @given(data=st.data(), rng=strategies.upstreams(), B=st.integers(1, 4), D=st.integers(1, 4), H=st.integers(1, 4))
 def test_affine_backward_is_right_for_any_shape(data, rng, B, D, H):
@@ -208,6 +209,7 @@ def test_relu_at_the_kink_has_gradient_zero():
     np.testing.assert_array_equal(relu_backward(np.full_like(x, 7.0), cache), [[0.0, 0.0, 0.0, 7.0, 7.0]])
 
 
+@pytest.mark.slow
 @pytest.mark.derivation("D6.6", "D6.7")
 @given(x=strategies.students(), rng=strategies.upstreams())
 def test_no_line_along_relus_slope_rises_above_relu(x, rng):
@@ -259,6 +261,7 @@ def test_dropout_preserves_the_mean(drop):
     assert np.all(np.abs(out.mean(axis=0) / x - 1) < 5 * deviation)
 
 
+@pytest.mark.slow
 @pytest.mark.derivation("D7.2", "D7.3")
 @given(data=st.data(), B=st.integers(1, 3), n=st.integers(1, 5), drop=st.floats(0, 0.95))
 def test_over_all_masks_dropout_has_the_mean_of_its_input_and_independent_noise(data, B, n, drop):

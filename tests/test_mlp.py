@@ -333,6 +333,7 @@ ROUNDING = 1e-12
 """Of means over masks of numbers within some hundreds, each good to a dozen roundings of 1e-16."""
 
 
+@pytest.mark.slow
 @pytest.mark.derivation("D7.4", "D7.5")
 @given(ensemble=ensembles(hidden=False), T=strategies.temperatures(1.0, 100.0))
 def test_one_layer_without_dropout_is_the_geometric_mean_of_all_its_masks(ensemble, T):
@@ -345,6 +346,7 @@ def test_one_layer_without_dropout_is_the_geometric_mean_of_all_its_masks(ensemb
     assert np.allclose(G / np.sum(G), naive_softmax(without[0], T), rtol=0, atol=ROUNDING)
 
 
+@pytest.mark.slow
 @pytest.mark.derivation("D7.6", "D7.7")
 @given(ensemble=ensembles(hidden=True))
 def test_across_a_relu_the_mean_over_all_masks_is_off_by_what_the_absolute_values_say(ensemble):
@@ -373,6 +375,7 @@ def test_across_a_relu_half_a_standard_deviation_can_be_lost():
     np.testing.assert_array_equal(mlp_forward(np.ones((1, 1)), layers)[0], [[0.0]])
 
 
+@pytest.mark.slow
 @pytest.mark.derivation("D7.8")
 @given(ensemble=ensembles(hidden=True), rng=strategies.upstreams(), T=strategies.temperatures(1.0, 100.0))
 def test_the_mean_cost_over_all_masks_exceeds_that_of_the_mean_logits_by_no_targets_doing(ensemble, rng, T):
@@ -387,6 +390,7 @@ def test_the_mean_cost_over_all_masks_exceeds_that_of_the_mean_logits_by_no_targ
         assert abs(excess + np.log(Z)) <= ROUNDING * max(1, np.max(np.abs(z)) / T)
 
 
+@pytest.mark.slow
 @pytest.mark.derivation("D7.9", "D7.10")
 @given(ensemble=ensembles(hidden=False), rng=strategies.upstreams())
 def test_the_squared_cost_over_all_masks_has_a_penalty_on_the_weights(ensemble, rng):
@@ -404,6 +408,7 @@ def test_the_squared_cost_over_all_masks_has_a_penalty_on_the_weights(ensemble, 
     assert np.allclose(dW, expected, rtol=0, atol=ROUNDING * max(1, np.max(np.abs(dz)) * np.max(np.abs(x))))
 
 
+@pytest.mark.slow
 @pytest.mark.derivation("D7.10")
 @given(ensemble=ensembles(hidden=True), rng=strategies.upstreams())
 def test_the_gradient_is_on_the_average_over_all_masks_that_of_the_mean_cost(ensemble, rng):
@@ -454,5 +459,5 @@ def test_dropout_has_one_entry_a_layer():
     sizes = (3, 4, 2)
     layers = unflatten(np.zeros(parameter_count(sizes)), sizes)
     for entries in (1, 3):
-        with pytest.raises(ValueError, match=f"dropout must have one entry a layer, 2, got {entries}"):
+        with pytest.raises(ValueError, match=f"dropout must have one entry per layer, 2, got {entries}"):
             mlp_forward(np.zeros((1, 3)), layers, [None] * entries)

@@ -104,6 +104,7 @@ def test_students_and_teacher_are_clipped_each_by_its_own_option():
     assert [config.clip_norm for config in configs.values()] == [2.0, None, None]
 
 
+@pytest.mark.slow
 def test_a_distillation_that_does_not_help_says_why_and_where_to_read_on(command):
     out = command("--T", "4", "--teacher-epochs", "1", "--epochs", "1")
     assert "- With --epochs 1 a student takes only 46 steps" in out
@@ -114,6 +115,7 @@ def test_a_distillation_that_does_not_help_says_why_and_where_to_read_on(command
 # ---- what it prints and leaves behind --------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_table_has_a_row_for_each_network_and_ends_with_the_run_folder(command, monkeypatch):
     monkeypatch.setattr(mnist, "draw", DRAW)
     out = command("--T", "4")
@@ -138,6 +140,7 @@ def test_the_table_has_a_row_for_each_network_and_ends_with_the_run_folder(comma
     ]
 
 
+@pytest.mark.slow
 def test_the_numbers_agree_wherever_they_stand(command, folder):
     results = json.loads(command("--json", "--seeds", "2"))
     run = Path(results["folder"])
@@ -160,6 +163,7 @@ def test_the_numbers_agree_wherever_they_stand(command, folder):
     ]
 
 
+@pytest.mark.slow
 def test_the_weights_serve_without_minikd(command, mnist_data):
     results = json.loads(command("--json"))
     w = load_file(Path(results["folder"]) / "seed0" / "student-distilled.safetensors")
@@ -169,12 +173,14 @@ def test_the_weights_serve_without_minikd(command, mnist_data):
     assert np.sum((h @ w["W3"] + w["b3"]).argmax(1) != labels) == results["results"]["student distilled"]["errors"][0]
 
 
+@pytest.mark.slow
 def test_alone_and_distilled_are_a_pair_of_one_seed(command):
     asked = json.loads(command("--json"))["asked"]["networks"]
     differ = {k for k in asked["student alone"] if asked["student alone"][k] != asked["student distilled"][k]}
     assert differ == {"alpha", "T"}
 
 
+@pytest.mark.slow
 def test_a_teacher_trained_before_is_used_again_and_said_so(command):
     first = json.loads(command("--json", "--T", "4"))
     second = command("--T", "5")
@@ -184,12 +190,14 @@ def test_a_teacher_trained_before_is_used_again_and_said_so(command):
     assert other["teachers_reused"] == []
 
 
+@pytest.mark.slow
 def test_a_second_run_of_the_same_settings_gets_a_folder_of_its_own_and_the_same_errors(command):
     first, second = (json.loads(command("--json")) for _ in range(2))
     assert second["folder"] == first["folder"] + "-2"
     assert second["results"]["student alone"]["errors"] == first["results"]["student alone"]["errors"]
 
 
+@pytest.mark.slow
 def test_resuming_a_finished_run_prints_it_again_and_trains_nothing(command, monkeypatch):
     first = json.loads(command("--json"))
     written = {path: path.stat().st_mtime_ns for path in Path(first["folder"]).rglob("*.safetensors")}
@@ -209,6 +217,7 @@ def test_a_run_is_found_again_whatever_its_temperature_is_called(tmp_path):
     assert runs.open_run(tmp_path, "T1e+06-seed0", resume=False).name == "T1e+06-seed0-2"
 
 
+@pytest.mark.slow
 def test_resuming_finds_the_latest_run_also_after_a_gap(command):
     first, second, third = (Path(json.loads(command("--json"))["folder"]) for _ in range(3))
     shutil.rmtree(second)
@@ -216,6 +225,7 @@ def test_resuming_finds_the_latest_run_also_after_a_gap(command):
     assert third.name == first.name + "-3"
 
 
+@pytest.mark.slow
 def test_a_run_of_another_temperature_goes_on_with_a_half_trained_teacher(capsys, command, tmp_path, monkeypatch):
     def stop(*args):
         raise KeyboardInterrupt
@@ -498,6 +508,7 @@ print(calls, file=sys.stderr)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
 def test_a_run_killed_at_random_moments_ends_with_the_same_bits(folder, tmp_path):
     args = [*SMALL, "--data", str(folder), "--json", "--drop", "0.1,0.2"]

@@ -25,6 +25,7 @@ def test_no_two_mutants_share_a_name_or_a_change():
     assert len({(mutant.module, mutant.within, mutant.find, mutant.put) for mutant in MUTANTS}) == len(MUTANTS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mutant", MUTANTS, ids=title)
 def test_a_mutant_is_another_program_in_a_module_that_holds_its_code_once(mutant):
     still = find_module(mutant.module, ROOT).read_text(encoding="utf-8")

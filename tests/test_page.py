@@ -7,10 +7,9 @@ import pytest
 from PIL import Image
 
 from minikd.paper import page
-from minikd.paper.command import ROWS
 from minikd.paper.figures import FIGURES, OF_THE_TEACHER
 from minikd.paper.lab.jobs import missing
-from minikd.paper.rows import speech
+from minikd.paper.rows import ROWS, speech
 from minikd.training import runs
 from minikd.training.teacher import load_teacher
 
@@ -47,6 +46,7 @@ def ticks(axis):
     return {value: text for value, text in every.items() if lower <= value <= upper}
 
 
+@pytest.mark.slow
 def test_no_axis_of_accuracy_reaches_beyond_100_per_cent(panels):
     for panel in panels:
         if panel.get_ylabel().startswith("right, %"):
@@ -113,6 +113,7 @@ def test_the_results_are_of_the_runs_that_the_code_would_do(profile):
         assert sum(run["seconds"] for run in record["runs"]) < minutes * 60 * 2
 
 
+@pytest.mark.slow
 def test_another_number_makes_another_page(monkeypatch):
     load = page.load
 

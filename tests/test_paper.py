@@ -20,9 +20,11 @@ from spoken import FSDD
 from minikd import __version__
 from minikd.paper import command as paper
 from minikd.paper import figures, page
-from minikd.paper.command import ROWS, build_parser, table
+from minikd.paper.command import build_parser
+from minikd.paper.lab import scoreboard
 from minikd.paper.lab.jobs import Store
-from minikd.paper.rows import speech
+from minikd.paper.lab.scoreboard import Name, table
+from minikd.paper.rows import ROWS, speech
 from minikd.paper.tasks.networks import training
 from minikd.plots.canvas import save
 
@@ -64,6 +66,7 @@ def smoke(tmp_path_factory):
     return numbers(done.stdout), out
 
 
+@pytest.mark.slow
 def test_every_row_runs_and_smoke_claims_nothing(smoke):
     board, _ = smoke
     assert [line["row"] for line in board] == EXPECTED
@@ -78,6 +81,7 @@ def test_every_row_runs_and_smoke_claims_nothing(smoke):
     assert "claims nothing" in table(board)
 
 
+@pytest.mark.slow
 def test_a_written_scoreboard_has_what_made_it_and_every_figure_can_be_drawn_from_it(smoke, tmp_path):
     _, out = smoke
     path = tmp_path / "smoke.json"
@@ -102,6 +106,7 @@ def test_a_written_scoreboard_has_what_made_it_and_every_figure_can_be_drawn_fro
     assert page.scoreboard(record).count("claims nothing") == len(EXPECTED)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("file", "message"),
     [("a.txt", "--write needs a .json file"), ("nowhere/a.json", "the folder of 'nowhere/a.json' is not there")],
@@ -112,6 +117,7 @@ def test_a_scoreboard_that_could_not_be_kept_is_refused_before_any_work(file, me
     assert message in done.stderr
 
 
+@pytest.mark.slow
 def test_a_printed_command_does_its_row_again_and_finds_what_was_done(smoke):
     _, out = smoke
     done = command(*TWO, "--profile", "smoke", "--out", out, "--workers", 1)
@@ -133,14 +139,15 @@ def test_a_printed_command_does_its_row_again_and_finds_what_was_done(smoke):
 )
 def test_a_command_has_every_option_that_decides_the_result_or_its_place(given, printed):
     parser = build_parser()
-    asked = paper.command(parser, parser.parse_args(given), ["M1"])
+    asked = paper.Call(parser, parser.parse_args(given)).command(["M1"])
     assert asked == printed.replace("…", "python -m minikd.paper M1")
 
 
+@pytest.mark.slow
 def test_rows_that_are_finished_are_shown_when_a_job_of_another_row_fails(monkeypatch, tmp_path, capsys):
     bad = training("one that diverges", replace(TINY, learning_rate=1e30), SMALL)
-    good = replace(ROWS["M2"], jobs=lambda profile: {"alone 0": training("small", TINY, SMALL, keep=("test",))})
-    failing = replace(ROWS["M1"], jobs=lambda profile: {"teacher 0": bad})
+    good = replace(ROWS["M2"], jobs=lambda profile: {Name("alone"): training("small", TINY, SMALL, keep=("test",))})
+    failing = replace(ROWS["M1"], jobs=lambda profile: {Name("teacher"): bad})
     monkeypatch.setattr(paper, "ROWS", {"M2": good})
     paper.main(["--profile", "smoke", "--out", str(tmp_path), "--workers", "1", "--quiet"])
     alone = capsys.readouterr().out
@@ -156,7 +163,7 @@ def test_rows_that_are_finished_are_shown_when_a_job_of_another_row_fails(monkey
 
 def test_a_machine_without_a_gpu_keeps_what_a_cluster_with_gpus_has_done(monkeypatch, tmp_path, capsys):
     job = training("small", TINY, SMALL, keep=("test",))
-    monkeypatch.setattr(paper, "ROWS", {"M2": replace(ROWS["M2"], jobs=lambda profile: {"alone 0": job})})
+    monkeypatch.setattr(paper, "ROWS", {"M2": replace(ROWS["M2"], jobs=lambda profile: {Name("alone"): job})})
     do([job], tmp_path / "paper" / "gpu")
 
     @contextmanager
@@ -178,8 +185,8 @@ def test_a_damaged_result_costs_only_its_own_rows(monkeypatch, tmp_path, capsys)
     teacher, other = a_teacher(), training("small", TINY, SMALL, keep=("test",))
     student = a_student(teacher)
     rows = {
-        "M1": replace(ROWS["M1"], jobs=lambda profile: {"teacher 0": teacher}),
-        "M2": replace(ROWS["M2"], jobs=lambda profile: {"alone 0": other}),
+        "M1": replace(ROWS["M1"], jobs=lambda profile: {Name("teacher"): teacher}),
+        "M2": replace(ROWS["M2"], jobs=lambda profile: {Name("alone"): other}),
     }
     asked = ["--profile", "smoke", "--out", str(tmp_path), "--workers", "1", "--quiet"]
     monkeypatch.setattr(paper, "ROWS", rows)
@@ -188,7 +195,7 @@ def test_a_damaged_result_costs_only_its_own_rows(monkeypatch, tmp_path, capsys)
     paper.main(asked)
     path = Store(tmp_path / "paper" / "cpu").path(teacher)
     path.write_bytes(path.read_bytes()[:-1] + b"\0")
-    for needed in ({}, {"M3": replace(ROWS["M3"], jobs=lambda profile: {"distilled 0": student})}):
+    for needed in ({}, {"M3": replace(ROWS["M3"], jobs=lambda profile: {Name("distilled"): student})}):
         monkeypatch.setattr(paper, "ROWS", {**rows, **needed})
         capsys.readouterr()
         with pytest.raises(SystemExit) as stopped:
@@ -201,13 +208,13 @@ def test_a_damaged_result_costs_only_its_own_rows(monkeypatch, tmp_path, capsys)
 
 
 def test_a_scoreboard_is_printed_before_it_is_written(monkeypatch, tmp_path, capsys):
-    good = replace(ROWS["M2"], jobs=lambda profile: {"alone 0": training("small", TINY, SMALL, keep=("test",))})
+    good = replace(ROWS["M2"], jobs=lambda profile: {Name("alone"): training("small", TINY, SMALL, keep=("test",))})
     monkeypatch.setattr(paper, "ROWS", {"M2": good})
 
     def full(path, data):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(paper, "write_atomically", full)
+    monkeypatch.setattr(scoreboard, "write_atomically", full)
     with pytest.raises(SystemExit) as stopped:
         paper.main(["--profile", "smoke", "--out", str(tmp_path), "--quiet", "--write", str(tmp_path / "a.json")])
     said = capsys.readouterr()
@@ -216,6 +223,7 @@ def test_a_scoreboard_is_printed_before_it_is_written(monkeypatch, tmp_path, cap
     assert "a.json is not written: No space left on device" in said.err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("module", ["paper", "speech"])
 def test_a_command_knows_its_version(module):
     done = subprocess.run([sys.executable, "-m", f"minikd.{module}", "--version"], capture_output=True, text=True)
@@ -231,6 +239,7 @@ def test_a_claim_has_as_many_networks_as_its_profile():
     assert {id: row.about("cpu") for id, row in ROWS.items()} == committed
 
 
+@pytest.mark.slow
 def test_one_worker_gives_the_scoreboard_of_two(smoke, tmp_path):
     board, _ = smoke
     done = command(*TWO, "--profile", "smoke", "--json", "--workers", 1, "--out", tmp_path)
@@ -238,6 +247,7 @@ def test_one_worker_gives_the_scoreboard_of_two(smoke, tmp_path):
     assert "; M3 complete\n" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_second_call_does_nothing_again_and_says_so(smoke):
     board, out = smoke
     files = {path: path.stat().st_mtime_ns for path in (out / "paper" / "cpu").iterdir()}
@@ -262,6 +272,7 @@ def begin(out, *more):
     return process
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="Windows sends no such signals")
 @pytest.mark.parametrize("how", ["SIGKILL", "SIGINT"])  # as names: Windows lacks the first
 def test_a_call_that_was_stopped_goes_on_where_it_was(smoke, tmp_path, how):
@@ -283,7 +294,7 @@ def test_a_call_that_was_stopped_goes_on_where_it_was(smoke, tmp_path, how):
 
 STOP = """
 import sys, time
-from minikd.paper import engine
+from minikd.paper.lab import executor as engine
 
 if __name__ == "__main__":
     try:
@@ -305,6 +316,7 @@ def test_a_call_ends_that_is_stopped_while_a_worker_sends_its_result(tmp_path, d
     assert done.stdout == "stopped\n", done.stderr
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_killed_is_said_in_one_line_and_costs_only_its_own_work(smoke, tmp_path):
     psutil = pytest.importorskip("psutil")  # distributed brings it
     board, _ = smoke
@@ -320,6 +332,7 @@ def test_a_worker_that_is_killed_is_said_in_one_line_and_costs_only_its_own_work
     assert numbers(done.stdout) == two(board)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -356,6 +369,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 def test_a_cluster_that_loses_a_worker_gives_the_same_scoreboard(smoke, tmp_path):
     pytest.importorskip("distributed")
     board, _ = smoke

@@ -1,21 +1,24 @@
 """The jobs of the paper's experiments: what a key says, what is kept, and what the tasks give."""
 
+import ast
 import json
 from dataclasses import replace
+from importlib import import_module
+from pathlib import Path
 
 import numpy as np
 import pytest
 from small_jobs import SMALL, TINY, a_student, a_teacher, do
 
+import minikd
 from minikd.core.losses import distillation_loss
 from minikd.core.mlp import initialise, mlp_backward, mlp_forward, unflatten
 from minikd.core.softmax import softmax
 from minikd.engines.device import CPU
-from minikd.paper.command import ROWS
 from minikd.paper.lab import executor as engine
 from minikd.paper.lab.jobs import Job, Result, Store
 from minikd.paper.lab.jobs import missing as not_done
-from minikd.paper.rows import gradients
+from minikd.paper.rows import ROWS, gradients
 from minikd.paper.tasks.networks import (
     Data,
     _gradients,
@@ -35,13 +38,13 @@ from minikd.training.network import Network
 
 def test_a_key_is_of_what_decides_the_result_and_nothing_else():
     job = a_student(a_teacher())
-    same = Job(job.task, json.loads(json.dumps(job.settings)), dict(job.needs), "another title", work=9.0)
+    same = Job(job.do, json.loads(json.dumps(job.settings)), dict(job.needs), "another title", work=9.0)
     assert same.key == job.key
     others = [
         a_student(a_teacher(seed=1)),
         a_student(a_teacher(), seed=1),
         a_student(a_teacher(), data=replace(SMALL, wrong=0.1)),
-        replace(job, task="mean"),
+        replace(job, do=mean_task),
         replace(job, needs={}),
         replace(job, settings={**job.settings, "keep": []}),
     ]
@@ -55,6 +58,7 @@ def test_what_is_missing_comes_after_what_it_needs_and_each_job_once(tmp_path):
     assert found == [teacher.key, jobs[0].key, jobs[1].key]
 
 
+@pytest.mark.slow
 def test_a_job_that_was_done_is_not_done_again_nor_what_it_alone_needed(tmp_path):
     job = a_student(a_teacher())
     store, done = do([job], tmp_path)
@@ -162,6 +166,7 @@ def test_a_task_trains_what_train_trains():
     assert record["errors"] == np.count_nonzero(z.argmax(axis=-1) != test.labels)
 
 
+@pytest.mark.slow
 def test_early_stopping_takes_the_first_best_epoch_on_images_that_were_not_learnt_from():
     data, config = Data(first=1000, share=0.05), replace(TINY, epochs=60, learning_rate=0.3)
     full, chosen, transfer, test = data.load()
@@ -187,7 +192,7 @@ def test_the_mean_of_an_ensemble_is_that_of_its_distributions(kind):
     members = {
         str(m): Result({}, {name: rng.standard_normal((200, 10)) for name in ("train", "test")}) for m in range(3)
     }
-    job = mean("mean", kind, 4.0, {name: a_teacher() for name in members}, SMALL)
+    job = mean("mean", kind, 4.0, [a_teacher() for _ in members], SMALL)
     record, arrays = mean_task(job.settings, members, CPU)
     p = np.stack([softmax(member.arrays["train"], 4.0) for member in members.values()])
     expected = p.mean(axis=0) if kind == "arithmetic" else np.exp(np.log(p).mean(axis=0))
@@ -230,11 +235,42 @@ def test_a_run_that_may_diverge_says_so_and_no_more():
     assert train_task(job.settings, {}, CPU) == ({"errors": None}, {})
 
 
-def test_every_row_names_tasks_that_are_there_and_shares_what_it_can():
+@pytest.mark.slow
+def test_a_worker_finds_the_task_of_every_row_by_its_name_and_rows_share_what_they_can():
     for profile in ("smoke", "cpu", "full"):
         jobs = {row.id: row.jobs(profile) for row in ROWS.values()}
         keys = {id: {job.key for job in named.values()} for id, named in jobs.items()}
-        assert {job.task for named in jobs.values() for job in named.values()} <= set(engine.TASKS)
+        every = not_done(job for named in jobs.values() for job in named.values()).values()
+        tasks = {job.do: job.task for job in every}
+        assert len(set(tasks.values())) == len(tasks) == 13
+        assert all(getattr(import_module(do.__module__), do.__name__) is do for do in tasks)
         assert keys["M2"] < keys["M3"]
         assert keys["M6"] == keys["M7"]
         assert keys["M1"] & keys["M6"]
+
+
+# ---- rooms -----------------------------------------------------------------------------------------------------------
+
+ROOT = Path(minikd.__file__).parent
+MAY_IMPORT = {"lab": {"lab"}, "tasks": {"lab", "tasks"}, "rows": {"lab", "tasks", "rows"}}
+
+
+def imported(path):
+    """The modules that a file imports, anywhere in it."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom):
+            yield from (f"{node.module}.{name.name}" for name in node.names)
+        elif isinstance(node, ast.Import):
+            yield from (name.name for name in node.names)
+
+
+@pytest.mark.parametrize("room", MAY_IMPORT)
+def test_a_room_of_the_paper_imports_only_the_rooms_below_it(room):
+    found = {name.split(".")[2] for path in (ROOT / "paper" / room).glob("*.py") for name in imported(path)
+             if name.startswith("minikd.paper.")}  # fmt: skip
+    assert room in found <= MAY_IMPORT[room]
+
+
+def test_the_library_of_speech_knows_nothing_of_the_paper():
+    users = [path.name for path in (ROOT / "speech").glob("*.py") if any("minikd.paper" in n for n in imported(path))]
+    assert users == ["__main__.py"]  # the door to the command

@@ -52,6 +52,7 @@ def words(panel):
 # The dark knowledge
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("T", [0.5, 1.0, 8.0, 20.0])
 def test_bars_are_the_softmax_at_one_and_at_T(T):
     images, labels, logits = examples()
@@ -61,6 +62,7 @@ def test_bars_are_the_softmax_at_one_and_at_T(T):
         assert heights(axes[4 * row + 2]) == pytest.approx(naive_softmax(z, T), rel=1e-12)
 
 
+@pytest.mark.slow
 def test_the_chart_at_one_is_logarithmic_and_reaches_below_its_smallest_bar():
     images, labels, logits = examples()
     for sharp, soft in zip(
@@ -71,6 +73,7 @@ def test_the_chart_at_one_is_logarithmic_and_reaches_below_its_smallest_bar():
         assert soft.get_ylim()[1] > max(heights(soft))
 
 
+@pytest.mark.slow
 def test_the_image_is_shown_as_given():
     images, labels, logits = examples()
     axes = plots.dark_knowledge(images, labels, logits, 8.0).axes
@@ -107,6 +110,7 @@ def test_with_two_classes_there_is_one_wrong_answer_and_nothing_to_compare_it_wi
     ]
 
 
+@pytest.mark.slow
 def test_a_probability_too_small_for_a_float_is_drawn_without_a_warning(tmp_path):
     images, _, _ = examples(n=1)
     figure = plots.dark_knowledge(images, np.array([0]), np.array([[2000.0, 1000.0, 0.0]], np.float32), 20.0)
@@ -168,6 +172,7 @@ def test_a_certain_example_has_entropy_zero_and_not_nan():
     assert choose_ambiguous(logits, np.array([0, 0]), 2).tolist() == [1, 0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [0, -1, 2])
 def test_a_count_that_cannot_be_met_is_refused(count):
     with pytest.raises(ValueError, match=f"from 1 to the 1 rightly classified examples, got {count}: ask for fewer"):
@@ -207,6 +212,7 @@ def test_a_network_has_one_colour_in_all_panels_and_no_other_network_has_it():
     assert len(set(colours)) == 3
 
 
+@pytest.mark.slow
 def test_labels_of_equal_ends_do_not_overlap():
     figure = plots.learning_curves({f"network {i}": records(300, 70) for i in range(3)})
     figure.draw_without_rendering()
@@ -215,6 +221,7 @@ def test_labels_of_equal_ends_do_not_overlap():
     assert all(below.y1 <= above.y0 for below, above in pairwise(boxes))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "history", [records(412), records(0, 0), records(5, 0), records(3, 3, cost=0.0), records(90, 89)]
 )
@@ -242,6 +249,7 @@ def test_learning_curves_refuse_what_cannot_be_drawn_and_say_why(histories, mess
 # The files, and the house's ways
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "draw", [lambda: plots.learning_curves(HISTORIES), lambda: plots.dark_knowledge(*examples(10), 8.0)]
 )
@@ -265,6 +273,7 @@ def test_a_file_that_would_not_be_a_png_is_refused(tmp_path):
         plots.save(plots.learning_curves(HISTORIES), tmp_path / "curves.pdf")
 
 
+@pytest.mark.slow
 def test_drawing_changes_no_setting_of_matplotlib_and_no_argument():
     before = dict(matplotlib.rcParams)
     arguments = examples()
@@ -276,6 +285,7 @@ def test_drawing_changes_no_setting_of_matplotlib_and_no_argument():
         np.testing.assert_array_equal(array, copy)
 
 
+@pytest.mark.slow
 def test_no_text_is_smaller_than_ten_points():
     for figure in (plots.learning_curves(HISTORIES), plots.dark_knowledge(*examples(), 8.0)):
         for panel in figure.axes:
@@ -289,6 +299,7 @@ def test_no_text_is_smaller_than_ten_points():
             assert min(text.get_fontsize() for text in texts) >= 10
 
 
+@pytest.mark.slow
 def test_pyplot_is_never_imported(tmp_path):
     program = (
         "import sys; from minikd import plots; "
@@ -344,6 +355,7 @@ RESTYLED = b"text.usetex: True\nfont.size: 30\naxes.facecolor: red\nsavefig.dpi:
 WRONG = b"figure.dpi: nonsense\nno such line\nno.such: 1\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("settings", "place"),
     [(RESTYLED, "here"), (RESTYLED + WRONG, "home"), (b"\xff\xfe not text", "here"), (b"\xff\xfe not text", "home")],
@@ -358,16 +370,19 @@ def test_no_matplotlibrc_breaks_or_restyles_a_figure_saved_or_shown(settings, pl
     assert drawn(DRAW + SHOW, where, **environment) == undisturbed
 
 
+@pytest.mark.slow
 def test_figures_need_no_folder_for_settings(tmp_path, undisturbed):
     (tmp_path / "file").write_text("")
     assert drawn(DRAW + SHOW, tmp_path, MPLCONFIGDIR=str(tmp_path / "file" / "none")) == undisturbed
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no passwd")
 def test_figures_need_no_home(tmp_path, undisturbed):
     assert drawn(NO_HOME + DRAW + SHOW, tmp_path) == undisturbed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("module", ["minikd.plots", "minikd.plots.speech", "minikd.paper.figures", "benchmarks.report"])
 def test_a_backend_that_is_not_installed_does_not_matter(module, tmp_path, undisturbed):
     root = str(Path(__file__).parent.parent)
@@ -400,6 +415,7 @@ def test_the_ratio_plot_holds_the_ratio_of_every_element_that_has_one():
     assert not np.array_equal(*(points.get_paths()[0].vertices for points in panel.collections))  # nor the same form
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "yours", [np.ones(3), np.zeros(3), np.full(3, np.nan), np.array([1.0, 1e9, -1e9]), np.array([1.0, 2.0, 3.0])]
 )

@@ -48,6 +48,7 @@ def worlds(draw):
     return density / density.sum(axis=-1, keepdims=True), *(shares / shares.sum(axis=-1, keepdims=True))
 
 
+@pytest.mark.slow
 @pytest.mark.derivation("D9.1", "D9.2")
 @given(world=worlds())
 def test_one_shift_a_class_turns_old_shares_into_new_ones_for_every_case(world):
@@ -59,6 +60,7 @@ def test_one_shift_a_class_turns_old_shares_into_new_ones_for_every_case(world):
     np.testing.assert_allclose(naive_softmax(z), joint / joint.sum(axis=-1, keepdims=True), rtol=64 * EPS)
 
 
+@pytest.mark.slow
 @pytest.mark.derivation("D9.3")
 @given(drawn=cases_and_classes(size=5.0), s=st.floats(-10, 10))
 def test_a_shift_multiplies_the_odds_of_its_classes_and_leaves_the_odds_within(drawn, s):
@@ -78,6 +80,7 @@ def test_the_papers_shift_multiplies_the_odds_of_a_3_by_33():
     np.testing.assert_allclose(odds_after / odds, 33.115451958692, rtol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.derivation("D9.4")
 @given(world=worlds(), share=st.floats(0.01, 0.99), size=st.integers(1, 4))
 def test_one_shift_repairs_a_set_whose_share_changed(world, share, size):
@@ -154,6 +157,7 @@ def test_with_hard_labels_the_bias_of_a_missing_class_falls_for_ever(bias):
 PRIORS = st.floats(1e-6, 1 - 1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.derivation("D9.8")
 @given(drawn=cases_and_classes(), prior=PRIORS)
 def test_the_shift_makes_the_mean_probability_the_prior(drawn, prior):
@@ -163,6 +167,7 @@ def test_the_shift_makes_the_mean_probability_the_prior(drawn, prior):
     assert abs(probability(z, classes, s).mean() - prior) <= 256 * EPS * (1 + abs(s))
 
 
+@pytest.mark.slow
 @pytest.mark.derivation("D9.7", "D9.8")
 @given(drawn=cases_and_classes(size=5.0), prior=st.floats(0.01, 0.98), more=st.floats(0.001, 0.01))
 def test_the_shift_rises_with_the_prior_as_the_mean_variance_says(drawn, prior, more):
@@ -174,6 +179,7 @@ def test_the_shift_rises_with_the_prior_as_the_mean_variance_says(drawn, prior, 
     assert min(slopes) * 0.9 <= more / (higher - s) <= max(slopes) * 1.1  # a mean slope, between samples of it
 
 
+@pytest.mark.slow
 @pytest.mark.derivation("D9.9")
 @given(drawn=cases_and_classes(size=10.0), planted=st.floats(-8, 8))
 def test_a_planted_shift_is_found_where_the_prior_is_the_mean_of_the_right_probabilities(drawn, planted):
@@ -200,6 +206,7 @@ def test_the_error_is_the_scatter_of_the_cases_over_the_mean_variance():
     assert 0 < abs(found - 3.5) < 0.2
 
 
+@pytest.mark.slow
 @given(drawn=cases_and_classes(), prior=PRIORS, rng=st.integers(0, 99).map(np.random.default_rng))
 def test_neither_the_order_of_the_cases_nor_that_of_the_classes_matters(drawn, prior, rng):
     z, classes = drawn
@@ -210,6 +217,7 @@ def test_neither_the_order_of_the_cases_nor_that_of_the_classes_matters(drawn, p
     assert moved <= 256 * EPS * (1 + abs(s))  # of the mean: in a flat curve s itself may be another
 
 
+@pytest.mark.slow
 @given(drawn=cases_and_classes(), prior=PRIORS)
 def test_the_shift_of_the_other_classes_is_the_opposite(drawn, prior):
     z, classes = drawn

@@ -25,6 +25,7 @@ folder = pytest.fixture(scope="module")(spoken.folder)
 tones = pytest.fixture(scope="module")(spoken.tones)
 
 
+@pytest.mark.slow
 @needs_fsdd
 def test_the_official_recordings_are_the_ones_the_package_knows():
     official = load(FSDD)
@@ -49,6 +50,7 @@ def test_parts_share_no_recording_and_the_last_speaker_is_heard_nowhere_else(ton
     assert set(tones.takes[parts["train"]]) == {10, 11}
 
 
+@pytest.mark.slow
 def test_a_folder_its_inside_and_its_archives_hold_the_same_recordings(folder, tones, tmp_path):
     for kind in ("gztar", "xztar", "zip", "tar"):
         packed = shutil.make_archive(str(tmp_path / kind), kind, folder.parent, folder.name)
@@ -219,6 +221,7 @@ def test_a_link_inside_an_archive_is_followed(target, kind, folder, tones, tmp_p
     assert load(packed(folder, tmp_path / "links.tar.gz", linked(target, kind))).digest == tones.digest
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("target", "kind"),
     [("../../etc/passwd", tarfile.SYMTYPE), ("0_ann_0.wav", tarfile.SYMTYPE), ("", tarfile.FIFOTYPE)],
@@ -273,6 +276,7 @@ def test_a_bomb_is_refused_before_it_fills_the_memory():
     assert asked == [2**24 + 1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["gztar", "bztar", "xztar", "zip", "tar"])
 @pytest.mark.parametrize("seed", range(4))
 def test_a_damaged_archive_is_one_line_or_loses_nothing(kind, seed, folder, tones, tmp_path):
@@ -334,6 +338,7 @@ def test_a_recording_that_is_there_twice_is_refused(folder, tmp_path):
         load(tmp_path / "twice.zip")
 
 
+@pytest.mark.slow
 def test_fetching_reads_the_cache_and_without_a_network_says_where_to_put_the_data(
     tones, folder, tmp_path, monkeypatch
 ):
@@ -370,6 +375,7 @@ except DataError as error:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="Windows knows its users otherwise")
 @pytest.mark.parametrize(
     ("more", "words"),

@@ -32,6 +32,7 @@ def rounding(z, T):
 # ---- forward ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.derivation("D1.1")
 @given(z=strategies.students(), T=strategies.temperatures(0.1, 1e6))
 def test_softmax_is_equation_E1(z, T):
@@ -40,6 +41,7 @@ def test_softmax_is_equation_E1(z, T):
     assert np.all(np.abs(q - naive) <= rounding(z, T) * naive)
 
 
+@pytest.mark.slow
 @pytest.mark.derivation("D1.4")
 @given(z=strategies.students(), T=strategies.temperatures(0.1, 1e6))
 def test_log_softmax_is_the_logarithm_of_equation_E1(z, T):
@@ -53,6 +55,7 @@ def test_each_row_of_softmax_sums_to_one(K, T):
     np.testing.assert_allclose(softmax(z, T).sum(axis=-1), 1.0, rtol=1e-13)
 
 
+@pytest.mark.slow
 @pytest.mark.derivation("D1.2")
 @given(z=strategies.students(), T=strategies.temperatures(0.1, 1e3), constant=st.floats(-1e3, 1e3))
 def test_adding_a_number_to_all_logits_of_a_case_changes_nothing(z, T, constant):
@@ -83,6 +86,7 @@ def test_entropy_grows_with_T(K):
     np.testing.assert_allclose(entropies[-1], np.log(K), rtol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.derivation("D1.11")
 @given(z=strategies.students(), T=strategies.temperatures(), factor=st.floats(1, 100))
 def test_entropy_never_falls_as_T_rises(z, T, factor):
@@ -91,6 +95,7 @@ def test_entropy_never_falls_as_T_rises(z, T, factor):
     assert np.all(warmer >= cooler - 1e-12)
 
 
+@pytest.mark.slow
 @given(z=strategies.students(), T=strategies.temperatures())
 def test_softmax_keeps_the_order_of_the_classes(z, T):
     q = softmax(z, T)
@@ -143,6 +148,7 @@ def test_log_softmax_backward_is_the_derivative_of_log_E1(K, T):
     assert relative_error(dz, oracle) < 1e-13
 
 
+@pytest.mark.slow
 @pytest.mark.derivation("D1.9")
 @given(z=strategies.students(), T=strategies.temperatures(), rng=strategies.upstreams())
 def test_each_row_of_the_gradient_sums_to_zero(z, T, rng):
@@ -164,6 +170,7 @@ def test_a_constant_upstream_gradient_gives_zero():
 # ---- extremes --------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("dtype", "size"), [(np.float64, 1e30), (np.float32, 1e20)])
 @given(data=st.data(), T=strategies.temperatures(1e-3, 1e6), rng=strategies.upstreams())
 def test_extreme_logits_and_temperatures_stay_finite(dtype, size, data, T, rng):

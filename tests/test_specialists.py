@@ -92,6 +92,7 @@ def test_the_correction_is_nothing_where_the_sampling_was_fair():
 # ---- the costs -------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @COSTS
 @pytest.mark.derivation("D10.2", "D10.5", "D10.10")
 @given(drawn=committees())
@@ -105,6 +106,7 @@ def test_each_case_costs_its_divergences_from_all_models(cost, reverse, drawn):
         assert C[n] == pytest.approx(naive_cost(z[[n]], generalist[[n]], one, reverse), abs=1e-12)
 
 
+@pytest.mark.slow
 @COSTS
 @pytest.mark.derivation("D10.3", "D10.4", "D10.10")
 @given(drawn=committees())
@@ -143,6 +145,7 @@ def test_an_answer_that_all_models_agree_with_costs_nothing(cost, reverse):
 # ---- the answer ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.derivation("D10.7")
 @given(drawn=committees())
 def test_the_cost_lies_above_every_tangent_in_q(drawn):
@@ -155,6 +158,7 @@ def test_the_cost_lies_above_every_tangent_in_q(drawn):
     assert np.all(tangent <= C_other + 64 * EPS * (1 + len(specialists)) * (1 / q).max(axis=-1))  # dz/q magnifies EPS
 
 
+@pytest.mark.slow
 def test_no_other_answer_that_we_try_costs_less():
     _, generalist, specialists = example()
     models = {"generalist": generalist, "specialists": specialists}
@@ -194,6 +198,7 @@ def test_at_the_answer_q_is_the_mean_of_the_models_with_their_dustbins_spread(co
     np.testing.assert_allclose(q, mean / mean.sum(axis=-1, keepdims=True), rtol=0, atol=1e-11)
 
 
+@pytest.mark.slow
 @pytest.mark.derivation("D10.8")
 @given(drawn=committees())
 def test_the_combined_answer_has_a_vanishing_gradient(drawn):
@@ -204,6 +209,7 @@ def test_the_combined_answer_has_a_vanishing_gradient(drawn):
     assert np.linalg.norm(gradient, axis=-1).max() <= 1.001e-6
 
 
+@pytest.mark.slow
 @pytest.mark.derivation("D10.6", "D10.7")
 def test_descent_on_the_logits_at_the_safe_rate_never_climbs_and_arrives_at_the_same_answer():
     z, generalist, specialists = example()
@@ -219,6 +225,7 @@ def test_descent_on_the_logits_at_the_safe_rate_never_climbs_and_arrives_at_the_
     np.testing.assert_allclose(naive_softmax(z), best, rtol=0, atol=1e-7)
 
 
+@pytest.mark.slow
 @pytest.mark.derivation("D10.9")
 @given(drawn=committees(full=True))
 def test_under_full_coverage_the_answer_is_the_arithmetic_mean(drawn):
@@ -228,6 +235,7 @@ def test_under_full_coverage_the_answer_is_the_arithmetic_mean(drawn):
     np.testing.assert_allclose(got, sum(models) / len(models), rtol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.derivation("D10.11")
 @given(drawn=committees(full=True))
 def test_under_full_coverage_the_other_direction_gives_the_geometric_mean(drawn):

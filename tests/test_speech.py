@@ -169,6 +169,7 @@ def test_alignment_follows_the_text_and_recognition_finds_it(tones):
     assert recogniser.recognise(score, speech, model, penalty=-1.0) == speech.digits
 
 
+@pytest.mark.slow
 def test_labels_settle_and_move_from_the_flat_start_towards_where_the_tones_change():
     """A digit of these tests is two tones: of two states each is to hold one. The flat start cuts in the middle."""
     rng = np.random.default_rng(0)
@@ -240,6 +241,7 @@ def naive_distance(said, heard):
     return min(keep, naive_distance(said[1:], heard) + 1, naive_distance(said, heard[1:]) + 1)
 
 
+@pytest.mark.slow
 @given(
     st.lists(st.tuples(*[st.lists(st.integers(0, 9), min_size=m, max_size=5) for m in (1, 0)]), min_size=1, max_size=4)
 )

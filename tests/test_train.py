@@ -71,8 +71,7 @@ def test_labels_and_soft_targets_follow_the_shuffled_images(digits, targets):
 
 def test_one_use_of_randomness_never_moves_another(digits):
     base = numbers_of(Feed(TINY, digits, None, CPU), digits, 1)
-    assert numbers_of(Feed(replace(TINY, epochs=50, drop_input=0.5), digits, None, CPU), digits, 1) != []
-    assert numbers_of(Feed(replace(TINY, epochs=50), digits, None, CPU), digits, 1) == base
+    assert numbers_of(Feed(replace(TINY, epochs=50, drop_hidden=0.5), digits, None, CPU), digits, 1) == base
     jittered = Feed(replace(TINY, jitter=1), digits, None, CPU)
     assert [b.y.tolist() for b in jittered.batches(1)] == [digits.labels[n].tolist() for n in base]
     draws = {name: stream(7, name).random() for name in ("initialisation", "order", "jitter", "dropout")}
@@ -220,6 +219,7 @@ def test_a_population_cannot_be_the_teacher(digits):
 # ---- what training does ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_student_learns_digits_and_more_from_a_better_informed_teacher(mnist_data):
     everything, test = mnist_data
     few, some = everything.take(np.arange(600)), everything.take(np.arange(600, 6600))
@@ -444,8 +444,9 @@ def test_inputs_and_hidden_units_are_dropped_by_shares_of_their_own(white):
 # ---- memory ----------------------------------------------------------------------------------------------------------
 
 
-def test_a_step_allocates_what_backpropagation_needs():
-    """Counted, not timed. Of (B, H): two products, their ReLUs, then what comes back, a mask and their product."""
+def test_a_step_allocates_what_backpropagation_needs(monkeypatch):
+    """Counted, not timed. Of (B, H): two products, with their ReLUs in place, then what comes back and a mask."""
+    monkeypatch.setattr(readable, "BLOCK", 1 << 14)  # so that what the update allocates is small
     B, H = 128, 256
     rng = np.random.default_rng(0)
     sizes = (784, H, H, 10)
@@ -460,7 +461,7 @@ def test_a_step_allocates_what_backpropagation_needs():
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert peaks[1] == pytest.approx(peaks[2], rel=0.01)
-    assert peaks[2] < 7.3 * B * H * 4
+    assert peaks[2] < 4.6 * B * H * 4
 
 
 def test_memory_does_not_grow_from_epoch_to_epoch(digits, targets):

@@ -67,18 +67,21 @@ def _broken(error: Exception) -> ValueError:
 def to_onnx(network: Network, path: str | os.PathLike[str], about: Mapping[str, Any] | None = None) -> None:
     """Write a network as ONNX: the whole file or nothing.
 
-    Its input is `pixels` (batch, D) float32 in [0, 1], rows of an image one after another, the batch of any size. Its
-    outputs are `logits` (batch, K), in nats, and `probabilities` (batch, K), their softmax at T = 1: the temperature is
-    for training alone (Hinton et al. 2015, section 2).
+    The model's input is `pixels` (batch, D) float32 in [0, 1], the rows of an image one after another. The batch may
+    have any size. Its outputs are `logits` (batch, K), in nats, and `probabilities` (batch, K), their softmax at T = 1,
+    because the temperature is only for training (Hinton et al. 2015, section 2).
 
-    Args: network, a single one, not a population; about, what the file's metadata should say beside the weights' digest
-        and minikd's version.
-    Raises: ValueError as `check_onnx_path`, and for a population.
+    Args:
+        network: a single network, not a population.
+        path: the file, ending in .onnx.
+        about: what the file's metadata should say beside the digest of the weights and minikd's version.
+
+    Raises:
+        ValueError: as `check_onnx_path`, and for a population.
     """
     check_onnx_path(path)
     onnx = _library()
-    if network.flat.ndim != 1:
-        raise ValueError(f"an ONNX file holds one network, got a population of {network.flat.shape[0]}: choose one")
+    network.check_single("an ONNX file holds")
     helper = onnx.helper
     nodes, weights, x = [], [], "pixels"
     layers = network.layers()

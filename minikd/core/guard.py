@@ -14,8 +14,7 @@ from __future__ import annotations
 import functools
 import inspect
 import math
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from numbers import Real
 from typing import Any, ParamSpec, TypeAlias, TypeVar
@@ -48,7 +47,10 @@ def guard(**rules: Rule) -> Callable[[Callable[P, R]], Callable[P, R]]:
         def checked(*args: P.args, **kwargs: P.kwargs) -> R:
             if _unguarded.get():
                 return function(*args, **kwargs)
-            bound = signature.bind(*args, **kwargs)
+            try:
+                bound = signature.bind(*args, **kwargs)
+            except TypeError:
+                return function(*args, **kwargs)  # Python says what is wrong, with the function's name
             bound.apply_defaults()
             given = bound.arguments
             for name, rule in rules.items():
@@ -64,14 +66,21 @@ def guard(**rules: Rule) -> Callable[[Callable[P, R]], Callable[P, R]]:
     return declare
 
 
-@contextmanager
-def unguarded(when: bool = True) -> Iterator[None]:
-    """Run guarded functions without their checks: for callers that have checked, such as the training loop."""
-    token = _unguarded.set(when)
-    try:
-        yield
-    finally:
-        _unguarded.reset(token)
+class unguarded:
+    """Run guarded functions without their checks: for callers that have checked, such as the training loop.
+
+    Args:
+        when: False to change nothing.
+    """
+
+    def __init__(self, when: bool = True) -> None:
+        self._when = when
+
+    def __enter__(self) -> None:
+        self._token = _unguarded.set(self._when or _unguarded.get())
+
+    def __exit__(self, *raised: object) -> None:
+        _unguarded.reset(self._token)
 
 
 # ---- rules for arrays ------------------------------------------------------------------------------------------------
@@ -110,7 +119,7 @@ def same_shape(other: str) -> Rule:
     def rule(name: str, value: Any, given: Arguments) -> Array:
         x, shape = floats(name, value, given), given[other].shape
         if x.shape != shape:
-            raise ValueError(f"{name} must have {other}'s shape, {shape}, got {x.shape}")
+            raise ValueError(f"{name} must have the shape of {other}, {shape}, got {x.shape}")
         return x
 
     return rule

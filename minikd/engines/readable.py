@@ -100,8 +100,10 @@ def update(
     if clip_norm is not None:
         learning_rate = learning_rate * clip_factor(state.gradient, clip_norm)
     arrays = state.parameters, state.velocity, state.gradient
-    for start in range(0, state.parameters.shape[-1], BLOCK):
-        block = (array[..., start : start + BLOCK] for array in arrays)
+    P = state.parameters.shape[-1]
+    size = BLOCK if isinstance(state.parameters, np.ndarray) else P  # a GPU pays for every launch
+    for start in range(0, P, size):
+        block = (array[..., start : min(start + size, P)] for array in arrays)
         momentum_step(*block, learning_rate=learning_rate, momentum=momentum)
     if max_norm is not None:
         for W, _ in state.layers[:-1]:

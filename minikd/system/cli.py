@@ -7,7 +7,9 @@ import io
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, NoReturn
 
 from minikd import __version__
@@ -17,12 +19,37 @@ BROKEN_PIPE = 141
 """The exit status of a command whose reader has gone, as in `… | head`: what a shell reports for other programs."""
 
 
+_typed: ContextVar[str] = ContextVar("typed", default="")
+"""How the reader called the command that runs now, where that is not `python -m` and its module."""
+
+
+@contextmanager
+def typed(words: str) -> Iterator[None]:
+    """Let the command inside call itself what the reader typed, such as `minikd mnist`."""
+    token = _typed.set(words)
+    try:
+        yield
+    finally:
+        _typed.reset(token)
+
+
 class Parser(argparse.ArgumentParser):
-    """The options of `python -m PACKAGE.NAME`; text and examples stand in the help as they are written."""
+    """The options of a command. The help shows its text and examples as they are written.
+
+    Args:
+        name: of the module, below the package.
+        about: what the command does.
+        examples: for the end of the help.
+        package: that holds the module; empty where the name is that of a package.
+
+    Attributes:
+        command: `python -m PACKAGE.NAME`, which works without a PATH: for lines that the reader repeats.
+    """
 
     def __init__(self, name: str, about: str, examples: str = "", package: str = "minikd") -> None:
+        self.command = f"python -m {f'{package}.{name}'.strip('.')}"
         super().__init__(
-            prog=f"python -m {f'{package}.{name}'.strip('.')}",
+            prog=_typed.get() or self.command,
             description=about,
             epilog=examples,
             formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -31,7 +58,7 @@ class Parser(argparse.ArgumentParser):
         self.add_argument("--version", action="version", version=f"minikd {__version__}")
 
     def error(self, message: str) -> NoReturn:
-        """End for what the command line says."""
+        """End the program because the command line is wrong."""
         self.fail(f"{message} (--help explains every option)")
 
     def fail(self, message: str, code: int = 2) -> NoReturn:
@@ -40,8 +67,8 @@ class Parser(argparse.ArgumentParser):
         sys.exit(code)
 
     def remark(self, message: str) -> None:
-        """Say something in one line on the standard error, and go on."""
-        print(f"{self.prog.split()[-1]}: {one_line(message)}", file=sys.stderr)
+        """Print one line on the standard error, and continue."""
+        print(f"{self.prog.removeprefix('python -m ')}: {one_line(message)}", file=sys.stderr)
 
 
 def one_line(message: object) -> str:

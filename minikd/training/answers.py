@@ -19,7 +19,16 @@ from minikd.training.network import Network
 
 
 def logits(network: Network, dataset: Dataset | Frames, device: Device = CPU) -> Array:
-    """The logits of every example, (..., N, K), on the device; no dropout, no jitter, the same bits each time."""
+    """Return the network's logits for every example, without dropout and jitter: the same bits each time.
+
+    Args:
+        network: one network, or a population.
+        dataset: the examples; their labels are not used.
+        device: where to compute.
+
+    Returns:
+        (..., N, K) on the device, in nats.
+    """
     layers, held = network.layers(device), Resident(dataset, device)
     parts = [z for z, _ in _answers(layers, held, network.flat.dtype.name)]
     z: Array = device.xp.concat(parts, axis=-2)
@@ -27,7 +36,16 @@ def logits(network: Network, dataset: Dataset | Frames, device: Device = CPU) ->
 
 
 def count_errors(network: Network, dataset: Dataset | Frames, device: Device = CPU) -> Any:
-    """How many examples the network takes for another class: an int; for a population a list, one count a student."""
+    """Count the examples that the network assigns to a wrong class.
+
+    Args:
+        network: one network, or a population.
+        dataset: the examples and their labels.
+        device: where to compute.
+
+    Returns:
+        An int; for a population a list with one count per student.
+    """
     return errors_of(network.layers(device), Resident(dataset, device), device, network.flat.dtype.name)
 
 

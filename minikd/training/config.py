@@ -1,4 +1,4 @@
-"""What to train, checked before any work: the configuration of a run, and its streams of randomness."""
+"""The configuration of a training run, checked before any work, and its streams of randomness."""
 
 from __future__ import annotations
 
@@ -35,28 +35,34 @@ LEARNING_RATE = 0.2
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """All that decides a training run, apart from the data and the soft targets.
+    """Everything that decides a training run, except the data and the soft targets.
 
     The defaults are those of `python -m minikd.mnist`, which were chosen on held-out training images. The gradient is
     clipped because T² times the soft gradient of a fresh student is so large that unclipped steps lead it astray.
 
-    hidden: units of each hidden layer, which are ReLU.
-    epochs: passes over the data.
-    batch_size: examples a step; the last N mod batch_size of each epoch's shuffled order are left out.
-    learning_rate: the peak, after a linear rise over the share `warmup` of the run and before half a cosine to zero.
-    momentum: in [0, 1).
-    clip_norm: the largest L2 norm of a step's gradient, which is scaled down to it, or None. A student needs it; a
-        teacher that trains for many epochs does better without (PAPER.md).
-    drop_input, drop_hidden: the probabilities of dropping an input pixel, a hidden unit.
-    max_norm: the largest L2 norm (not its square) of a hidden unit's incoming weights, or None.
-    jitter: images are moved by up to so many pixels each way, zero-filled.
-    alpha: the weight of the soft targets; 0 for hard targets alone.
-    T: the temperature of the soft targets.
-    seed: initial weights, batch order, dropout and jitter each draw from a stream of their own.
-    dtype: "float32" or "float64".
+    `learning_rate`, `alpha`, `T` and `seed` may be tuples of S numbers. Then S students train in one pass, as a
+    population. Students of one seed share their batches.
 
-    learning_rate, alpha, T and seed may be tuples of S numbers: a population. Students of one seed share their batches.
-    Raises: ValueError that names the rule, the value and the mend.
+    Args:
+        hidden: units of each hidden layer. These layers are ReLU.
+        epochs: passes over the data.
+        batch_size: examples per step. The last N mod batch_size of each epoch's shuffled order are left out.
+        learning_rate: the peak. The rate first rises linearly, then falls to zero as half a cosine.
+        warmup: the share of the run, in [0, 1), over which the learning rate rises.
+        momentum: in [0, 1).
+        clip_norm: the largest L2 norm of a step's gradient, or None. A longer gradient is scaled down to it. A student
+            needs this; a teacher that trains for many epochs does better without it (PAPER.md).
+        drop_input: the probability of dropping an input.
+        drop_hidden: the probability of dropping a hidden unit.
+        max_norm: the largest L2 norm (not its square) of a hidden unit's incoming weights, or None.
+        jitter: images are moved by up to this many pixels each way, and filled with zeros.
+        alpha: the weight of the soft targets, in [0, 1]. The labels get the rest.
+        T: the temperature of the soft targets.
+        seed: initial weights, batch order, dropout and jitter each draw from a stream of their own.
+        dtype: "float32" or "float64".
+
+    Raises:
+        ValueError: for a value out of range. The message names the rule and the value.
     """
 
     PER_STUDENT: ClassVar = ("learning_rate", "alpha", "T", "seed")
@@ -94,16 +100,16 @@ class TrainConfig:
 
     @property
     def population(self) -> int | None:
-        """S, or None for a single network."""
+        """The size S of the population, or None for a single network."""
         return next((len(value) for n in self.PER_STUDENT if isinstance(value := getattr(self, n), tuple)), None)
 
     @property
     def seeds(self) -> tuple[int, ...]:
-        """The seeds, one each student that has a stream of its own; one for all where they share it."""
+        """The seeds: one per student, or a single one that all students share."""
         return self.seed if isinstance(self.seed, tuple) else (self.seed,)
 
     def record(self) -> dict[str, Any]:
-        """The configuration in plain JSON types."""
+        """Return the configuration in plain JSON types."""
         return dict(json.loads(json.dumps(asdict(self))))
 
 
@@ -111,9 +117,14 @@ STREAMS = ("initialisation", "order", "jitter", "dropout")
 
 
 def stream(seed: int, name: str, epoch: int = 0) -> np.random.Generator:
-    """The generator of one use of randomness in one epoch, all from one seed, none from another's state.
+    """Return the random generator for one use of randomness in one epoch.
 
-    So changing the number of epochs, or turning jitter on, moves nothing else; and the state of every stream after an
-    epoch is that epoch's number, which is what a checkpoint holds.
+    All streams come from one seed, and none from the state of another. So changing the number of epochs, or turning
+    jitter on, changes no other stream. A checkpoint only needs the number of the epoch.
+
+    Args:
+        seed: of the run.
+        name: of the use, one of `STREAMS`.
+        epoch: from 0.
     """
     return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(STREAMS.index(name), epoch)))

@@ -97,6 +97,7 @@ class Run:
         parameters = _initial(self.sizes, config, start)
         self.state = State(self.sizes, device.put(parameters), device.put(np.zeros_like(parameters)))
         self.history: list[dict[str, Any]] = []
+        self._checked = False  # whether a step has been taken with its arguments checked
         self._evaluation = None if evaluation is None else Resident(evaluation, device)
         self._identity = {  # what a checkpoint must agree with
             "config": config.record(),
@@ -187,7 +188,7 @@ class Run:
         costs = []
         with np.errstate(over="ignore", invalid="ignore"):  # a cost that is not finite is found, and said in words
             for step, rate in enumerate(rates, start=first):
-                with unguarded(step > 0):  # from step to step only the numbers change, so one check is enough
+                with unguarded(self._checked):  # from step to step only the numbers change, so one check is enough
                     C = train_step(
                         device.engine,
                         self.state,
@@ -199,6 +200,7 @@ class Run:
                         clip_norm=config.clip_norm,
                         max_norm=config.max_norm,
                     )
+                self._checked = True
                 if device.host:  # reading costs nothing here; elsewhere it waits, so there it is done once per epoch
                     _check_finite(np.asarray(C), step, steps, config)
                 costs.append(C)

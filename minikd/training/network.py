@@ -14,10 +14,12 @@ from minikd.engines.device import CPU, Device
 
 @dataclass(frozen=True, eq=False)
 class Network:
-    """Layer sizes and parameters, on the host: what a run takes away.
+    """A trained network, or a population of them, on the host.
 
-    sizes: from inputs to classes. flat: (P,), or (S, P) for a population; see `minikd.core.mlp.unflatten`.
-    history: one record per epoch, as `train` documents it.
+    Args:
+        sizes: of the layers, from inputs to classes.
+        flat: (P,) all parameters, or (S, P) for a population of S; `minikd.core.mlp.unflatten` says in which order.
+        history: one record per epoch, as `train` documents it.
     """
 
     sizes: tuple[int, ...]
@@ -25,12 +27,32 @@ class Network:
     history: list[dict[str, Any]] = field(default_factory=list)
 
     def layers(self, device: Device = CPU) -> Layers[Any]:
-        """[(W, b), …] on the device."""
+        """Return the parameters on the device, as [(W, b), …] with W (..., D, H) and b (..., H)."""
         return unflatten(device.put(self.flat), self.sizes)
+
+    def check_single(self, what: str) -> None:
+        """Check that this is one network, not a population.
+
+        Raises:
+            ValueError: for a population; the message begins with `what`, as in "a file holds".
+        """
+        if self.flat.ndim != 1:
+            raise ValueError(
+                f"{what} one network, got a population of {self.flat.shape[0]}: choose one, "
+                "as Network(sizes, flat[0]) does"
+            )
 
     @classmethod
     def from_layers(cls, layers: Layers[Any], history: list[dict[str, Any]]) -> Network:
-        """A network of host layers [(W, b), …]; raises ValueError where they do not chain."""
+        """Return the network that consists of these layers.
+
+        Args:
+            layers: [(W, b), …] on the host, W (D, H) and b (H,).
+            history: one record per epoch.
+
+        Raises:
+            ValueError: where a layer does not take what the one before it gives.
+        """
         sizes = (layers[0][0].shape[-2], *[W.shape[-1] for W, _ in layers])
         shapes = [shape for W, b in layers for shape in (W.shape, b.shape)]
         if shapes != [shape for D, H in pairwise(sizes) for shape in ((D, H), (H,))]:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import sys
 from collections.abc import Callable, Iterator
@@ -137,19 +138,35 @@ def network_path(folder: Path, seed: int, name: str) -> Path:
     return folder / f"seed{seed}" / f"{name.replace(' ', '-')}.safetensors"
 
 
-def save_network(path: Path, network: Network, config: TrainConfig) -> None:
-    """Write the weights as W1 (D, H), b1 (H,), W2, … for whoever takes the network away, with its record."""
+def save_network(path: str | os.PathLike[str], network: Network, config: TrainConfig) -> None:
+    """Write a network as a safetensors file: its weights W1 (D, H), b1 (H,), W2, …, and a record of its training.
+
+    Args:
+        path: the file. Missing folders are made.
+        network: a single network, not a population.
+        config: the configuration that it was trained with.
+
+    Raises:
+        ValueError: for a population.
+        CheckpointError: where the file cannot be written.
+    """
+    network.check_single("a file holds")
     arrays: dict[str, Any] = {}
     for i, (W, b) in enumerate(network.layers(), start=1):
         arrays[f"W{i}"], arrays[f"b{i}"] = W, b
-    path.parent.mkdir(parents=True, exist_ok=True)
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
     checkpoint.save(path, arrays, {"config": config.record(), "sizes": network.sizes, "history": network.history})
 
 
-def load_network(path: Path, config: TrainConfig | None = None) -> Network:
-    """A network that `save_network` wrote.
+def load_network(path: str | os.PathLike[str], config: TrainConfig | None = None) -> Network:
+    """Return a network that `save_network` wrote.
 
-    Raises: CheckpointError for a file that is damaged, of another kind, or not of the configuration, if one is given.
+    Args:
+        path: the file.
+        config: what the network must have been trained with, or None for anything.
+
+    Raises:
+        CheckpointError: for a file that is missing, damaged, of another kind or of another configuration.
     """
     arrays, record = checkpoint.load(path)
     if config is not None and record.get("config") != config.record():

@@ -1,4 +1,4 @@
-"""Soft targets of a trained teacher, and of the one that ships inside minikd."""
+"""The soft targets of a trained teacher, and those that ship inside minikd."""
 
 from __future__ import annotations
 
@@ -15,23 +15,32 @@ from minikd.training.network import Network
 
 
 def soft_targets(teacher: Network, dataset: Dataset | Frames, device: Device = CPU) -> SoftTargets:
-    """The teacher's logits for every example of the data set, without dropout and without jitter.
+    """Return the teacher's logits for every example of the data set, without dropout and without jitter.
 
-    Args: teacher, a single network, not a population; dataset, the transfer set, whose labels are not looked at.
+    Args:
+        teacher: a single network, not a population.
+        dataset: the transfer set. Its labels are not used.
+        device: where to compute.
+
+    Raises:
+        ValueError: for a population.
     """
-    if teacher.flat.ndim != 1:
-        raise ValueError(f"the teacher must be one network, got a population of {teacher.flat.shape[:-1]}")
+    teacher.check_single("the teacher must be")
     z = device.get(logits(teacher, dataset, device))
     return SoftTargets(freeze(z), dataset.fingerprint, digest({"flat": teacher.flat}))
 
 
 def load_teacher() -> tuple[SoftTargets, SoftTargets]:
-    """The soft targets that ship inside minikd: a trained teacher's, for the two sets of `load_mnist`.
+    """Return the soft targets that ship inside minikd: a trained teacher's, for the two sets of `load_mnist`.
 
     The teacher is the one of the paper's rows: 784-1200-1200-10, dropout, max-norm and jitter, trained on all labels of
     the training set. `python -m minikd.paper.teacher` made the file; its record holds the configuration and the errors.
-    Returns: for the training set, (60000, 10) float32, and for the test set, (10000, 10), in nats.
-    Raises: CheckpointError where the file is damaged.
+
+    Returns:
+        Soft targets for the training set, (60000, 10) float32, and for the test set, (10000, 10), in nats.
+
+    Raises:
+        CheckpointError: where the file is damaged.
 
     >>> train_targets, test_targets = load_teacher()
     >>> train_targets.logits.shape, test_targets.logits.shape

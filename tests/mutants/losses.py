@@ -6,7 +6,7 @@ MUTANTS = [
     *planted(
         "soft cost",
         "losses",
-        "test_losses.py",
+        "test_losses.py test_losses_identities.py test_losses_arguments.py",
         """
 the gradient without its 1/T
 - dz = (1/T) * (q - p) / B
@@ -80,8 +80,8 @@ the logarithm forgotten: a divergence that is negative
 + dz = (1/T) * (q - p) / B
 
 T on the student's side alone
-- p = softmax(v, T)
-+ p = softmax(v)
+- softmax(v, T)
++ softmax(v)
 
 T on the teacher's side alone
 - log_q = log_softmax(z, T)
@@ -92,20 +92,20 @@ the teacher's logits on both sides
 + log_q = log_softmax(v + 0 * z, T)
 
 the student's logits on both sides
-- p = softmax(v, T)
-+ p = softmax(z, T)
+- softmax(v, T)
++ softmax(z, T)
 
 the teacher's probabilities put through the softmax again
-- p = softmax(v, T)
-+ p = softmax(softmax(v, T))
+- softmax(v, T)
++ softmax(softmax(v, T))
 
 the student's probabilities put through the softmax again
 - log_q = log_softmax(z, T)
 + log_q = log_softmax(softmax(z, T))
 
 soft targets hardened on the way: the dark knowledge is gone
-- p = softmax(v, T)
-+ p = _one_hot(xp, xp.argmax(v, axis=-1), z)
+- softmax(v, T)
++ one_hot(xp.argmax(v, axis=-1), z)
 
 an epsilon inside the logarithm
 - log_q = log_softmax(z, T)
@@ -120,16 +120,14 @@ the logarithm of the softmax in place of the log-softmax: infinite at low T
 + log_q = xp.log(softmax(z, T))
 
 a finite cost whose gradient is inf / inf at low T
-- q = xp.exp(log_q)
-- p = softmax(v, T)
-+ q = xp.exp(z / T) / xp.sum(xp.exp(z / T), axis=-1, keepdims=True)
-+ p = softmax(v, T)
+- q, p = xp.exp(log_q), softmax(v, T)
++ q, p = xp.exp(z / T) / xp.sum(xp.exp(z / T), axis=-1, keepdims=True), softmax(v, T)
 """,
     ),
     *planted(
         "hard cost",
         "losses",
-        "test_losses.py",
+        "test_losses.py test_losses_identities.py test_losses_arguments.py",
         """
 the gradient without its target
 - dz = (q - p) / B
@@ -152,24 +150,12 @@ cost and gradient averaged over the classes too
 - dz = (q - p) / B
 + C = -xp.mean(p * log_q, axis=(-2, -1))
 + dz = (q - p) / (B * z.shape[-1])
-
-classes counted from one
-- xp.cumulative_sum(xp.ones_like(z[..., :1, :].mT, dtype=y.dtype), axis=-2) - 1
-+ xp.cumulative_sum(xp.ones_like(z[..., :1, :].mT, dtype=y.dtype), axis=-2)
-
-labels below zero let through
-- low < 0 or high >= K
-+ high >= K
-
-labels above the last class let through by the quick check
-- y.view(np.uint64).max() < K
-+ y.view(np.uint64).max() <= K
 """,
     ),
     *planted(
         "distillation loss",
         "losses",
-        "test_losses.py",
+        "test_losses.py test_losses_identities.py test_losses_arguments.py",
         """
 T² forgotten
 - soft_weight = alpha * T**2
@@ -192,16 +178,17 @@ T² on the hard part too
 + hard_weight = (1 - alpha) * T**2
 
 alpha and 1 − alpha swapped
-- _check(z, v=v, y=y, T=T, alpha=alpha)
+- soft_weight = alpha * T**2
 + alpha = 1 - alpha
++ soft_weight = alpha * T**2
 
 hard targets at full weight, whatever alpha is
 - hard_weight = 1 - alpha
 + hard_weight = alpha * 0 + 1.0
 
 hard targets at temperature T
-- C_hard, dz_hard = _hard(z, y)
-+ C_hard, dz_hard = _hard(z / T, y)
+- C_hard, dz_hard = hard_cross_entropy(z, y=y)
++ C_hard, dz_hard = hard_cross_entropy(z / T, y=y)
 
 the hard gradient left out of the sum
 - dz = soft_weight * dz_soft + hard_weight * dz_hard
@@ -215,15 +202,17 @@ the soft gradient left out of the sum
     *planted(
         "logit matching",
         "losses",
-        "test_losses.py",
+        "test_losses.py test_losses_identities.py test_losses_arguments.py",
         """
 the cost without its half, so that the gradient is half of the cost's own
-- 0.5 * xp.sum(difference * difference, axis=(-2, -1)) / B, difference / B
-+ xp.sum(difference * difference, axis=(-2, -1)) / B, difference / B
+- 0.5 * xp.sum(difference * difference, axis=(-2, -1)) / B
++ xp.sum(difference * difference, axis=(-2, -1)) / B
 
 cost and gradient averaged over the classes too
-- 0.5 * xp.sum(difference * difference, axis=(-2, -1)) / B, difference / B
-+ 0.5 * xp.mean(difference * difference, axis=(-2, -1)), difference / (B * z.shape[-1])
+- C = 0.5 * xp.sum(difference * difference, axis=(-2, -1)) / B
+- dz = difference / B
++ C = 0.5 * xp.mean(difference * difference, axis=(-2, -1))
++ dz = difference / (B * z.shape[-1])
 
 z and v swapped: the same cost, the gradient turned round
 - difference = z - v
@@ -232,7 +221,7 @@ z and v swapped: the same cost, the gradient turned round
     ),
     *planted(
         "softmax",
-        "softmax",
+        "core.softmax",
         "test_softmax.py",
         """
 the largest logit not subtracted: the exponential overflows
@@ -254,10 +243,6 @@ normalised over the cases
 T divides the log-probabilities, which then do not sum to one
 - return u - xp.log(xp.sum(xp.exp(u), axis=-1, keepdims=True))
 + return u - xp.log(xp.sum(xp.exp(u * T), axis=-1, keepdims=True)) / T
-
-a NumPy float64 for T, which makes every gradient float64
-- return float(value)
-+ return np.float64(value)
 
 softmax backward without its sum
 - return (1 / T) * q * (dq - xp.sum(q * dq, axis=-1, keepdims=True))
@@ -295,7 +280,7 @@ log-softmax backward without 1/T
     *planted(
         "population",
         "losses",
-        "test_losses.py",
+        "test_losses.py test_losses_identities.py test_losses_arguments.py",
         """
 the mean taken over the students too
 - log_q = log_softmax(z)
@@ -303,18 +288,54 @@ the mean taken over the students too
 + log_q = log_softmax(z)
 
 soft targets of the first student for all
-- p = softmax(v, T)
-+ p = softmax(v if v.ndim == 2 else v.reshape(-1, *v.shape[-2:])[0], T)
+- softmax(v, T)
++ softmax(v if v.ndim == 2 else v.reshape(-1, *v.shape[-2:])[0], T)
 """,
     ),
     *planted(
         "population",
-        "softmax",
+        "core.guard",
         "test_softmax.py test_losses.py",
         """
 the first student's T and alpha for all
-- return value
-+ return value * 0 + value.ravel()[0]
+@ per_student
+- return array
++ return array * 0 + array.ravel()[0]
+""",
+    ),
+    *planted(
+        "hard cost",
+        "core.array",
+        "test_losses.py",
+        """
+classes counted from one
+- xp.cumulative_sum(xp.ones_like(z[..., :1, :].mT, dtype=y.dtype), axis=-2) - 1
++ xp.cumulative_sum(xp.ones_like(z[..., :1, :].mT, dtype=y.dtype), axis=-2)
+""",
+    ),
+    *planted(
+        "hard cost",
+        "core.guard",
+        "test_losses_arguments.py",
+        """
+labels below zero let through
+- low < 0 or high >= K
++ high >= K
+
+labels above the last class let through by the quick check
+- y.view(np.uint64).max() < K
++ y.view(np.uint64).max() <= K
+""",
+    ),
+    *planted(
+        "softmax",
+        "core.guard",
+        "test_losses_arguments.py test_softmax.py",
+        """
+a NumPy float64 for T, which makes every gradient float64
+@ per_student
+- return float(value)
++ return np.float64(value)
 """,
     ),
 ]

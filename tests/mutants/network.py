@@ -5,70 +5,72 @@ from .planting import planted
 MUTANTS = [
     *planted(
         "layers",
-        "layers",
+        "core.layers",
         "test_layers.py",
         """
 the bias forgotten
 - out += b[..., None, :]
 
 dW from a reshaped x, where it should be transposed
-- multiply(x.mT, dout, out=dW_out)
-+ multiply(xp.reshape(x, x.mT.shape), dout, out=dW_out)
+- write_into(dW_out, xp.matmul, x.mT, dout)
++ write_into(dW_out, xp.matmul, xp.reshape(x, x.mT.shape), dout)
 
 dx through a reshaped W, where it should be transposed
 - dout @ W.mT
 + dout @ xp.reshape(W, W.mT.shape)
 
 dW averaged over the cases, which the cost did already
-- multiply(x.mT, dout, out=dW_out)
-+ multiply(x.mT / x.shape[-2], dout, out=dW_out)
+- write_into(dW_out, xp.matmul, x.mT, dout)
++ write_into(dW_out, xp.matmul, x.mT / x.shape[-2], dout)
 
 db averaged over the cases, which the cost did already
-- db = xp.sum(dout, axis=-2)
-+ db = xp.mean(dout, axis=-2)
+- write_into(db_out, xp.sum, dout, axis=-2)
++ write_into(db_out, xp.mean, dout, axis=-2)
 
 db added to what the last step left there
-- db_out[...] = db
-+ db_out += db
+- db = write_into(db_out, xp.sum, dout, axis=-2)
++ db = xp.sum(dout, axis=-2)
++ if db_out is not None:
++     db_out += db
 
 ReLU backward without its mask
-- return dout * xp.astype(out > 0, dout.dtype)
+- return write_into(out, xp.multiply, dout, mask)
 + return dout
 
 ReLU backward with the mask inverted
-- return dout * xp.astype(out > 0, dout.dtype)
-+ return dout * xp.astype(out <= 0, dout.dtype)
+- cache > 0
++ cache <= 0
 
 ReLU backward with the mask of the gradient, not of the output
-- return dout * xp.astype(out > 0, dout.dtype)
-+ return dout * xp.astype(dout > 0, dout.dtype)
+- cache > 0
++ dout > 0
 
 ReLU written over its input
-- out = xp.maximum(x, 0.0)
-+ out = xp.maximum(x, 0.0, out=x)
+- write_into(out, get_xp(x=x).maximum, x, 0.0)
++ write_into(x, get_xp(x=x).maximum, x, 0.0)
 
 ReLU backward written over the gradient that came in
-- return dout * xp.astype(out > 0, dout.dtype)
-+ dout *= xp.astype(out > 0, dout.dtype)
+- return write_into(out, xp.multiply, dout, mask)
++ dout *= mask
 + return dout
 """,
     ),
     *planted(
         "network",
-        "mlp",
+        "core.mlp",
         "test_mlp.py",
         """
 initial weights of variance 1/D, as if there were no ReLU
-- math.sqrt(2 / W.shape[-2])
-+ math.sqrt(1 / W.shape[-2])
+- math.sqrt(2 / len(W))
++ math.sqrt(1 / len(W))
 
 initial weights scaled by the units that they lead to
-- math.sqrt(2 / W.shape[-2])
+- math.sqrt(2 / len(W))
 + math.sqrt(2 / W.shape[-1])
 
 initial weights scaled by the variance, not by its root
-- math.sqrt(2 / W.shape[-2])
-+ (2 / W.shape[-2])
+- math.sqrt(2 / len(W))
++ 2 / len(W)
 
 a ReLU on the logits
 - return h, caches
@@ -80,8 +82,7 @@ no ReLU after the first layer
 + i > 1
 
 ReLU left out of the backward pass
-- dh = relu_backward(dh, relu_cache)
-+ pass
+- dh = relu_backward(dh, relu_cache, out=dh)
 
 dropout left out of the backward pass
 - dh = dropout_backward(dh, dropout_cache)
@@ -98,7 +99,7 @@ a bias that shares its memory with the next layer's weights
     ),
     *planted(
         "dropout",
-        "layers",
+        "core.layers",
         "test_layers.py",
         """
 survivors not scaled up
@@ -109,29 +110,21 @@ survivors scaled by 1/drop: keep and drop confused
 + scale *= 1 / drop if drop else 1.0
 
 the dropped units kept and the kept ones dropped
-- scale = xp.astype(keep, x.dtype)
-+ scale = xp.astype(~keep, x.dtype)
+- get_xp(x=x).astype(keep, x.dtype)
++ get_xp(x=x).astype(~keep, x.dtype)
 
 the backward pass without the scale
-- return _sum_over_students(dout * scale, ndim)
-+ return _sum_over_students(dout * xp.astype(scale > 0, dout.dtype), ndim)
+- dout * scale
++ dout * get_xp(dout=dout).astype(scale > 0, dout.dtype)
 
 the backward pass without the mask
-- return _sum_over_students(dout * scale, ndim)
-+ return _sum_over_students(dout + 0 * scale, ndim)
-
-a mask that keeps the share it should drop
-- hash32(counters ^ key) >= drop_threshold(drop)
-+ hash32(counters ^ key) < drop_threshold(drop)
-
-the same mask whatever the key
-- hash32(counters ^ key)
-+ hash32(counters ^ (key ^ key))
+- dout * scale
++ dout + 0 * scale
 """,
     ),
     *planted(
         "max-norm",
-        "optim",
+        "core.optim",
         "test_optim.py",
         """
 the square of the length taken for the length
@@ -139,7 +132,7 @@ the square of the length taken for the length
 + norm = xp.sum(W * W, axis=-2, keepdims=True)
 
 max_norm taken for the square of a length
-- W *= float(max_norm) / xp.maximum(norm, float(max_norm))
+- W *= max_norm / xp.maximum(norm, max_norm)
 + W *= max_norm**0.5 / xp.maximum(norm, max_norm**0.5)
 
 the weights that leave a unit, not those that enter it
@@ -151,66 +144,66 @@ one length for the whole layer
 + norm = xp.sqrt(xp.sum(W * W, axis=(-2, -1), keepdims=True))
 
 short columns stretched to max_norm too
-- W *= float(max_norm) / xp.maximum(norm, float(max_norm))
-+ W *= float(max_norm) / (norm + 1e-30)
+- max_norm / xp.maximum(norm, max_norm)
++ max_norm / (norm + 1e-30)
 
 each weight clipped by itself, which turns the column
-- W *= float(max_norm) / xp.maximum(norm, float(max_norm))
-+ W[...] = xp.minimum(xp.maximum(W, -float(max_norm)), float(max_norm))
+- W *= max_norm / xp.maximum(norm, max_norm)
++ W[...] = xp.minimum(xp.maximum(W, -max_norm), max_norm)
 """,
     ),
     *planted(
         "optimiser",
-        "optim",
+        "core.optim",
         "test_optim.py",
         """
 a step uphill
-- v -= learning_rate * g
-+ v += learning_rate * g
+- velocity -= learning_rate * gradient
++ velocity += learning_rate * gradient
 
 momentum with the wrong sign
-- v *= momentum
-+ v *= -momentum
+- velocity *= momentum
++ velocity *= -momentum
 
 (1 − momentum) on the gradient: steps ten times too short
-- v -= learning_rate * g
-+ v -= (1 - momentum) * learning_rate * g
+- velocity -= learning_rate * gradient
++ velocity -= (1 - momentum) * learning_rate * gradient
 
 the learning rate forgotten
-- v -= learning_rate * g
-+ v -= g
+- velocity -= learning_rate * gradient
++ velocity -= gradient
 
 the learning rate outside the velocity, which matters once it changes
-- v -= learning_rate * g
-- p += v
-+ v -= g
-+ p += learning_rate * v
+- velocity -= learning_rate * gradient
+- parameters += velocity
++ velocity -= gradient
++ parameters += learning_rate * velocity
 
 Nesterov's look ahead, where the classical form is promised
-- p += v
-+ p += momentum * v - learning_rate * g
+- parameters += velocity
++ parameters += momentum * velocity - learning_rate * gradient
 
 the velocity in a new array, so that the caller's never changes
-- v *= momentum
-- v -= learning_rate * g
-+ v = momentum * v - learning_rate * g
+- velocity *= momentum
+- velocity -= learning_rate * gradient
++ velocity = momentum * velocity - learning_rate * gradient
 
 weight decay that nobody asked for
-- v -= learning_rate * g
-+ v -= learning_rate * (g + 1e-4 * p)
+- velocity -= learning_rate * gradient
++ velocity -= learning_rate * (gradient + 1e-4 * parameters)
 
 the gradient scaled in place
-- v -= learning_rate * g
-+ g *= learning_rate
-+ v -= g
+- velocity -= learning_rate * gradient
++ gradient *= learning_rate
++ velocity -= gradient
 
 clipping that lengthens long gradients
-- float(clip_norm) / xp.maximum(norm, float(clip_norm))
-+ xp.maximum(norm, float(clip_norm)) / float(clip_norm)
+- clip_norm / xp.maximum(norm, clip_norm)
++ xp.maximum(norm, clip_norm) / clip_norm
 
 clipping that stretches short gradients too
-- float(clip_norm) / xp.maximum(norm, float(clip_norm))
-+ float(clip_norm) / (norm + 1e-30)
+- clip_norm / xp.maximum(norm, clip_norm)
++ clip_norm / (norm + 1e-30)
 
 clipping by the square of the norm
 - norm = xp.sqrt(square[..., 0])
@@ -219,7 +212,7 @@ clipping by the square of the norm
     ),
     *planted(
         "population",
-        "layers",
+        "core.layers",
         "test_layers.py",
         """
 the gradient of a shared input not summed over the students
@@ -233,12 +226,26 @@ the gradient of a shared input averaged over the students
     ),
     *planted(
         "population",
-        "optim",
+        "core.optim",
         "test_optim.py",
         """
 every student clipped by the norm of them all
 - norm = xp.sqrt(square[..., 0])
 + norm = xp.sqrt(square[..., 0] * 0 + xp.sum(square))
+""",
+    ),
+    *planted(
+        "dropout",
+        "core.masks",
+        "test_layers.py",
+        """
+a mask that keeps the share it should drop
+- hash32(counters ^ key) >= drop_threshold(drop)
++ hash32(counters ^ key) < drop_threshold(drop)
+
+the same mask whatever the key
+- hash32(counters ^ key)
++ hash32(counters ^ (key ^ key))
 """,
     ),
 ]

@@ -9,8 +9,8 @@ MUTANTS = [
         "test_frames.py",
         """
 windows that begin where other examples' do
-- shifts = put(self.starts[drawn])
-+ shifts = put(self.starts[drawn[:, ::-1]])
+- put(self.starts[order])
++ put(self.starts[order[:, ::-1]])
 """,
     ),
     *planted(

@@ -9,8 +9,8 @@ MUTANTS = [
         "test_ensembles.py",
         """
 logits summed, not averaged: T divided by the number of members
-- return xp.sum(v, axis=0) / M
-+ return xp.sum(v, axis=0)
+- get_xp(v=v).sum(v, axis=0) / v.shape[0]
++ get_xp(v=v).sum(v, axis=0)
 
 the members' probabilities at T = 1 averaged, whatever T is
 - log_p = log_softmax(v, T)

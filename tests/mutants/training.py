@@ -41,38 +41,12 @@ the same key for every layer
 + (STREAMS.index("dropout"), 0)
 
 every case of a batch drops the same units
-- np.arange(self.B * size, dtype=np.uint32).reshape(self.B, size)
-+ np.tile(np.arange(size, dtype=np.uint32), (self.B, 1))
+- np.arange(batch_size * size, dtype=np.uint32).reshape(batch_size, size)
++ np.tile(np.arange(size, dtype=np.uint32), (batch_size, 1))
 
 the share for inputs and the share for hidden units confused
 - (config.drop_input, *[config.drop_hidden] * len(config.hidden))
 + (config.drop_hidden, *[config.drop_input] * len(config.hidden))
-""",
-    ),
-    *planted(
-        "max-norm",
-        "loop",
-        "test_train.py",
-        """
-the output layer limited too
-- state.layers[:-1]
-+ state.layers
-
-only the first layer limited
-- state.layers[:-1]
-+ state.layers[:1]
-
-the weights limited before the step, not after it
-- for p, velocity, g in state.blocks:
--     momentum_step(p, velocity, g, learning_rate=learning_rate, momentum=momentum)
-- if max_norm is not None:
--     for W, _ in state.layers[:-1]:
--         limit_norm(W, max_norm)
-+ if max_norm is not None:
-+     for W, _ in state.layers[:-1]:
-+         limit_norm(W, max_norm)
-+ for p, velocity, g in state.blocks:
-+     momentum_step(p, velocity, g, learning_rate=learning_rate, momentum=momentum)
 """,
     ),
     *planted(
@@ -85,8 +59,8 @@ the schedule worked out and not used
 + config.learning_rate
 
 the schedule begun again in each epoch
-- [warmup_cosine(step, steps, config.warmup) for step in range(first, first + feed.steps)]
-+ [warmup_cosine(step - first, feed.steps, config.warmup) for step in range(first, first + feed.steps)]
+- [warmup_cosine(step, steps, config.warmup) for step in range(first, first + each)]
++ [warmup_cosine(step - first, each, config.warmup) for step in range(first, first + each)]
 
 the configured momentum never passed on
 - config.momentum
@@ -96,17 +70,9 @@ the configured clip_norm never passed on
 - config.clip_norm
 + None
 
-each element of the gradient clipped by itself, not its norm
-- learning_rate = learning_rate * clip_factor(state.g, clip_norm)
-+ state.g[...] = get_xp(g=state.g).clip(state.g, -clip_norm, clip_norm)
-
-the parameters between two blocks never updated
-- range(0, P, block)
-+ range(0, P, block + 1)
-
 momentum lost where a run is resumed
-- return arrays["p"], arrays["v"], history
-+ return arrays["p"], np.zeros_like(arrays["v"]), history
+- arrays["v"]
++ np.zeros_like(arrays["v"])
 """,
     ),
     *planted(
@@ -114,13 +80,9 @@ momentum lost where a run is resumed
         "batches",
         "test_train.py",
         """
-labels left in order while the images are shuffled
-- take(self.y, n, axis=0)
-+ take(self.y, (i * self.B + self.xp.arange(n.shape[0])) % self.N, axis=0)
-
 every epoch in the same order
-- rng = stream(seed, name, epoch)
-+ rng = stream(seed, name)
+- stream(seed, name, epoch)
++ stream(seed, name)
 """,
     ),
     *planted(
@@ -139,24 +101,24 @@ one stream of randomness for every use: the order repeats what drew the initial 
         "test_train.py",
         """
 images moved up and to the left alone
-- rng.integers(0, 2 * self.config.jitter + 1, size=(2, self.steps * self.B))
-+ rng.integers(self.config.jitter, 2 * self.config.jitter + 1, size=(2, self.steps * self.B))
+- rng.integers(0, 2 * self.config.jitter + 1, size=(2, self.steps * self.config.batch_size))
++ rng.integers(self.config.jitter, 2 * self.config.jitter + 1, size=(2, self.steps * self.config.batch_size))
 
 never moved as far one way as the other
-- rng.integers(0, 2 * self.config.jitter + 1, size=(2, self.steps * self.B))
-+ rng.integers(0, 2 * self.config.jitter, size=(2, self.steps * self.B))
+- rng.integers(0, 2 * self.config.jitter + 1, size=(2, self.steps * self.config.batch_size))
++ rng.integers(0, 2 * self.config.jitter, size=(2, self.steps * self.config.batch_size))
 
 one shift for all images of an epoch
-- rng.integers(0, 2 * self.config.jitter + 1, size=(2, self.steps * self.B))
-+ rng.integers(0, 2 * self.config.jitter + 1, size=(2, 1)).repeat(self.steps * self.B, axis=1)
+- rng.integers(0, 2 * self.config.jitter + 1, size=(2, self.steps * self.config.batch_size))
++ rng.integers(0, 2 * self.config.jitter + 1, size=(2, 1)).repeat(self.steps * self.config.batch_size, axis=1)
 
 images moved along the diagonal alone
-- numbers = down * self.width + right
-+ numbers = down * self.width + down
+- down * self.width + right
++ down * self.width + down
 
 rows of a padded image counted without its border
-- self.width, self.cols = cols + 2 * config.jitter, cols
-+ self.width, self.cols = cols, cols
+- self.width = cols + 2 * config.jitter
++ self.width = cols
 """,
     ),
     *planted(
@@ -178,10 +140,6 @@ edges smeared outwards, where zeros should enter
         "batches",
         "test_train.py",
         """
-soft targets left in order while the images are shuffled
-- take(self.V, n, axis=0)
-+ take(self.V, (i * self.B + self.xp.arange(n.shape[0])) % self.N, axis=0)
-
 soft targets of unmoved images used for jittered ones
 - if config.jitter:
 -     ...
@@ -234,8 +192,8 @@ the first student's initial weights for all
         "test_train.py",
         """
 the first student's batches for all
-- rng = stream(seed, name, epoch)
-+ rng = stream(self.config.seeds[0], name, epoch)
+- stream(seed, name, epoch)
++ stream(self.config.seeds[0], name, epoch)
 
 the first student's dropout for all
 - np.random.SeedSequence(seed, spawn_key=(STREAMS.index("dropout"), layer))
@@ -244,6 +202,62 @@ the first student's dropout for all
 the students' batches shuffled into one another
 - np.concatenate(drawn, axis=1)
 + np.stack(drawn, axis=-1).reshape(self.steps, -1)
+""",
+    ),
+    *planted(
+        "max-norm",
+        "readable",
+        "test_train.py",
+        """
+the output layer limited too
+- state.layers[:-1]
++ state.layers
+
+only the first layer limited
+- state.layers[:-1]
++ state.layers[:1]
+
+the weights limited before the step, not after it
+- for start in range(0, state.parameters.shape[-1], BLOCK):
+-     block = (array[..., start : start + BLOCK] for array in arrays)
+-     momentum_step(*block, learning_rate=learning_rate, momentum=momentum)
+- if max_norm is not None:
+-     for W, _ in state.layers[:-1]:
+-         limit_norm(W, max_norm)
++ if max_norm is not None:
++     for W, _ in state.layers[:-1]:
++         limit_norm(W, max_norm)
++ for start in range(0, state.parameters.shape[-1], BLOCK):
++     block = (array[..., start : start + BLOCK] for array in arrays)
++     momentum_step(*block, learning_rate=learning_rate, momentum=momentum)
+""",
+    ),
+    *planted(
+        "training",
+        "readable",
+        "test_train.py",
+        """
+each element of the gradient clipped by itself, not its norm
+- learning_rate = learning_rate * clip_factor(state.gradient, clip_norm)
++ state.gradient[...] = get_xp(g=state.gradient).clip(state.gradient, -clip_norm, clip_norm)
+
+the parameters between two blocks never updated
+- range(0, state.parameters.shape[-1], BLOCK)
++ range(0, state.parameters.shape[-1], BLOCK + 1)
+
+labels left in order while the images are shuffled
+- take(source.y, draw.n, axis=0)
++ take(source.y, get_xp(n=draw.n).arange(draw.n.shape[0]) % source.y.shape[0], axis=0)
+""",
+    ),
+    *planted(
+        "soft targets",
+        "readable",
+        "test_train.py",
+        """
+soft targets left in order while the images are shuffled
+- take(source.V, draw.n, axis=0)
++ take(source.V, get_xp(n=draw.n).arange(draw.n.shape[0]) % source.y.shape[0], axis=0)
 """,
     ),
 ]
