@@ -85,19 +85,10 @@ def forward(score: NDArray[np.floating], graph: Graph) -> NDArray[np.float64]:
     Returns:
         (...,) float64.
     """
-    total = graph.start + score[..., 0, :]
+    total = graph.start + score[..., 0, :]  # (..., S)
     for t in range(1, score.shape[-2]):
-        total = _log_sum(total[..., graph.source] + graph.arc) + score[..., t, :]
-    return _log_sum(total + graph.end)
-
-
-def _log_sum(x: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return log Σ exp x over the last axis, −∞ where all x are."""
-    largest = np.max(x, axis=-1, keepdims=True)
-    safe = np.where(np.isfinite(largest), largest, 0.0)
-    with np.errstate(divide="ignore"):
-        total: NDArray[np.float64] = np.log(np.sum(np.exp(x - safe), axis=-1, keepdims=True)) + safe
-    return total[..., 0]
+        total = np.logaddexp.reduce(total[..., graph.source] + graph.arc, axis=-1) + score[..., t, :]
+    return np.asarray(np.logaddexp.reduce(total + graph.end, axis=-1))
 
 
 # ---- digits ----------------------------------------------------------------------------------------------------------
