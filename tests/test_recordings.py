@@ -17,7 +17,7 @@ import spoken
 from spoken import FSDD, needs_fsdd, tone, tree, wav
 
 from minikd.data.checks import DataError
-from minikd.speech import recordings
+from minikd.speech import archives, recordings
 from minikd.speech import wav as wav_reader
 from minikd.speech.recordings import RATE, load
 
@@ -272,7 +272,7 @@ def test_a_bomb_is_refused_before_it_fills_the_memory():
             return super().read(size)
 
     with pytest.raises(DataError, match="a recording has at most 16,777,216 bytes, and this has more: leave it out"):
-        recordings._bytes("bomb.zip/recordings/0_ann_0.wav", Counted(bytes(2**25)))
+        archives._read("bomb.zip/recordings/0_ann_0.wav", Counted(bytes(2**25)))
     assert asked == [2**24 + 1]
 
 

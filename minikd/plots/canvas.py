@@ -163,13 +163,13 @@ def log_y(panel: Axes, ticks: int | None = None) -> None:
 
 
 def check_images(images: NDArray[np.uint8], n: int | None = None) -> NDArray[np.uint8]:
-    """Return the images, or raise ValueError unless they are n (or, for None, any number) > 0 of uint8."""
+    """Return the images, or raise ValueError unless they are uint8, and n of them, or for None any number > 0."""
     images = np.asarray(images)
-    if images.dtype != np.uint8 or images.ndim != 3 or len(images) != (n or len(images)) or len(images) == 0:
+    if images.dtype != np.uint8 or images.ndim != 3 or len(images) == 0 or n not in (None, len(images)):
         number = "n" if n is None else f"n = {n}"
         raise ValueError(
             f"images must be uint8 of shape (n, rows, cols) with {number} > 0, got {images.dtype} {images.shape}: "
-            "pass the raw images of the same examples"
+            "pass the raw images, one per example"
         )
     return images
 

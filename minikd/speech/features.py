@@ -7,21 +7,22 @@ from functools import cache
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from minikd.data.checks import freeze
 from minikd.speech.recordings import RATE
 
 WINDOW, ADVANCE = 200, 80
-"""Samples: a frame looks at 25 ms, and the next one begins 10 ms later."""
+"""Samples: a frame covers 25 ms, and the next one begins 10 ms later."""
 SPECTRUM = 512
-"""Points of the Fourier transform: the window and zeros, so that the narrowest filter spans some of them."""
+"""Points of the Fourier transform: the window, then zeros, so that even the narrowest filter spans a few points."""
 FILTERS = 40
 CONTEXT, CENTRE = 26, 20
-"""Frames in a window, and which of them, from 0, has the state that is to be predicted: the 21st."""
+"""Frames in a window, and the one of them, counted from 0, whose state is to be predicted: the 21st."""
 FLOOR = 1e-10
-"""The least energy of a filter, so that digital silence has a logarithm: some 100 dB below a loud vowel."""
+"""The least energy of a filter, about 100 dB below a loud vowel. With it digital silence has a logarithm."""
 
 
 def hertz_to_mel(hertz: ArrayLike) -> NDArray[np.float64]:
-    """Pitch in mel, 2595 log₁₀(1 + f/700): steps that a listener takes for equal.
+    """Return the pitch in mel, 2595 log₁₀(1 + f/700). A listener hears equal steps in mel as equal.
 
     >>> print(hertz_to_mel([0, 700, 1000]).round(1))
     [   0.   781.2 1000. ]
@@ -31,12 +32,18 @@ def hertz_to_mel(hertz: ArrayLike) -> NDArray[np.float64]:
 
 @cache
 def mel_filters(filters: int = FILTERS, spectrum: int = SPECTRUM, rate: int = RATE) -> NDArray[np.float64]:
-    """Triangular filters, evenly spaced in mel from 0 to half the rate, each half-overlapping its neighbours.
+    """Return triangular filters, evenly spaced in mel from 0 to half the rate, each half-overlapping its neighbours.
 
-    Filter m rises from 0 at edge m to 1 at edge m + 1 and falls to 0 at edge m + 2, in mel; so between the first peak
-    and the last the filters add up to 1 at every frequency.
+    In mel, filter m rises from 0 at edge m to 1 at edge m + 1 and falls to 0 at edge m + 2. So between the first peak
+    and the last one the filters add up to 1 at every frequency.
 
-    Returns: (spectrum // 2 + 1, filters), the weight of each frequency of a real Fourier transform in each filter.
+    Args:
+        filters: how many there are.
+        spectrum: points of the Fourier transform.
+        rate: samples per second.
+
+    Returns:
+        (spectrum // 2 + 1, filters), the weight of each frequency of a real Fourier transform in each filter.
 
     >>> W = mel_filters()
     >>> W.shape, bool(np.allclose(W.sum(axis=1)[10:240], 1))
@@ -46,17 +53,19 @@ def mel_filters(filters: int = FILTERS, spectrum: int = SPECTRUM, rate: int = RA
     at = hertz_to_mel(np.arange(spectrum // 2 + 1) * rate / spectrum)[:, np.newaxis]  # (frequencies, 1)
     step = edges[1] - edges[0]
     weights: NDArray[np.float64] = np.maximum(0, 1 - np.abs(at - edges[1:-1]) / step)
-    weights.flags.writeable = False  # it is handed out again
-    return weights
+    return freeze(weights)  # the cache hands it out again
 
 
 def log_mel(signal: NDArray[np.floating]) -> NDArray[np.float32]:
-    """The logarithm of the energy that each filter lets through, frame by frame.
+    """Return the logarithm of the energy that each filter lets through, frame by frame.
 
-    A frame is 25 ms under a Hann window; its power spectrum goes through the filters.
+    A frame is 25 ms under a Hann window. Its power spectrum goes through the filters.
 
-    Args: signal (n,) float, samples in [−1, 1], n ≥ 200.
-    Returns: (F, 40) float32, natural logarithms, F = 1 + (n − 200) // 80.
+    Args:
+        signal: (n,) float, samples in [−1, 1], n ≥ 200.
+
+    Returns:
+        (F, 40) float32, natural logarithms, with F = 1 + (n − 200) // 80.
 
     >>> tone = np.sin(2 * np.pi * 1000 * np.arange(800) / RATE)
     >>> frames = log_mel(tone)
@@ -70,14 +79,17 @@ def log_mel(signal: NDArray[np.floating]) -> NDArray[np.float32]:
 
 
 def normalise(frames: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Frames (F, 40) less their mean over the utterance, over their standard deviation: microphones fall out."""
+    """Return frames (F, 40) less their mean over the utterance, over their standard deviation.
+
+    This removes what a microphone does to the sound.
+    """
     mean, sd = frames.mean(axis=0), frames.std(axis=0)
     normalised: NDArray[np.float32] = (frames - mean) / np.maximum(sd, 1e-3)
     return normalised
 
 
 def with_context(frames: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Frames (F, 40) with the first and the last repeated, so that every frame has its window: (F + 25, 40).
+    """Return frames (F, 40) with the first and the last repeated, so that every frame has its window: (F + 25, 40).
 
     Window n begins at row n, and row n + 20 is frame n.
     """
@@ -85,5 +97,5 @@ def with_context(frames: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def frames_within(spans: NDArray[np.int64], count: int) -> NDArray[np.int64]:
-    """Stretches of samples as those of `count` frames whose middle lies in them; both (..., 2), [from, to)."""
+    """Return which of `count` frames have their middle in stretches of samples; both are (..., 2), [from, to)."""
     return np.clip(-(-(spans - WINDOW // 2) // ADVANCE), 0, count)

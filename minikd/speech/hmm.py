@@ -1,8 +1,9 @@
 """The hidden Markov model: a path of states behind the frames, the best one, and the sum over all (derivation D11).
 
-States and the arcs between them make a `Graph`; a network says how well each state explains each frame. `viterbi` finds
-the best path, for alignment through the states of a known text and for recognition through a loop of all words;
-`forward` adds up all paths. Everything is in natural logarithms. Leading axes are utterances, which share a graph.
+States and the arcs between them make a `Graph`. A network says how well each state explains each frame. `viterbi` finds
+the best path: through the states of a known text, which aligns speech with it, or through a loop of all words, which
+recognises them. `forward` adds up all paths. Everything is in natural logarithms. Leading axes are utterances, which
+share a graph.
 """
 
 from __future__ import annotations
@@ -18,11 +19,15 @@ NEVER = -np.inf
 
 
 class Graph(NamedTuple):
-    """Where a path may go. S graph states, each with up to P arcs into it.
+    """Where a path may go: S graph states, each with up to P arcs into it.
 
-    source: (S, P) int, where each arc comes from. arc: (S, P) float, its log weight, −∞ where there is none. start,
-    end: (S,), log weights of beginning and ending there. state: (S,) int, the acoustic state that explains a frame
-    there: several graph states may share one, as the two 3s of "33" do.
+    Args:
+        source: (S, P) int, where each arc comes from.
+        arc: (S, P) float, the log weight of each arc, −∞ where there is none.
+        start: (S,), the log weight of beginning in each state.
+        end: (S,), the log weight of ending in each state.
+        state: (S,) int, the acoustic state that explains a frame there. Several graph states may share one, as the two
+            3s of "33" do.
     """
 
     source: NDArray[np.int64]
@@ -35,17 +40,21 @@ class Graph(NamedTuple):
 def viterbi(
     score: NDArray[np.floating], graph: Graph, lengths: NDArray[np.int64] | None = None
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """The best path through the graph, and its log weight (derivation D11.1).
+    """Return the log weight of the best path through the graph, and the path (derivation D11.1).
 
         δ_0(s) = start(s) + score_0(s),   δ_t(s) = score_t(s) + max_r [δ_{t−1}(r) + arc(r → s)]      (derivation D11.3)
 
-    The arcs that won are kept, and followed back from the best state to end in (derivation D11.4). The weight is no
-    more than that of all paths together, and not far below it (derivation D11.5). A number added to all scores of a
-    frame changes no path (derivation D11.7).
+    The arcs that won are kept, and followed back from the best state to end in (derivation D11.4). The weight is at
+    most that of all paths together, and not far below it (derivation D11.5). A number added to all scores of a frame
+    changes no path (derivation D11.7).
 
-    Args: score (..., F, S) float: how well each graph state explains each frame. lengths: (...,) int, the frames of
-        each utterance, 1 to F, or None for F each; what comes after is not looked at.
-    Returns: the log weight, (...,), −∞ if there is no path; the path, (..., F) int, graph states, −1 after the end.
+    Args:
+        score: (..., F, S) float, how well each graph state explains each frame.
+        graph: where a path may go.
+        lengths: (...,) int, the frames of each utterance, 1 to F, or None for F each. What comes after is not read.
+
+    Returns:
+        The log weight, (...,), −∞ if there is no path; and the path, (..., F) int, graph states, −1 after the end.
     """
     F, utterances = score.shape[-2], score.shape[:-2]
     ends = np.full(utterances, F) if lengths is None else np.asarray(lengths)
@@ -67,32 +76,30 @@ def viterbi(
 
 
 def forward(score: NDArray[np.floating], graph: Graph) -> NDArray[np.float64]:
-    """The log of the summed weight of all paths: the same recursion with a sum for the maximum (derivation D11.2).
+    """Return the log of the summed weight of all paths, by a sum in place of the maximum (derivation D11.2).
 
-    Args: score (..., F, S). Returns: (...,).
+    Args:
+        score: (..., F, S) float, how well each graph state explains each frame.
+        graph: where a path may go.
+
+    Returns:
+        (...,) float64.
     """
-    total = graph.start + score[..., 0, :]
+    total = graph.start + score[..., 0, :]  # (..., S)
     for t in range(1, score.shape[-2]):
-        total = _log_sum(total[..., graph.source] + graph.arc) + score[..., t, :]
-    return _log_sum(total + graph.end)
-
-
-def _log_sum(x: NDArray[np.float64]) -> NDArray[np.float64]:
-    """log Σ exp x over the last axis, −∞ where all are."""
-    largest = np.max(x, axis=-1, keepdims=True)
-    safe = np.where(np.isfinite(largest), largest, 0.0)
-    with np.errstate(divide="ignore"):
-        total: NDArray[np.float64] = np.log(np.sum(np.exp(x - safe), axis=-1, keepdims=True)) + safe
-    return total[..., 0]
+        total = np.logaddexp.reduce(total[..., graph.source] + graph.arc, axis=-1) + score[..., t, :]
+    return np.asarray(np.logaddexp.reduce(total + graph.end, axis=-1))
 
 
 # ---- digits ----------------------------------------------------------------------------------------------------------
 
 
 class Model(NamedTuple):
-    """Ten digits of `per_digit` states, left to right, and silence, the last state.
+    """Ten digits of `per_digit` states each, from left to right, and silence, the last state.
 
-    stay: (states,) log probability of remaining in a state for another frame; the other way out has the rest.
+    Args:
+        per_digit: states per digit.
+        stay: (states,) log probability of staying in a state for another frame. Leaving it has the rest.
     """
 
     per_digit: int
@@ -100,30 +107,30 @@ class Model(NamedTuple):
 
     @property
     def states(self) -> int:
-        """Acoustic states: the classes of the network."""
+        """The number of acoustic states, which are the classes of the network."""
         return WORDS * self.per_digit + 1
 
     @property
     def leave(self) -> NDArray[np.float64]:
-        """(states,) log probability of leaving."""
+        """(states,) log probability of leaving each state."""
         leave: NDArray[np.float64] = np.log(-np.expm1(self.stay))
         return leave
 
 
 def fresh(per_digit: int) -> Model:
-    """A model that knows nothing yet: each state lasts two frames in the mean."""
+    """Return a model that knows nothing yet: each state lasts two frames on average."""
     return Model(per_digit, np.full(WORDS * per_digit + 1, np.log(0.5)))
 
 
 def chain(model: Model, digits: Sequence[int]) -> Graph:
-    """The graph of a known text: its digits' states in a row, with a silence that may be left out around each digit."""
+    """Return the graph of a known text: its digits' states in a row, with an optional silence around each digit."""
     n, silence = model.per_digit, model.states - 1
     state = [silence]
     for digit in digits:
         state += [*range(digit * n, digit * n + n), silence]
     S = len(state)
     graph_state = np.array(state)
-    back = np.arange(3)  # from itself, from the one before, from the one before that, past a silence
+    back = np.arange(3)  # from itself, from the state before, and, past a silence, from the one before that
     source = np.maximum(np.arange(S)[:, np.newaxis] - back, 0)
     arc = np.full((S, 3), NEVER)
     arc[:, 0] = model.stay[graph_state]
@@ -136,10 +143,12 @@ def chain(model: Model, digits: Sequence[int]) -> Graph:
 
 
 def loop(model: Model, penalty: float) -> Graph:
-    """The graph of any string of digits: after each digit or silence any digit or silence, and a price for each digit.
+    """Return the graph of any string of digits: any digit or silence may follow any other, at a price per digit.
 
-    penalty: added to the log weight at the beginning of each digit; the lower, the fewer digits are recognised
-    (derivation D11.10).
+    Args:
+        model: the states and how long they last.
+        penalty: added to the log weight at the beginning of each digit. The lower it is, the fewer digits are
+            recognised (derivation D11.10).
     """
     n, S = model.per_digit, model.states
     exits = np.append(np.arange(n - 1, S - 1, n), S - 1)  # last states, and silence
@@ -158,7 +167,7 @@ def loop(model: Model, penalty: float) -> Graph:
 
 
 def words(path: NDArray[np.int64], model: Model) -> tuple[int, ...]:
-    """The digits along a path (F,) through a loop: one begins where its first state is entered."""
+    """Return the digits along a path (F,) through a loop. A digit begins where its first state is entered."""
     path = path[path >= 0]
     entered = np.append(True, path[1:] != path[:-1])
     first = (path % model.per_digit == 0) & (path < model.states - 1)

@@ -2,7 +2,7 @@
 
     utterances → corpus → flat start → (train → align) until the labels settle → train → recognise
 
-The network is minikd's own MLP, trained by `minikd.training.loop.train`; to recognise takes no more than its logits.
+The network is minikd's own MLP, trained by `minikd.training.loop.train`. Recognition needs only its logits.
 """
 
 from __future__ import annotations
@@ -27,19 +27,21 @@ from minikd.training.loop import train
 from minikd.training.network import Network
 
 ALIGNING = 0.5
-"""The power of the priors when speech is aligned. Silence is the one state that is a third of all frames. At a
-boundary, where the network is undecided, a whole prior gives the frame to the digit, the next network learns that, and
-silence shrinks by 1.5 % of all frames a round; without priors it grows by 0.5 %. Half keeps it as it is."""
+"""The power of the priors when speech is aligned. Silence alone is a third of all frames. At a boundary the network is
+undecided, and a whole prior gives the frame to the digit. The next network learns that, so silence shrinks by 1.5 % of
+all frames per round. Without priors it grows by 0.5 %. Half a prior keeps it as it is."""
 
 
 @dataclass(frozen=True, eq=False)
 class Corpus:
     """Utterances as the network reads them.
 
-    frames: (F, 40) float32, each utterance's normalised frames with its context around. starts: (N,) int64, where each
-    frame's window begins. bounds: (U + 1,) int64, utterance u is the frames bounds[u] … bounds[u + 1] of the N. digits:
-    what is said in each. spans: (digits, 2) int64 for each, the frames of each digit's recording, from the first of
-    the utterance.
+    Args:
+        frames: (F, 40) float32, each utterance's normalised frames with its context around it.
+        starts: (N,) int64, where each frame's window begins.
+        bounds: (U + 1,) int64; of the N frames, those from bounds[u] up to bounds[u + 1] are utterance u.
+        digits: what is said in each utterance.
+        spans: for each utterance (digits, 2) int64, the frames of each digit's recording, counted from its first one.
     """
 
     frames: NDArray[np.float32]
@@ -49,16 +51,16 @@ class Corpus:
     spans: list[NDArray[np.int64]]
 
     def __len__(self) -> int:
-        """The number of utterances, U."""
+        """Return the number of utterances, U."""
         return len(self.digits)
 
     def examples(self, labels: NDArray[np.integer], states: int, name: str) -> Frames:
-        """Every frame with its window and its state, as `minikd.training.loop.train` takes them."""
+        """Return every frame with its window and its state, as `minikd.training.loop.train` takes them."""
         return Frames(self.frames, self.starts, labels.astype(np.uint8), name, states, CONTEXT)
 
 
 def corpus(utterances: Sequence[Utterance], noisy: bool) -> Corpus:
-    """The features of utterances, with their noise or without."""
+    """Return the features of utterances, with their noise or without."""
     padded, starts, lengths, begin = [], [], [], 0
     for utterance in utterances:
         frames = normalise(log_mel(utterance.noisy if noisy else utterance.clean))
@@ -76,7 +78,7 @@ def corpus(utterances: Sequence[Utterance], noisy: bool) -> Corpus:
 
 
 def flat_start(speech: Corpus, model: hmm.Model) -> NDArray[np.int64]:
-    """The first labels, (N,): each recording cut evenly into the states of its digit; what lies between is silence."""
+    """Return the first labels, (N,): each recording cut evenly into its digit's states, with silence in between."""
     labels = np.full(len(speech.starts), model.states - 1)
     for u, digits in enumerate(speech.digits):
         for digit, (begin, end) in zip(digits, speech.bounds[u] + speech.spans[u], strict=True):
@@ -86,27 +88,37 @@ def flat_start(speech: Corpus, model: hmm.Model) -> NDArray[np.int64]:
 
 
 def log_priors(labels: NDArray[np.integer], states: int) -> NDArray[np.float64]:
-    """How often each state occurs among the labels, (states,), in logarithms; each as if once more, so none is −∞."""
+    """Return the log share of each state among the labels, (states,). Each counts once more, so that none is −∞."""
     counts = np.bincount(labels, minlength=states) + 1
     log_prior: NDArray[np.float64] = np.log(counts / counts.sum())
     return log_prior
 
 
 def scores(z: NDArray[np.floating], log_prior: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The network's logits (N, states) as the log likelihood of each frame in each state, up to a number of the frame.
+    """Return the log likelihood of each frame in each state, (N, states), up to one number per frame.
 
         log p(x | s) = log p(s | x) − log p(s) + log p(x)      (derivation D11.6)
 
     Dividing by priors is a shift of the network's last biases (derivation D11.8).
+
+    Args:
+        z: (N, states), the network's logits.
+        log_prior: (states,), as `log_priors` returns them.
     """
     score: NDArray[np.float64] = log_softmax(z.astype(np.float64)) - log_prior
     return score
 
 
 def align(score: NDArray[np.float64], speech: Corpus, model: hmm.Model) -> NDArray[np.int64]:
-    """The labels (N,) of the best path of each utterance through the states of its text; score as `scores` gives it.
+    """Return the labels, (N,), of the best path of each utterance through the states of its text.
 
-    Raises: ValueError where an utterance has fewer frames than its text has states.
+    Args:
+        score: (N, states), as `scores` returns it.
+        speech: the utterances.
+        model: how many states there are, and how long they last.
+
+    Raises:
+        ValueError: where an utterance has fewer frames than its text has states.
     """
     labels = np.empty(len(score), np.int64)
     for u, digits in enumerate(speech.digits):
@@ -116,14 +128,14 @@ def align(score: NDArray[np.float64], speech: Corpus, model: hmm.Model) -> NDArr
         if not np.isfinite(weight):
             raise ValueError(
                 f"utterance {u} has {own.stop - own.start} frames for {len(digits)} digits of {model.per_digit} "
-                "states: take fewer states a digit"
+                "states: take fewer states per digit"
             )
         labels[own] = graph.state[path]
     return labels
 
 
 def durations(labels: NDArray[np.int64], speech: Corpus, per_digit: int) -> hmm.Model:
-    """The model whose states last as long, in the mean, as they do among aligned labels (derivation D11.9)."""
+    """Return the model whose states last as long, on average, as they do in aligned labels (derivation D11.9)."""
     model = hmm.fresh(per_digit)
     begins = np.append(True, labels[1:] != labels[:-1])
     begins[speech.bounds[:-1]] = True
@@ -143,13 +155,21 @@ def settle(
     rounds: int = 8,
     settled: float = 0.02,
 ) -> tuple[Aligner, NDArray[np.int64], list[float]]:
-    """Labels from nothing but texts: a flat start, then a network learns the labels and aligns anew, until they settle.
+    """Find labels from the texts: after a flat start, a network learns the labels and aligns again, until they settle.
 
-    Each round goes on with the last one's network, for two epochs, the first round for three.
+    Each round continues with the last one's network, for two epochs. The first round has three.
 
-    Args: speech, without noise. per_digit, states a digit. hidden, of the aligning network. rounds, at most. settled,
-        the share of labels that may still change in the last round.
-    Returns: what aligned last, the labels (N,), and the share that changed in each round.
+    Args:
+        speech: without noise.
+        per_digit: states per digit.
+        hidden: units of each hidden layer of the aligning network.
+        seed: of the first round; each round takes the next one.
+        device: where the network is trained.
+        rounds: the most rounds.
+        settled: the share of labels that may still change in the last round.
+
+    Returns:
+        What aligned last, the labels, (N,), and the share that changed in each round.
     """
     model, network = hmm.fresh(per_digit), None
     changed: list[float] = []
@@ -180,7 +200,7 @@ class Aligner(NamedTuple):
     model: hmm.Model
 
     def labels(self, speech: Corpus, device: Device = CPU) -> NDArray[np.int64]:
-        """The states of all frames, (N,), by the best path through the states of each text."""
+        """Return the states of all frames, (N,), by the best path through the states of each text."""
         examples = speech.examples(np.zeros(len(speech.starts), np.int64), self.model.states, "speech")
         z = device.get(logits(self.network, examples, device))
         return align(scores(z, ALIGNING * self.log_prior), speech, self.model)
@@ -190,7 +210,14 @@ class Aligner(NamedTuple):
 
 
 def recognise(score: NDArray[np.float64], speech: Corpus, model: hmm.Model, penalty: float) -> list[tuple[int, ...]]:
-    """The digits of each utterance: the best path through the loop; score as `scores` gives it."""
+    """Return the digits of each utterance, by the best path through the loop.
+
+    Args:
+        score: (N, states), as `scores` returns it.
+        speech: the utterances.
+        model: the states and how long they last.
+        penalty: as `minikd.speech.hmm.loop` takes it.
+    """
     lengths = np.diff(speech.bounds)
     together = np.zeros((len(speech), lengths.max(), model.states))
     for u in range(len(speech)):
@@ -202,20 +229,14 @@ def recognise(score: NDArray[np.float64], speech: Corpus, model: hmm.Model, pena
 def word_errors(
     said: Sequence[tuple[int, ...]], heard: Sequence[tuple[int, ...]]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Substitutions, insertions and deletions in each utterance, and its number of words, both (U,).
+    """Return the substitutions, insertions and deletions in each utterance, and its number of words, both (U,).
 
-    The sum of the one over the sum of the other is the word error rate.
+    The sum of the first over the sum of the second is the word error rate.
     """
     import jiwer
 
-    reference, hypothesis = ([" ".join(map(str, digits)) for digits in text] for text in (said, heard))
-    found = jiwer.process_words(reference, hypothesis)
-    errors = [
-        sum(
-            max(part.ref_end_idx - part.ref_start_idx, part.hyp_end_idx - part.hyp_start_idx)
-            for part in alignment
-            if part.type != "equal"
-        )
-        for alignment in found.alignments
-    ]
+    errors = []
+    for reference, hypothesis in zip(said, heard, strict=True):
+        found = jiwer.process_words(" ".join(map(str, reference)), " ".join(map(str, hypothesis)))
+        errors.append(found.substitutions + found.insertions + found.deletions)
     return np.array(errors, np.int64), np.array([len(digits) for digits in said], np.int64)

@@ -1,4 +1,4 @@
-"""Utterances: strings of three to seven digits of one speaker, with pauses, in noise, all of it drawn from a seed."""
+"""Utterances: strings of three to seven digits by one speaker, with pauses, in noise, all drawn from a seed."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ from minikd.speech.recordings import RATE, Recordings
 DIGITS = range(3, 8)
 """How many digits a string may have."""
 PAUSE = (0.0, 0.3)
-"""Seconds of silence between digits, drawn evenly; before the first and after the last there is at least 0.1."""
+"""Seconds of silence between digits, drawn evenly."""
 EDGE = 0.1
+"""Seconds that are added before the first digit and after the last one."""
 SPEECH = 0.05
-"""The root mean square of an utterance's digits: utterances are equally loud."""
+"""The root mean square of an utterance's digits. All utterances are equally loud."""
 BREATH = 1e-4
-"""The root mean square of the noise that a quiet room has anyway: digital silence has no logarithm."""
+"""The root mean square of the noise that a quiet room has anyway. Digital silence would have no logarithm."""
 TALKERS = 6
-"""Recordings that speak at once in babble, at any moment."""
+"""How many recordings speak at the same time in babble."""
 KINDS = ("white", "babble")
 
 
@@ -28,8 +29,13 @@ KINDS = ("white", "babble")
 class Utterance:
     """A string of digits.
 
-    digits: what is said. spans: (digits, 2) int64, the samples of each digit's recording, [from, to). clean, noisy:
-    (n,) float64 samples, without and with noise. kind, snr: of the noise, dB.
+    Args:
+        digits: what is said.
+        spans: (digits, 2) int64, the samples of each digit's recording, [from, to).
+        clean: (n,) float64, the samples without noise.
+        noisy: (n,) float64, the samples with noise.
+        kind: of the noise, one of KINDS.
+        snr: the signal-to-noise ratio in dB.
     """
 
     digits: tuple[int, ...]
@@ -41,10 +47,14 @@ class Utterance:
 
 
 def draw(recordings: Recordings, part: str, *, passes: int, snrs: Sequence[float], seed: int) -> list[Utterance]:
-    """Strings that use each recording of a part once a pass, with noise from training recordings.
+    """Draw strings that use each recording of a part once per pass, with noise from training recordings.
 
-    Args: part, as `Recordings.part` names it. snrs, signal-to-noise ratios in dB, one of which is drawn for each
-        utterance, as white noise or babble is. seed: strings, pauses and noise follow from it.
+    Args:
+        recordings: what the strings are made of.
+        part: as `Recordings.part` names it.
+        passes: how often each recording is used.
+        snrs: signal-to-noise ratios in dB. One of them, and white noise or babble, is drawn for each utterance.
+        seed: strings, pauses and noise follow from it.
     """
     rng = np.random.default_rng(seed)
     numbers, others = recordings.part(part), recordings.part("train")
@@ -64,14 +74,14 @@ def draw(recordings: Recordings, part: str, *, passes: int, snrs: Sequence[float
 
 
 def add_noise(clean: NDArray[np.float64], noise: NDArray[np.float64], snr: float) -> NDArray[np.float64]:
-    """Speech whose digits have the power SPEECH² and noise, scaled to the signal-to-noise ratio in dB; both (n,)."""
+    """Return speech, whose digits have the power SPEECH², plus noise at the signal-to-noise ratio in dB, (n,)."""
     scale = SPEECH * 10 ** (-snr / 20) / np.sqrt(np.mean(noise**2))
     noisy: NDArray[np.float64] = clean + scale * noise
     return noisy
 
 
 def _strings(numbers: NDArray[np.int64], rng: np.random.Generator) -> list[NDArray[np.int64]]:
-    """Recordings cut into strings of three to seven; the last takes what is left, or is joined to the one before."""
+    """Cut recordings into strings of three to seven. The last one takes what is left, or joins the one before."""
     cuts = np.cumsum(rng.integers(DIGITS.start, DIGITS.stop, size=len(numbers)))
     strings = np.split(numbers, cuts[cuts < len(numbers)])
     if len(strings) > 1 and len(strings[-1]) < DIGITS.start:
@@ -83,7 +93,7 @@ def _strings(numbers: NDArray[np.int64], rng: np.random.Generator) -> list[NDArr
 def _join(
     signals: Sequence[NDArray[np.float64]], rng: np.random.Generator
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """The digits one after another with pauses, at the loudness SPEECH, in a room that is never quite still; spans."""
+    """Join digits with pauses, at the loudness SPEECH, in a room that is never quite still; also return their spans."""
     pauses = rng.uniform(*PAUSE, size=len(signals) + 1)
     pauses[[0, -1]] += EDGE
     silent = np.round(pauses * RATE).astype(np.int64)
@@ -99,7 +109,7 @@ def _join(
 def _babble(
     recordings: Recordings, numbers: NDArray[np.int64], length: int, rng: np.random.Generator
 ) -> NDArray[np.float64]:
-    """Several voices at once, (length,): each is recordings in a random order, equally loud, without a pause."""
+    """Return several voices at once, (length,). Each is recordings in random order, equally loud, without a pause."""
     voices = np.zeros((TALKERS, length))
     for voice in voices:
         filled = -int(rng.integers(RATE // 4))  # voices do not begin together

@@ -1,9 +1,9 @@
 """A small reader of WAV files: what a recording is, and its 16-bit samples, on every Python and from every recorder.
 
-Why not a library? Before Python 3.12 the standard `wave` refuses plain PCM behind a WAVE_FORMAT_EXTENSIBLE header, and
-it takes the sizes that a pipe leaves in a header for real ones. soundfile 0.14 (libsndfile 1.2.2) decodes much more
-than a recording may be, but it reads a file that was cut short as a shorter one, without a word, and a file whose
-recorder was switched off as an empty one.
+Why not a library? Before Python 3.12 the standard `wave` refuses plain PCM with a WAVE_FORMAT_EXTENSIBLE header, and it
+believes the sizes that a pipe leaves in a header. soundfile 0.14 (libsndfile 1.2.2) decodes many more formats than a
+recording may have. But it silently reads a file that was cut short as a shorter one, and a file whose recorder was
+switched off as an empty one.
 """
 
 from __future__ import annotations
@@ -17,21 +17,27 @@ from numpy.typing import NDArray
 EXTENSIBLE = 0xFFFE
 ENCODINGS = {1: "PCM", 2: "Microsoft ADPCM", 3: "floating point", 6: "A-law", 7: "mu-law", 17: "IMA ADPCM", 85: "MP3"}
 OTHERS = {b"fLaC": "FLAC", b"OggS": "Ogg", b"ID3": "MP3", b"FORM": "AIFF", b"RF64": "RF64"}
-"""How files begin that people rename to .wav."""
+"""The first bytes of other files that people rename to .wav."""
 UNKNOWN = 0x7FFFF000
-"""From this size on, a size in a header stands for one that nobody went back to fill in: SoX leaves this one in a pipe,
-others leave 0x7FFFFFFF, 0x80000000 or 0xFFFFFFFF."""
+"""A size in a header that is this large was never filled in. SoX leaves this one in a pipe. Others leave 0x7FFFFFFF,
+0x80000000 or 0xFFFFFFFF."""
 
 
 class WavError(ValueError):
-    """This is no WAV file that can be read; the message says why, as the end of a sentence."""
+    """This WAV file cannot be read. The message says why, as the end of a sentence."""
 
 
 class Sound(NamedTuple):
     """What a WAV file holds.
 
-    encoding: its name. bits: per sample. channels. rate: samples per second. data: the bytes of the samples. promised:
-    how many bytes of them the header counts. order: of the bytes in a number, as `struct` and NumPy write it.
+    Args:
+        encoding: its name.
+        bits: per sample.
+        channels: how many there are.
+        rate: samples per second.
+        data: the bytes of the samples.
+        promised: how many bytes of them the header counts.
+        order: of the bytes in a number, as `struct` and NumPy write it.
     """
 
     encoding: str
@@ -43,17 +49,21 @@ class Sound(NamedTuple):
     order: str
 
     def samples(self) -> NDArray[np.int16]:
-        """The samples of 16-bit PCM, (n,), those of all channels in turn."""
+        """Return the samples of 16-bit PCM, (n,), with the channels taking turns."""
         return np.frombuffer(self.data[: len(self.data) // 2 * 2], f"{self.order}i2").astype(np.int16)
 
 
 def read(file: bytes) -> Sound:
-    """Read the bytes of a WAV file.
+    """Return what the bytes of a WAV file hold.
 
-    Where the header does not count the samples, as a pipe or a recorder that was switched off leaves it, they go on to
-    the end of the file.
+    If the header does not count the samples, they go on to the end of the file. A pipe leaves such a header, and so
+    does a recorder that was switched off.
 
-    Raises: WavError.
+    Args:
+        file: all its bytes.
+
+    Raises:
+        WavError: where it cannot be read.
 
     >>> header = b"RIFF\\x2a\\0\\0\\0WAVEfmt \\x10\\0\\0\\0" + struct.pack("<HHIIHH", 1, 1, 8000, 16000, 2, 16)
     >>> sound = read(header + b"data\\x06\\0\\0\\0" + np.array([1, -2, 3], "<i2").tobytes())
@@ -83,12 +93,12 @@ def read(file: bytes) -> Sound:
             if uncounted or size >= UNKNOWN:
                 size = len(file) - at
             return Sound(*form, file[at : at + size], size, order)
-        at += size + size % 2  # a chunk of an odd length has a byte more
+        at += size + size % 2  # a chunk of an odd length has one byte more
     raise WavError("it ends before its samples")
 
 
 def _format(body: bytes, order: str) -> tuple[str, int, int, int]:
-    """Encoding, bits, channels and rate, from the body of a format chunk."""
+    """Return encoding, bits, channels and rate, from the body of a format chunk."""
     if len(body) < 16:
         raise WavError("its format is cut short")
     tag, channels, rate, _, _, bits = struct.unpack_from(f"{order}HHIIHH", body)
