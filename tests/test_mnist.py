@@ -84,7 +84,7 @@ def refusal(capsys, *args: str) -> str:
 
 
 def test_the_command_and_the_library_have_the_same_defaults():
-    configs = mnist.configurations(mnist.PRESETS["quick"], TrainConfig.dtype)
+    configs = mnist.configurations(mnist.build_parser().parse_args([]))
     own = {"hidden", "epochs", "jitter", "T", "alpha"}  # what the command adds: sizes, lengths and the distillation
     for config in configs.values():
         default = TrainConfig(hidden=config.hidden).record()
@@ -94,13 +94,13 @@ def test_the_command_and_the_library_have_the_same_defaults():
 
 
 def test_the_papers_teacher_is_not_clipped_and_its_students_are():
-    configs = mnist.configurations(mnist.PRESETS["paper"], "float32")
+    configs = mnist.configurations(mnist.build_parser().parse_args(["--preset", "paper"]))
     assert [config.clip_norm for config in configs.values()] == [None, 1.0, 1.0]
 
 
 def test_students_and_teacher_are_clipped_each_by_its_own_option():
     args = mnist.build_parser().parse_args(["--clip-norm", "None", "--teacher-clip-norm", "2"])
-    configs = mnist.configurations(mnist.settings(args), "float32")
+    configs = mnist.configurations(args)
     assert [config.clip_norm for config in configs.values()] == [2.0, None, None]
 
 
@@ -377,7 +377,12 @@ def test_help_teaches_every_option(capsys):
             ["--held-out", "60000"],
             "held out, with one example left to every class, must be a whole number in 1..59990, got 60000",
         ),
-        (["--batch-size", "60001"], "exceeds the 60000 examples"),
+        (
+            ["--batch-size", "60001"],
+            "student alone's batch size, 60001, exceeds the 60000 examples: lower --batch-size",
+        ),
+        (["--teacher-batch-size", "60001"], "exceeds the 60000 examples: lower --teacher-batch-size"),
+        (["--dtype", "float16"], "dtype must be 'float32' or 'float64', got 'float16'"),
         (["--data", "no-such-folder"], "no-such-folder: does not exist"),
         (["--data", ""], "argument --data: must be a path, got an empty one"),
         (["--out", ""], "argument --out: must be a path, got an empty one"),
@@ -490,7 +495,7 @@ def weights(run: Path) -> dict[str, np.ndarray]:
 # The command, which kills itself at the n-th call of a function; it says how many calls there were if it comes so far.
 KILLED = """
 import os, signal, sys
-from minikd import mnist
+from minikd.commands import mnist
 
 last, calls = int(sys.argv[1]), 0
 
