@@ -431,7 +431,7 @@ def test_a_forged_network_is_refused_in_one_line(capsys, command, folder, tmp_pa
         (arrays, {"config": record["config"]}),
     ]:
         save(teacher, forged, told)
-        assert f"{teacher}: it does not hold the network it tells of" in refusal(capsys, *args)
+        assert f"{teacher}: it does not hold the network that its record describes" in refusal(capsys, *args)
 
 
 def test_what_stands_in_the_way_of_a_teacher_is_named_in_one_line(capsys, folder, tmp_path):
@@ -467,12 +467,12 @@ def test_a_diverging_run_ends_in_one_line_with_the_step(capsys, folder, tmp_path
 
 def test_gpu_without_a_gpu_is_one_line_before_anything_else(capsys, tmp_path, monkeypatch):
     def probe():
-        raise DeviceError("no GPU: what is missing; the command that mends it")
+        raise DeviceError("no GPU: what is missing; the command that fixes it")
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(backend, "probe_gpu", probe)
     line = refusal(capsys, "--gpu", "--data", "no-such-folder")
-    assert line == "minikd.mnist: no GPU: what is missing; the command that mends it"
+    assert line == "minikd.mnist: no GPU: what is missing; the command that fixes it"
     assert list(tmp_path.iterdir()) == []
 
 
