@@ -11,10 +11,10 @@ from spoken import FSDD, needs_fsdd, tree, wav
 
 from minikd.data.checks import DataError
 from minikd.engines.device import CPU
-from minikd.paper.command import ROWS
 from minikd.paper.lab.jobs import Result, Store
-from minikd.paper.lab.scoreboard import DIRECTION, NOT, REPRODUCED
-from minikd.paper.rows import speech
+from minikd.paper.lab.scoreboard import DIRECTION, NOT, REPRODUCED, Name
+from minikd.paper.lab.statistics import DRAWS, bootstrap
+from minikd.paper.rows import ROWS, speech
 from minikd.paper.tasks import speech as acoustics
 from minikd.paper.tasks.networks import Data, training
 from minikd.speech import recogniser, utterances
@@ -38,7 +38,7 @@ def done(tmp_path_factory):
             if job.task == "recordings":
                 results[job.key] = store.get(job)
             else:
-                results[job.key] = Result(*acoustics.TASKS[job.task](job.settings, inputs, CPU))
+                results[job.key] = Result(*job.do(job.settings, inputs, CPU))
         return results[job.key]
 
     return do
@@ -64,6 +64,7 @@ def test_recordings_that_nobody_provided_are_named():
         acoustics.recordings_task({"digest": "0123456789"}, {}, CPU)
 
 
+@pytest.mark.slow
 def test_a_corpus_has_labels_of_its_texts_and_noise_on_its_frames(done):
     spoken = acoustics.Speech(done(speech.corpus(TINY)))
     for part in ("train", "development", "test", "speaker"):
@@ -87,6 +88,7 @@ def test_a_share_is_whole_utterances_and_at_least_one(done):
         assert sum(bounds[u + 1] - bounds[u] for u in whole) == len(chosen)
 
 
+@pytest.mark.slow
 def test_a_committee_answers_with_the_mean_logits_of_its_members(done):
     ensemble = done(speech.committee(TINY, 2))
     data = acoustics.Speech(done(speech.corpus(TINY))).examples("train")
@@ -95,6 +97,7 @@ def test_a_committee_answers_with_the_mean_logits_of_its_members(done):
     np.testing.assert_allclose(ensemble.arrays["train"], np.mean(members, axis=0), rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_look_is_the_mean_answer_to_the_frames_of_the_first_utterance_with_a_7(done):
     plan = replace(TINY, first=0)
     found, spoken = done(speech.look(plan)), acoustics.Speech(done(speech.corpus(plan)))
@@ -128,6 +131,7 @@ def test_what_is_judged_is_counted_by_utterance_and_the_penalty_is_the_developme
     assert np.array_equal(result.arrays["test.words"], words)
 
 
+@pytest.mark.slow
 def test_the_temperature_is_chosen_on_development_frames_and_used(done):
     def judged(T, right):
         return Result({"T": T, "frames": {"development": [100, right], "test": [100, 100 - right]}}, {})
@@ -138,6 +142,7 @@ def test_the_temperature_is_chosen_on_development_frames_and_used(done):
     assert done(speech.student(TINY, 0)).record["T"] == chosen
 
 
+@pytest.mark.slow
 def test_students_are_taught_by_the_ensemble_with_half_the_weight_on_labels():
     for profile, plan in speech.PLANS.items():
         config = speech.student(plan, 0).settings["config"]
@@ -154,7 +159,7 @@ def test_early_stopping_keeps_the_first_best_epoch(done):
     result = done(speech.few(TINY, speech.HARD, 0.3, 0))
     stopped = result.record["stopped"]
     assert stopped["epoch"] == 1
-    assert stopped["frames"] == result.record["frames"]  # there is one epoch alone in smoke
+    assert stopped["frames"] == result.record["frames"]  # smoke has only one epoch
     assert "stopped" not in done(speech.few(TINY, speech.SOFT, 0.3, 0)).record
 
 
@@ -165,6 +170,7 @@ def test_a_share_smaller_than_a_batch_is_one_batch(done):
     assert whole.record == exact.record != less.record
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("profile", ["smoke", "cpu", "full"])
 def test_a_recording_too_short_for_its_states_is_named_before_any_work(profile, tmp_path_factory):
     """What is long enough can be aligned, however short the pauses are."""
@@ -203,11 +209,12 @@ def system(right, errors, utterances=200, learnt=(100, 70), **more):
 
 
 def board(single, ensemble, student, errors=(1.0, 0.5, 0.6)):
-    named = {f"baseline {i}": system(single + i % 2, errors[0]) for i in range(4)}
-    named |= {"ensemble": system(ensemble, errors[1]), "temperature": Result({"T": 2.0}, {})}
-    return named | {f"student {i}": system(student, errors[2]) for i in range(3)}
+    named = {Name(speech.HARD, 1.0, i): system(single + i % 2, errors[0]) for i in range(4)}
+    named |= {Name("ensemble"): system(ensemble, errors[1]), Name("temperature"): Result({"T": 2.0}, {})}
+    return named | {Name("student", seed=i): system(student, errors[2]) for i in range(3)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("ensemble", "student", "errors", "verdicts"),
     [
@@ -241,7 +248,7 @@ def test_the_share_that_is_kept_is_of_the_means_and_its_interval_holds_it():
 def test_an_ensemble_without_a_sure_gain_leaves_no_share_to_keep(ensemble, student, why):
     results = board(62, 70 if ensemble is None else ensemble, student)
     if ensemble is None:
-        results |= {f"baseline {i}": results["ensemble"] for i in range(4)}
+        results |= {Name(speech.HARD, 1.0, i): results[Name("ensemble")] for i in range(4)}
     outcome = ROWS["S4"].judge("cpu", results)
     assert outcome.verdict == NOT
     assert outcome.why.startswith(why)
@@ -251,9 +258,9 @@ def test_an_ensemble_without_a_sure_gain_leaves_no_share_to_keep(ensemble, stude
 
 
 def test_the_interval_of_a_share_is_finite_where_a_few_draws_gain_nothing(monkeypatch):
-    draws = np.tile([60.0, 62.0, 61.5], (speech.DRAWS, 1))
+    draws = np.tile([60.0, 62.0, 61.5], (DRAWS, 1))
     draws[:200, 1] = np.linspace(58, 60, 200)  # 2 % of the draws: their ratios have the wrong sign, or are huge
-    monkeypatch.setattr(speech, "bootstrap", lambda groups, kind: draws)
+    monkeypatch.setattr(speech, "bootstrap", lambda counts, total: draws)
     outcome = ROWS["S4"].judge("cpu", board(62, 70, 68))
     assert outcome.numbers["interval"] == [0.75, 0.75]
     draws[:300, 1] = 59.0
@@ -268,9 +275,12 @@ def test_soft_targets_save_no_share_of_speech_where_hard_ones_lose_nothing():
 
 
 def test_a_baseline_far_from_the_papers_is_not_called_reproduced():
-    results = few(45, 40, 59) | board(62, 70, 68, errors=(0.55, 0.5, 0.5))
+    def baseline(*about, errors):
+        return {name: one for name, one in board(*about, errors=errors).items() if name.kind == speech.HARD}
+
+    results = baseline(62, 70, 68, errors=(0.55, 0.5, 0.5))
     assert [ROWS[row].judge("cpu", results).verdict for row in ("S1", "R1-speech")] == [REPRODUCED, REPRODUCED]
-    results = board(10, 70, 68, errors=(4.0, 0.5, 0.5))
+    results = baseline(10, 70, 68, errors=(4.0, 0.5, 0.5))
     for row, figure in (("S1", "10.9 %"), ("R1-speech", "58.9 %")):
         outcome = ROWS[row].judge("cpu", results)
         assert outcome.verdict == NOT
@@ -280,18 +290,19 @@ def test_a_baseline_far_from_the_papers_is_not_called_reproduced():
 def test_a_share_of_little_speech_says_how_much_it_is():
     results = few(45, 40, 59)
     assert "; with so little speech, 3% means 100%" in ROWS["R3-speech"].judge("cpu", results).why
-    results |= {"baseline 0": system(60, 1.0, learnt=(3300, 2000))}
+    results |= {Name(speech.HARD, 1.0): system(60, 1.0, learnt=(3300, 2000))}
     assert "so little" not in ROWS["R3-speech"].judge("cpu", results).why
 
 
 def test_the_bootstrap_spreads_as_networks_and_utterances_do():
     """One network on U utterances of rates with variance s²: the mean's is s²/U."""
     one = system(60, 1.0)
-    draws = speech.bootstrap([[one], [one]], "right")
+    frames, right = one.arrays["test.frames"], one.arrays["test.right"]
+    draws = bootstrap([right[None], right[None]], frames)
     assert np.array_equal(draws[:, 0], draws[:, 1])  # the same utterances for all
-    expected = np.std(one.arrays["test.right"]) / np.sqrt(200)
+    expected = np.std(right) / np.sqrt(200)
     assert draws.std() == pytest.approx(expected, rel=0.1)
-    apart = speech.bootstrap([[system(50, 1.0), system(70, 1.0)]], "right")
+    apart = bootstrap([np.stack([system(level, 1.0).arrays["test.right"] for level in (50, 70)])], frames)
     assert apart.std() == pytest.approx(10 / np.sqrt(2), rel=0.1)  # two networks, drawn anew
 
 
@@ -303,9 +314,9 @@ def few(stopped, to_the_end, soft, full=60, train_hard=95):
         early = system(stopped, 1.0, learnt=learnt(70)).record
         return system(to_the_end, 1.0, learnt=learnt(train_hard), stopped=early)
 
-    named = {f"baseline {i}": system(full, 1.0) for i in range(2)}
-    named |= {f"{speech.HARD} 0.03 {seed}": hard(seed) for seed in range(2)}
-    return named | {f"{speech.SOFT} 0.03 {seed}": system(soft, 1.0, learnt=learnt(65)) for seed in range(2)}
+    named = {Name(speech.HARD, 1.0, i): system(full, 1.0) for i in range(2)}
+    named |= {Name(speech.HARD, 0.03, seed): hard(seed) for seed in range(2)}
+    return named | {Name(speech.SOFT, 0.03, seed): system(soft, 1.0, learnt=learnt(65)) for seed in range(2)}
 
 
 @pytest.mark.parametrize(
@@ -337,6 +348,7 @@ def tones(tmp_path_factory):
     return tree(tmp_path_factory.mktemp("digits") / "tones")
 
 
+@pytest.mark.slow
 def test_the_command_prints_every_row_of_speech_on_recordings_of_ones_own(tones, tmp_path):
     options = ["--profile", "smoke", "--hidden", "12,12", "--members", "3"]
     done = command("minikd.speech", *options, "--data", tones, "--out", tmp_path)
@@ -353,6 +365,7 @@ def test_the_command_prints_every_row_of_speech_on_recordings_of_ones_own(tones,
     assert re.search(r"(\d+) of \1 runs were done before, and are used again", again.stderr)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -369,6 +382,7 @@ def test_what_the_command_cannot_do_ends_in_one_line_with_code_2(arguments, mess
     assert message in done.stderr
 
 
+@pytest.mark.slow
 def test_a_bad_recording_ends_the_command_before_any_work(tones, tmp_path):
     (tmp_path / "recordings").mkdir()
     for file in (tones / "recordings").iterdir():
@@ -380,6 +394,7 @@ def test_a_bad_recording_ends_the_command_before_any_work(tones, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_the_papers_rows_are_of_the_official_recordings_alone(tones, tmp_path):
     done = command("minikd.paper", "S1", "--profile", "smoke", "--data", tones, "--out", tmp_path)
     assert done.returncode == 2
@@ -393,7 +408,7 @@ def test_rows_of_speech_are_left_out_with_a_line_where_the_recordings_cannot_be_
         raise DataError("the spoken digits cannot be fetched: get them")
 
     small = training("small", TINY_CONFIG, Data(first=200))
-    one = replace(ROWS["M2"], jobs=lambda profile: {"alone 0": small})
+    one = replace(ROWS["M2"], jobs=lambda profile: {Name("alone"): small})
     monkeypatch.setattr(paper, "ROWS", {"M2": one, "S1": ROWS["S1"]})
     monkeypatch.setattr(paper, "fetch", nothing)
     paper.main(["--profile", "smoke", "--out", str(tmp_path), "--workers", "1"])
@@ -409,6 +424,7 @@ def test_rows_of_speech_are_left_out_with_a_line_where_the_recordings_cannot_be_
 TINY_CONFIG = speech.TrainConfig(hidden=(8,), epochs=1, batch_size=20)
 
 
+@pytest.mark.slow
 @needs_fsdd
 def test_the_smoke_of_real_speech_claims_nothing_and_runs(tmp_path):
     done = command("minikd.speech", "--profile", "smoke", "--data", FSDD, "--out", tmp_path, "--json")

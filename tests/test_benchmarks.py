@@ -97,6 +97,7 @@ def test_a_ratio_is_to_the_best_of_those_who_took_part():
 # ---- the sections ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("section", report.SECTIONS)
 def test_a_section_runs_without_pytorch_and_scikit_learn(alone, section, capsys):
     command.main([section, "--quick"])
@@ -109,6 +110,7 @@ def test_a_section_runs_without_pytorch_and_scikit_learn(alone, section, capsys)
     assert ("Left out: scikit-learn" in out) == (section == "epoch")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("section", ["step", "epoch", "population", "inference", "prepare"])
 def test_a_section_runs_on_a_stand_in_for_the_gpu_and_waits_for_it(alone, section, monkeypatch):
     waited = []
@@ -200,6 +202,7 @@ def test_filling_a_page_replaces_what_stands_between_the_marks_and_nothing_else(
     assert report.fill(page.format("epoch", ""), records()) == page.format("epoch", "\nepoch: not measured yet.\n\n")
 
 
+@pytest.mark.slow
 def test_results_are_written_found_again_and_drawn(alone, tmp_path, monkeypatch, capsys):
     readme = tmp_path / "README.md"
     readme.write_text("".join(f"<!-- table:{m} -->\n<!-- /table:{m} -->\n" for m in ("aims", "plots", "step")), "utf-8")

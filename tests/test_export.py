@@ -36,6 +36,7 @@ def session(path: Path):
     return onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
 
 
+@pytest.mark.slow
 def test_onnxruntime_gives_the_same_logits_and_probabilities(student, test_set, tmp_path):
     pytest.importorskip("onnx")
     to_onnx(student, tmp_path / "student.onnx", {"T": 8.0})
@@ -118,6 +119,7 @@ def test_an_export_that_cannot_be_written_is_refused_before_training(name, tmp_p
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.slow
 def test_an_export_that_fails_after_training_costs_neither_the_table_nor_the_student(
     small, tmp_path, monkeypatch, capsys
 ):
@@ -149,8 +151,9 @@ def test_the_command_refuses_before_it_trains(tmp_path, capsys):
 
 
 @pytest.fixture
-def small(tmp_path, mnist_data, test_set) -> list[str]:
+def small(tmp_path, monkeypatch, mnist_data, test_set) -> list[str]:
     """Options of a run that takes a second."""
+    monkeypatch.setattr(mnist, "draw", lambda *args: None)  # the figures would take ten
     train_set = mnist_data[0]
     for prefix, dataset, n in (("train", train_set, 600), ("t10k", test_set, 200)):
         images = struct.pack(">4I", 0x803, n, 28, 28) + dataset.images[:n].tobytes()
@@ -161,6 +164,7 @@ def small(tmp_path, mnist_data, test_set) -> list[str]:
     return [*options, "--data", str(tmp_path), "--out", str(tmp_path / "runs")]
 
 
+@pytest.mark.slow
 def test_the_command_exports_the_distilled_student(small, tmp_path, test_set):
     pytest.importorskip("onnx")
     path = tmp_path / "student.onnx"

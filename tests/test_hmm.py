@@ -40,6 +40,7 @@ def table_of(graph):
     return table
 
 
+@pytest.mark.slow
 @pytest.mark.derivation("D11.1", "D11.3", "D11.4")
 @given(seed=st.integers(0, 10**6), S=st.integers(1, 4), F=st.integers(1, 5))
 def test_viterbi_finds_the_best_of_all_paths(seed, S, F):
@@ -53,6 +54,7 @@ def test_viterbi_finds_the_best_of_all_paths(seed, S, F):
         assert tuple(path) == expected
 
 
+@pytest.mark.slow
 @pytest.mark.derivation("D11.2")
 @given(seed=st.integers(0, 10**6), S=st.integers(1, 4), F=st.integers(1, 5))
 def test_the_forward_pass_adds_up_all_paths(seed, S, F):
@@ -63,6 +65,7 @@ def test_the_forward_pass_adds_up_all_paths(seed, S, F):
     np.testing.assert_allclose(forward(score, graph), total, rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.derivation("D11.5")
 @given(seed=st.integers(0, 10**6), F=st.integers(1, 5))
 def test_the_sum_is_no_further_above_the_best_than_the_number_of_paths_allows(seed, F):
@@ -75,6 +78,7 @@ def test_the_sum_is_no_further_above_the_best_than_the_number_of_paths_allows(se
         assert best - 1e-12 <= total <= best + np.log(N) + 1e-12
 
 
+@pytest.mark.slow
 def test_long_utterances_neither_overflow_nor_lose_the_path():
     graph, _ = random_graph(np.random.default_rng(3), 3)
     score = np.full((5000, 3), -700.0)  # e^-700 of each of 5,000 frames
@@ -100,6 +104,7 @@ def test_utterances_of_different_lengths_are_what_each_is_alone():
 # ---- posteriors and priors -------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.derivation("D11.7", "D11.8")
 @given(seed=st.integers(0, 10**6))
 def test_numbers_of_a_frame_change_no_path_and_priors_are_biases(seed):
@@ -114,6 +119,7 @@ def test_numbers_of_a_frame_change_no_path_and_priors_are_biases(seed):
 # ---- digits ----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @given(seed=st.integers(0, 10**6), digits=st.lists(st.integers(0, 9), min_size=1, max_size=2), F=st.integers(4, 6))
 def test_the_chain_of_a_text_is_its_states_in_order_with_silences_that_may_be_left_out(seed, digits, F):
     rng = np.random.default_rng(seed)
@@ -165,6 +171,7 @@ def test_the_loop_allows_any_string_and_nothing_else():
         assert table[r, s] == expected, (r, s)
 
 
+@pytest.mark.slow
 @given(seed=st.integers(0, 10**6))
 def test_recognition_finds_the_best_of_all_strings(seed):
     """Against the enumeration of every path of a small vocabulary: other digits never explain a frame."""
@@ -182,6 +189,7 @@ def test_recognition_finds_the_best_of_all_strings(seed):
     assert words(found, model) == tuple(said)
 
 
+@pytest.mark.slow
 @pytest.mark.derivation("D11.10")
 @given(seed=st.integers(0, 10**6))
 def test_a_lower_penalty_never_brings_more_words(seed):

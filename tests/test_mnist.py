@@ -1,10 +1,8 @@
-"""The command, as a user meets it: its table, its run folder, its refusals, and a kill at any moment."""
+"""The command, as a user meets it: its table, its run folder, its refusals."""
 
 import json
-import random
 import re
 import shutil
-import signal
 import struct
 import subprocess
 import sys
@@ -41,14 +39,18 @@ SMALL = [
 SMALL += ["--teacher-batch-size", "32", "--quiet"]
 
 
-@pytest.fixture(scope="session")
-def folder(tmp_path_factory, mnist_data) -> Path:
+def write_digits(path, mnist_data) -> None:
     """The first 1,500 and 300 images of MNIST as a folder of IDX files."""
-    path = tmp_path_factory.mktemp("idx")
     for prefix, dataset, n in zip(("train", "t10k"), mnist_data, (1500, 300), strict=True):
         images = struct.pack(">4I", 0x803, n, 28, 28) + dataset.images[:n].tobytes()
         (path / f"{prefix}-images-idx3-ubyte").write_bytes(images)
         (path / f"{prefix}-labels-idx1-ubyte").write_bytes(struct.pack(">2I", 0x801, n) + dataset.labels[:n].tobytes())
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, mnist_data) -> Path:
+    path = tmp_path_factory.mktemp("idx")
+    write_digits(path, mnist_data)
     return path
 
 
@@ -242,6 +244,7 @@ def test_a_run_of_another_temperature_goes_on_with_a_half_trained_teacher(capsys
     assert not partial.exists()
 
 
+@pytest.mark.slow
 def test_the_papers_figures_stand_beside_its_own_networks_alone(command, folder, mnist_data):
     assert json.loads(command("--json"))["results"]["teacher"]["paper"] is None
     asked = {
@@ -261,6 +264,7 @@ def test_the_papers_figures_stand_beside_its_own_networks_alone(command, folder,
     assert [row["paper"] for row in rows.values()] == [67, 146, None]
 
 
+@pytest.mark.slow
 def test_held_out_images_stand_in_for_the_test_set(command):
     asked = json.loads(command("--json", "--held-out", "200"))["asked"]
     assert (asked["train"]["examples"], asked["evaluation"]["examples"]) == (1300, 200)
@@ -309,6 +313,7 @@ def test_a_checkpoint_that_goes_between_two_looks_is_no_error(folder, tmp_path):
     assert len(network.history) == 1
 
 
+@pytest.mark.slow
 def test_the_table_is_printed_before_anything_is_drawn_and_a_figure_costs_only_itself(
     capsys, folder, tmp_path, monkeypatch
 ):
@@ -331,6 +336,7 @@ def test_the_table_is_printed_before_anything_is_drawn_and_a_figure_costs_only_i
     assert page.stat().st_size > 1000
 
 
+@pytest.mark.slow
 def test_where_no_bar_is_shown_there_is_a_line_for_each_network(capsys, folder, tmp_path):
     args = [*SMALL, "--data", str(folder), "--out", str(tmp_path), "--seeds", "2"]
     args.remove("--quiet")
@@ -359,6 +365,7 @@ def test_help_teaches_every_option(capsys):
 # ---- what it refuses -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("args", "message"),
     [
@@ -408,6 +415,7 @@ def test_an_out_that_is_a_file_is_refused_in_one_line(capsys, folder, tmp_path):
     assert "--out must be a folder" in refusal(capsys, "--data", str(folder), "--out", str(tmp_path / "file"), *SMALL)
 
 
+@pytest.mark.slow
 def test_a_damaged_teacher_is_refused_in_one_line(capsys, command, folder, tmp_path):
     command()
     (teacher,) = (tmp_path / "runs" / "teachers").glob("*.safetensors")
@@ -418,6 +426,7 @@ def test_a_damaged_teacher_is_refused_in_one_line(capsys, command, folder, tmp_p
     assert f"{teacher}: damaged" in refusal(capsys, *args)
 
 
+@pytest.mark.slow
 def test_a_forged_network_is_refused_in_one_line(capsys, command, folder, tmp_path):
     command()
     (teacher,) = (tmp_path / "runs" / "teachers").glob("*.safetensors")
@@ -480,70 +489,7 @@ def test_tf32_without_the_gpu_is_one_line(capsys):
     assert "TF32 is a number format of GPUs" in refusal(capsys, "--tf32")
 
 
+@pytest.mark.slow
 def test_the_command_imports_neither_cupy_nor_matplotlib_before_it_trains():
     code = "import sys, minikd.commands.mnist; assert not {'cupy', 'matplotlib', 'PIL'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
-
-
-# ---- killed at any moment --------------------------------------------------------------------------------------------
-
-
-def weights(run: Path) -> dict[str, np.ndarray]:
-    return {f"{path.name} {name}": a for path in sorted(run.glob("seed0/*")) for name, a in load(path)[0].items()}
-
-
-# The command, which kills itself at the n-th call of a function; it says how many calls there were if it comes so far.
-KILLED = """
-import os, signal, sys
-from minikd.commands import mnist
-
-last, calls = int(sys.argv[1]), 0
-
-def count(frame, event, argument):
-    global calls
-    calls += event in ("call", "c_call")
-    if calls == last:
-        os.kill(os.getpid(), signal.SIGKILL)
-
-mnist.draw = lambda *arguments: None  # figures are drawn afresh from the networks
-sys.setprofile(count)
-mnist.main(sys.argv[2:])
-sys.setprofile(None)
-print(calls, file=sys.stderr)
-"""
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
-def test_a_run_killed_at_random_moments_ends_with_the_same_bits(folder, tmp_path):
-    args = [*SMALL, "--data", str(folder), "--json", "--drop", "0.1,0.2"]
-
-    def run(last: int, out: Path, *more: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-c", KILLED, str(last), *args, "--out", str(out), *more]
-        return subprocess.run(command, capture_output=True, text=True)
-
-    straight = run(0, tmp_path / "straight")
-    assert straight.returncode == 0, straight.stderr
-    calls = int(straight.stderr)
-    expected = weights(Path(json.loads(straight.stdout)["folder"]))
-    assert len(expected) == 18
-
-    seed = random.randrange(1000)
-    print(f"moments drawn with seed {seed}")
-    moments = random.Random(seed)
-    for _ in range(5):
-        killed = run(int(moments.uniform(0.05, 0.4) * calls), tmp_path / "killed", "--resume")
-        if killed.returncode == 0:  # so little was left
-            break
-        assert killed.returncode == -signal.SIGKILL, killed.stderr
-    ended = run(0, tmp_path / "killed", "--resume")
-    assert ended.returncode == 0, ended.stderr
-    (folder_of_run,) = [path for path in (tmp_path / "killed").iterdir() if path.name != "teachers"]
-    found = weights(folder_of_run)
-    assert found.keys() == expected.keys()
-    for name, array in expected.items():
-        assert np.array_equal(array, found[name]), f"{name} differs; the moments were drawn with seed {seed}"
-    epochs = [
-        (e["network"], e["epoch"]) for e in map(json.loads, (folder_of_run / "metrics.jsonl").read_text().splitlines())
-    ]
-    assert len(epochs) == len(set(epochs)) == 4 + 3 + 3

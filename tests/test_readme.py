@@ -31,6 +31,7 @@ EXAMPLES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("code", "printed"), EXAMPLES)
 def test_an_example_prints_what_stands_below_it(code, printed, capsys):
     exec(code, {})

@@ -61,6 +61,7 @@ def test_the_entropy_grows_with_T_by_the_variance_of_the_logits(T):
     assert relative_error(differences, variance / T**3) < 1e-8  # (h/T)² = 1e-10, and rounding EPS/1e-5 = 2e-11
 
 
+@pytest.mark.slow
 @pytest.mark.derivation("D1.12")
 @given(z=strategies.students(), T=strategies.temperatures())
 def test_at_high_T_the_probabilities_are_within_the_bounds_of_1_over_K(z, T):
@@ -69,6 +70,7 @@ def test_at_high_T_the_probabilities_are_within_the_bounds_of_1_over_K(z, T):
     assert np.all(np.abs(log_softmax(z, T) + math.log(K)) <= (1 + 32 * EPS) * R / T + 32 * EPS)
 
 
+@pytest.mark.slow
 @pytest.mark.derivation("D1.13")
 @given(z=strategies.students(), T=strategies.temperatures())
 def test_at_low_T_the_largest_logits_take_all_in_equal_shares(z, T):
@@ -85,6 +87,7 @@ def test_at_low_T_the_largest_logits_take_all_in_equal_shares(z, T):
 # ---- low T: which logits the gradient attends to ---------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.derivation("D4.1", "D4.2", "D4.3")
 @given(zv=strategies.students_and_teachers(ONE_STUDENT), T=strategies.temperatures())
 def test_the_gradient_of_a_class_is_between_two_exponentials_of_its_gap(zv, T):
@@ -99,6 +102,7 @@ def test_the_gradient_of_a_class_is_between_two_exponentials_of_its_gap(zv, T):
     assert np.all(lower - rounding <= dz)
 
 
+@pytest.mark.slow
 @pytest.mark.derivation("D4.3")
 @given(
     T=strategies.temperatures(1e-3, 1e3),
@@ -131,6 +135,7 @@ def test_beside_a_class_on_which_they_disagree_a_far_one_is_lost(T, K, gap, diff
     assert dz[-1] <= (1 + 1e-11) * 2 * K * math.exp(-gap) * dz[0] + UNDERFLOW
 
 
+@pytest.mark.slow
 @pytest.mark.derivation("D4.5")
 @given(
     zv=strategies.students_and_teachers(ONE_STUDENT, size=5.0),
@@ -162,6 +167,7 @@ def test_a_class_20_nats_below_the_top_has_the_share_that_the_table_says(T, shar
 # ---- T²: the balance -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.derivation("D5.1", "D5.2")
 @given(data=st.data(), zv=strategies.students_and_teachers(ONE_STUDENT), alpha=st.floats(0, 1))
 def test_one_T_is_left_in_the_balanced_gradient_and_the_hard_part_has_none(data, zv, alpha):
@@ -174,6 +180,7 @@ def test_one_T_is_left_in_the_balanced_gradient_and_the_hard_part_has_none(data,
     assert np.all(np.abs(len(z) * dz - expected) <= 64 * EPS * (31 + T + 30))
 
 
+@pytest.mark.slow
 @pytest.mark.derivation("D5.3")
 @given(zv=strategies.students_and_teachers(ONE_STUDENT), T=strategies.temperatures())
 def test_the_balanced_gradient_comes_to_its_limit_as_1_over_T(zv, T):
@@ -202,6 +209,7 @@ def test_with_more_classes_it_overshoots_its_limit(K, T, peak, limit):
     assert np.linalg.norm(balanced_gradient(z, v, 1e6)) == pytest.approx(limit, rel=0.005)
 
 
+@pytest.mark.slow
 @pytest.mark.derivation("D5.5")
 @given(data=st.data(), z=strategies.students(ONE_STUDENT), T=strategies.temperatures(0.01, 1e3), alpha=st.floats(0, 1))
 def test_gradients_grow_no_faster_than_half_the_way_at_any_T(data, z, T, alpha):
@@ -221,6 +229,7 @@ def test_the_curvature_and_the_size_are_reached_by_two_classes(T):
     assert np.linalg.norm(balanced_gradient(z, np.zeros((1, 2)), T)) == pytest.approx(np.linalg.norm(z) / 2, rel=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.derivation("D5.6")
 @given(zv=strategies.students_and_teachers(ONE_STUDENT), T=strategies.temperatures())
 def test_the_balanced_gradient_is_no_longer_than_its_two_bounds(zv, T):
@@ -230,6 +239,7 @@ def test_the_balanced_gradient_is_no_longer_than_its_two_bounds(zv, T):
     assert np.all(size <= np.minimum(math.sqrt(2) * T, half_the_way) * (1 + 32 * EPS) + 64 * EPS * (T + 60))
 
 
+@pytest.mark.slow
 @pytest.mark.derivation("D5.7")
 @given(data=st.data(), K=st.integers(2, 9), T=strategies.temperatures(1e-3, 1.0))
 def test_at_low_T_the_balanced_gradient_fades_linearly(data, K, T):
@@ -244,6 +254,7 @@ def test_at_low_T_the_balanced_gradient_fades_linearly(data, K, T):
     assert np.all(distance <= bound + 64 * EPS * T * (1 + 20 / T))
 
 
+@pytest.mark.slow
 @pytest.mark.derivation("D5.8")
 @given(data=st.data(), zv=strategies.students_and_teachers(ONE_STUDENT, size=10.0), alpha=st.floats(0.01, 0.99))
 def test_leaving_T_squared_out_is_another_alpha_at_another_rate(data, zv, alpha):

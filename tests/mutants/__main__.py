@@ -17,6 +17,10 @@ from .trial import PASSED, Verdict, copy, examine
 ROOT = Path(__file__).resolve().parents[2]
 
 
+class BrokenTestError(AssertionError):
+    """A test fails without a mutant."""
+
+
 def main(arguments: Sequence[str] | None = None, mutants: Iterable[Mutant] = MUTANTS, root: Path = ROOT) -> int:
     """Plant the mutants that the arguments choose, say what became of each, and return the exit status."""
     from minikd.system.cli import Parser  # not above: the tests of a mutant import this file before their minikd
@@ -43,24 +47,35 @@ def main(arguments: Sequence[str] | None = None, mutants: Iterable[Mutant] = MUT
         except ValueError as stale:
             print(stale)
             return 1
-        survivors, caught = _plant_all(chosen, still, pool)
-        broken = _failing_without(chosen, caught, still, pool)
+        for path in {find_module(mutant.module, still) for mutant in chosen}:  # as `mutated` writes them
+            path.write_text(ast.unparse(ast.parse(path.read_text(encoding="utf-8"))), encoding="utf-8")
+        try:
+            survivors = _plant_all(chosen, still, pool)
+        except BrokenTestError as broken:
+            pool.shutdown(cancel_futures=True)
+            print(broken)
+            return 1
     print(f"\n{len(chosen) - len(survivors)} of {len(chosen)} mutants caught, in {time.perf_counter() - began:.0f} s")
     if survivors:
         print("\nNot caught, so a test is missing:", *survivors, sep="\n")
-    if broken:
-        print("\nFailing without a mutant too, so they caught nothing:", *broken, sep="\n")
-    return 1 if survivors or broken else 0
+    return 1 if survivors else 0
 
 
-def _plant_all(chosen: Sequence[Mutant], root: Path, pool: ThreadPoolExecutor) -> tuple[list[str], list[str]]:
-    """Plant the mutants and say what became of each; return the survivors, and the tests that caught the rest."""
-    caught: dict[str, None] = {}  # in order: what caught one mutant is likely to catch the next
+def _plant_all(chosen: Sequence[Mutant], root: Path, pool: ThreadPoolExecutor) -> list[str]:
+    """Plant the mutants, say what became of each, and return the survivors with reasons.
+
+    Raises:
+        BrokenTestError: a test fails without a mutant too, so that it catches nothing.
+    """
+    caught: dict[str, Mutant] = {}  # in order: the test that caught one mutant is likely to catch the next
 
     def plant(mutant: Mutant) -> Verdict:
         verdict = examine(root, mutant.tests, mutant, first=list(caught))
-        if verdict.test:
-            caught[verdict.test] = None
+        if verdict.test and verdict.test not in caught:
+            without = examine(root, [verdict.test.partition("::")[0]], first=[verdict.test], only=True)
+            if without.reason != PASSED:
+                raise BrokenTestError(f"without a mutant {verdict.test} must pass: {without.reason}")
+            caught[verdict.test] = mutant
         return verdict
 
     survivors = []
@@ -69,23 +84,7 @@ def _plant_all(chosen: Sequence[Mutant], root: Path, pool: ThreadPoolExecutor) -
         print(f"{title(mutant)}\n    {outcome}, {verdict.seconds:.1f} s", flush=True)
         if not verdict.test:
             survivors.append(f"{title(mutant)}\n    {' '.join(mutant.tests)}: {verdict.reason}")
-    return survivors, list(caught)
-
-
-def _failing_without(
-    chosen: Sequence[Mutant], caught: Sequence[str], root: Path, pool: ThreadPoolExecutor
-) -> list[str]:
-    """Return those of the tests that caught a mutant which fail without one too, first of each file, with reasons.
-
-    The modules are written as those with a bug were, by `ast.unparse`.
-    """
-    for path in {find_module(mutant.module, root) for mutant in chosen}:
-        path.write_text(ast.unparse(ast.parse(path.read_text(encoding="utf-8"))), encoding="utf-8")
-    tests: dict[str, list[str]] = {}
-    for test in caught:
-        tests.setdefault(test.partition("::")[0], []).append(test)
-    verdicts = pool.map(lambda file: examine(root, [file], first=tests[file], only=True), tests)
-    return [verdict.reason for verdict in verdicts if verdict.reason != PASSED]
+    return survivors
 
 
 if __name__ == "__main__":

@@ -218,18 +218,11 @@ only the first layer limited
 + state.layers[:1]
 
 the weights limited before the step, not after it
-- for start in range(0, state.parameters.shape[-1], BLOCK):
--     block = (array[..., start : start + BLOCK] for array in arrays)
--     momentum_step(*block, learning_rate=learning_rate, momentum=momentum)
-- if max_norm is not None:
--     for W, _ in state.layers[:-1]:
--         limit_norm(W, max_norm)
+- P = state.parameters.shape[-1]
 + if max_norm is not None:
 +     for W, _ in state.layers[:-1]:
 +         limit_norm(W, max_norm)
-+ for start in range(0, state.parameters.shape[-1], BLOCK):
-+     block = (array[..., start : start + BLOCK] for array in arrays)
-+     momentum_step(*block, learning_rate=learning_rate, momentum=momentum)
++ max_norm, P = None, state.parameters.shape[-1]
 """,
     ),
     *planted(
@@ -242,8 +235,8 @@ each element of the gradient clipped by itself, not its norm
 + state.gradient[...] = get_xp(g=state.gradient).clip(state.gradient, -clip_norm, clip_norm)
 
 the parameters between two blocks never updated
-- range(0, state.parameters.shape[-1], BLOCK)
-+ range(0, state.parameters.shape[-1], BLOCK + 1)
+- range(0, P, size)
++ range(0, P, size + 1)
 
 labels left in order while the images are shuffled
 - take(source.y, draw.n, axis=0)

@@ -68,17 +68,16 @@ def _ask(place: Path, *what: Any) -> tuple[str | None, str]:
     process = PROCESSES.Process(target=run, args=(sender, place, *what))
     process.start()
     sender.close()  # so that the end of the process is the end of the pipe
+    if not receiver.poll(TIMEOUT):
+        process.kill()
+        process.join()
+        return None, f"no test failed in {TIMEOUT} s"
     try:
-        answered = receiver.poll(TIMEOUT)
-        status, failed = receiver.recv() if answered else (None, None)
-    except EOFError:
+        status, failed = receiver.recv()
+        process.join()
+    except EOFError:  # it ended without an answer
         process.join()
         status, failed = process.exitcode, None
-    if not answered:
-        process.kill()
-    process.join()
-    if not answered:
-        return None, f"no test failed in {TIMEOUT} s"
     if status == 1 and failed:
         return failed, f"{failed} fails"
     if status == 0:
