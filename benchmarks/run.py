@@ -17,7 +17,7 @@ from typing import Any
 
 from benchmarks.contestants import images, random_targets
 from benchmarks.timing import Bench, Step, quartiles, take_turns
-from minikd.commands.mnist import PRESETS, configurations
+from minikd.commands.mnist import PRESETS
 from minikd.commands.report import DISTILLED, TEACHER
 from minikd.data.images import load_mnist
 from minikd.training.loop import train
@@ -73,14 +73,14 @@ def _process(*arguments: str, status: int = 0) -> None:
 
 def _teacher(bench: Bench) -> None:
     """The paper's teacher, with dropout, max-norm and jitter, for 60 epochs of all training images."""
-    config = configurations(PRESETS["paper"], "float32")[TEACHER]
+    config = PRESETS["paper"][TEACHER]
     dataset = images(bench) if bench.quick else load_mnist()[0]
     train(replace(config, epochs=1 if bench.quick else 60), dataset, device=bench.device)
 
 
 def _grid(bench: Bench) -> None:
     """Students of each width and temperature, for the quick preset's epochs; those of one width are a population."""
-    config = replace(configurations(PRESETS["quick"], "float32")[DISTILLED], T=TEMPERATURES)
+    config = replace(PRESETS["quick"][DISTILLED], T=TEMPERATURES)
     dataset = images(bench) if bench.quick else load_mnist()[0]
     for width in WIDTHS[:1] if bench.quick else WIDTHS:
         students = replace(config, hidden=(width, width))

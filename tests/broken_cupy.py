@@ -100,12 +100,11 @@ def machine(monkeypatch):
     """A machine on which minikd is installed, with driver, wheels and environment as a test says."""
     known = SimpleNamespace(driver=13000, wheels=["cupy-cuda13x"])
     monkeypatch.setattr(gpu, "_driver_version", lambda: known.driver)
-    installed = SimpleNamespace(
-        distributions=lambda: [SimpleNamespace(metadata={"Name": name}) for name in known.wheels],
-        distribution=lambda name: None,
-        PackageNotFoundError=metadata.PackageNotFoundError,
+    found = metadata.distribution
+    monkeypatch.setattr(metadata, "distribution", lambda name: None if name == "minikd" else found(name))
+    monkeypatch.setattr(
+        metadata, "distributions", lambda: [SimpleNamespace(metadata={"Name": name}) for name in known.wheels]
     )
-    monkeypatch.setattr(gpu, "metadata", installed)
     for name in ("CUDA_VISIBLE_DEVICES", "CUPY_CACHE_DIR", "CUPY_GPU_MEMORY_LIMIT"):
         monkeypatch.delenv(name, raising=False)
     return known

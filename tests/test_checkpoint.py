@@ -21,13 +21,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from minikd.system.files import check_writable, write_atomically
+from minikd.system.files import check_writable, remove_leftovers, write_atomically
 from minikd.training import checkpoint
 from minikd.training.checkpoint import CheckpointError, digest, load, save
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="locks and SIGKILL are POSIX")
 
-ROOT = Path(checkpoint.__file__).parents[1]  # child processes start here, so they import the same minikd
+ROOT = Path(checkpoint.__file__).parents[2]  # child processes start here, so they import the same minikd
 ARRAYS = {"W": np.array([[1.5, -2.0]], dtype=np.float32), "y": np.array([7], dtype=np.uint8)}
 RECORD = {"epoch": 3, "config": {"T": 8.0}}
 
@@ -352,7 +352,7 @@ def test_what_cannot_be_written_is_known_before_the_work_and_nothing_is_left(tmp
     def read_only(*arguments, **options):
         raise OSError(errno.EROFS, "Read-only file system")
 
-    monkeypatch.setattr(checkpoint.tempfile, "TemporaryFile", read_only)
+    monkeypatch.setattr(tempfile, "TemporaryFile", read_only)
     with pytest.raises(ValueError, match=r"cannot be written \(Read-only file system\): change its permissions"):
         check_writable(tmp_path / "new.json")
 
@@ -434,7 +434,7 @@ def test_a_writer_whose_file_is_swept_before_its_lock_stands_begins_again(tmp_pa
     def swept_once(file, operation):
         if not swept and not operation & fcntl.LOCK_NB:
             swept.append(temporaries(tmp_path))
-            checkpoint._remove_leftovers(path)
+            remove_leftovers(path)
             assert temporaries(tmp_path) == []
         flock(file, operation)
 

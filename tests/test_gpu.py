@@ -8,8 +8,6 @@ import broken_cupy
 import pytest
 from broken_cupy import ROOT, CUDARuntimeError, fake_cupy, install, remove
 
-from minikd.engines import gpu
-
 machine = pytest.fixture(autouse=True)(broken_cupy.machine)
 refusal = pytest.fixture(broken_cupy.refusal)
 cupy_of = pytest.fixture(broken_cupy.cupy_of)
@@ -35,7 +33,7 @@ def test_a_clone_that_was_not_installed_is_installed_from_its_folder(machine, re
         raise metadata.PackageNotFoundError(name)
 
     machine.wheels = []
-    monkeypatch.setattr(gpu.metadata, "distribution", missing)
+    monkeypatch.setattr(metadata, "distribution", missing)
     assert f'-m pip install "{ROOT}[gpu13]"' in refusal(None)
 
 

@@ -86,7 +86,7 @@ def refusal(capsys, *args: str) -> str:
 
 
 def test_the_command_and_the_library_have_the_same_defaults():
-    configs = mnist.configurations(mnist.PRESETS["quick"], TrainConfig.dtype)
+    configs = mnist.configurations(mnist.build_parser().parse_args([]))
     own = {"hidden", "epochs", "jitter", "T", "alpha"}  # what the command adds: sizes, lengths and the distillation
     for config in configs.values():
         default = TrainConfig(hidden=config.hidden).record()
@@ -96,13 +96,13 @@ def test_the_command_and_the_library_have_the_same_defaults():
 
 
 def test_the_papers_teacher_is_not_clipped_and_its_students_are():
-    configs = mnist.configurations(mnist.PRESETS["paper"], "float32")
+    configs = mnist.configurations(mnist.build_parser().parse_args(["--preset", "paper"]))
     assert [config.clip_norm for config in configs.values()] == [None, 1.0, 1.0]
 
 
 def test_students_and_teacher_are_clipped_each_by_its_own_option():
     args = mnist.build_parser().parse_args(["--clip-norm", "None", "--teacher-clip-norm", "2"])
-    configs = mnist.configurations(mnist.settings(args), "float32")
+    configs = mnist.configurations(args)
     assert [config.clip_norm for config in configs.values()] == [2.0, None, None]
 
 
@@ -384,7 +384,12 @@ def test_help_teaches_every_option(capsys):
             ["--held-out", "60000"],
             "held out, with one example left to every class, must be a whole number in 1..59990, got 60000",
         ),
-        (["--batch-size", "60001"], "exceeds the 60000 examples"),
+        (
+            ["--batch-size", "60001"],
+            "student alone's batch size, 60001, exceeds the 60000 examples: lower --batch-size",
+        ),
+        (["--teacher-batch-size", "60001"], "exceeds the 60000 examples: lower --teacher-batch-size"),
+        (["--dtype", "float16"], "dtype must be 'float32' or 'float64', got 'float16'"),
         (["--data", "no-such-folder"], "no-such-folder: does not exist"),
         (["--data", ""], "argument --data: must be a path, got an empty one"),
         (["--out", ""], "argument --out: must be a path, got an empty one"),
@@ -435,7 +440,7 @@ def test_a_forged_network_is_refused_in_one_line(capsys, command, folder, tmp_pa
         (arrays, {"config": record["config"]}),
     ]:
         save(teacher, forged, told)
-        assert f"{teacher}: it does not hold the network it tells of" in refusal(capsys, *args)
+        assert f"{teacher}: it does not hold the network that its record describes" in refusal(capsys, *args)
 
 
 def test_what_stands_in_the_way_of_a_teacher_is_named_in_one_line(capsys, folder, tmp_path):
@@ -471,12 +476,12 @@ def test_a_diverging_run_ends_in_one_line_with_the_step(capsys, folder, tmp_path
 
 def test_gpu_without_a_gpu_is_one_line_before_anything_else(capsys, tmp_path, monkeypatch):
     def probe():
-        raise DeviceError("no GPU: what is missing; the command that mends it")
+        raise DeviceError("no GPU: what is missing; the command that fixes it")
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(backend, "probe_gpu", probe)
     line = refusal(capsys, "--gpu", "--data", "no-such-folder")
-    assert line == "minikd.mnist: no GPU: what is missing; the command that mends it"
+    assert line == "minikd.mnist: no GPU: what is missing; the command that fixes it"
     assert list(tmp_path.iterdir()) == []
 
 

@@ -175,7 +175,7 @@ def test_a_certain_example_has_entropy_zero_and_not_nan():
 @pytest.mark.slow
 @pytest.mark.parametrize("count", [0, -1, 2])
 def test_a_count_that_cannot_be_met_is_refused(count):
-    with pytest.raises(ValueError, match=f"from 1 to the 1 rightly classified examples, got {count}: ask for fewer"):
+    with pytest.raises(ValueError, match=f"from 1 to the 1 correctly classified examples, got {count}: ask for fewer"):
         choose_ambiguous(np.array([[1.0, 0.0], [1.0, 0.0]]), np.array([0, 1]), count)
 
 

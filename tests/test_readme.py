@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from minikd.commands.mnist import PRESETS, configurations
+from minikd.commands.mnist import PRESETS
 from minikd.commands.report import table
 
 ROOT = Path(__file__).parent.parent
@@ -66,5 +66,5 @@ def test_the_table_in_the_readme_is_the_committed_result():
 def test_the_quick_preset_is_what_the_committed_result_used():
     results = json.loads((ROOT / "benchmarks" / "results" / "quick.json").read_text(encoding="utf-8"))
     assert results["asked"]["seeds"] == [0, 1, 2, 3, 4]
-    for name, config in configurations(PRESETS["quick"], "float32").items():
+    for name, config in PRESETS["quick"].items():
         assert {**results["asked"]["networks"][name], "seed": 0} == config.record()

@@ -1,6 +1,6 @@
-"""The student to take away: python -m minikd.export runs/…/student-distilled.safetensors student.onnx
+"""The command `python -m minikd.export`: write a trained network as ONNX.
 
-ONNX is read by runtimes on phones, in browsers and in databases. Writing it needs the extra `onnx`.
+Runtimes on phones, in browsers and in databases read ONNX. Writing it needs the extra `onnx`.
 """
 
 from __future__ import annotations
@@ -27,13 +27,17 @@ example:
   python -m minikd.export runs/RUN/seed0/student-distilled.safetensors student.onnx
 """
 OPSET, IR_VERSION = 13, 8
-"""Old enough for runtimes of 2021, and all that an MLP needs."""
+"""Versions that runtimes of 2021 know, and that have all an MLP needs."""
 
 
 def check_onnx_path(path: str | os.PathLike[str]) -> None:
     """Check before long work that `to_onnx` can write there.
 
-    Raises: ValueError for a wrong name, a folder that cannot be written, or a library that is missing or broken.
+    Args:
+        path: the file.
+
+    Raises:
+        ValueError: for a wrong name, a folder that cannot be written, or a library that is missing or broken.
     """
     if Path(path).suffix != ".onnx":
         raise ValueError(f"an ONNX file's name must end in .onnx, got {os.fspath(path)!r}")
@@ -42,7 +46,11 @@ def check_onnx_path(path: str | os.PathLike[str]) -> None:
 
 
 def _library() -> Any:
-    """The library onnx with its parts imported. Raises: ValueError, in one line, where that fails for any reason."""
+    """Return the library onnx with its parts imported.
+
+    Raises:
+        ValueError: in one line, where that fails for any reason.
+    """
     try:
         for part in ("checker", "helper", "numpy_helper"):
             importlib.import_module(f"onnx.{part}")
@@ -95,14 +103,12 @@ def to_onnx(network: Network, path: str | os.PathLike[str], about: Mapping[str, 
         for name, array in ((f"W{i}", W), (f"b{i}", b)):
             weights.append(onnx.numpy_helper.from_array(np.ascontiguousarray(array, np.float32), name))
     nodes.append(helper.make_node("Softmax", ["logits"], ["probabilities"], axis=-1))
-    D, K = network.sizes[0], network.sizes[-1]
-    shapes = {"pixels": D, "logits": K, "probabilities": K}
-    tensors = {
-        n: helper.make_tensor_value_info(n, onnx.TensorProto.FLOAT, ["batch", size]) for n, size in shapes.items()
-    }
-    graph = helper.make_graph(
-        nodes, "student", [tensors["pixels"]], [tensors["logits"], tensors["probabilities"]], initializer=weights
+    K = network.sizes[-1]
+    pixels, *answers = (
+        helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ["batch", size])
+        for name, size in (("pixels", network.sizes[0]), ("logits", K), ("probabilities", K))
     )
+    graph = helper.make_graph(nodes, "student", [pixels], answers, initializer=weights)
     model = helper.make_model(
         graph,
         producer_name="minikd",

@@ -1,8 +1,8 @@
-"""What the GPU here does with minikd: `python -m minikd.backend` prints it, in under a minute.
+"""The command `python -m minikd.backend`: test the GPU, in under a minute.
 
-The card and the versions; how far each fused kernel is from the readable function that it equals; launches and time of
-a training step, by the kernels and by the readable functions. A first user with a card sees whether to trust it, and a
-report of a fault starts with this output.
+It prints the card and the versions; how far the results of each fused kernel are from those of the readable function
+that it replaces; and the launches and the time of a training step, with the kernels and with the readable functions. So
+you see whether you can trust the card. If you report a fault, begin with this output.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from minikd.training.config import TrainConfig
 from minikd.training.loop import train_step
 
 TOLERANCE = 1e-5
-"""Largest deviation of a float32 kernel, as a share of the norm of what it should have computed."""
+"""The largest deviation of a float32 kernel, as a share of the norm of the right result."""
 NETWORKS = ((784, 1200, 1200, 10), (784, 30, 30, 10))
 BATCH = 128
 NUMBERS = {"T": (1, 8, 20), "alpha": (0.1, 0.5, 0.9), "learning_rate": (0.1, 0.2, 0.3)}
@@ -45,7 +45,7 @@ exit status:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Parse, print the report, and exit: 0 if every kernel is right, 1 if not, 2 without a usable GPU."""
+    """Parse, print the report, and exit with 0 if every kernel is right, 1 if not, 2 without a usable GPU."""
     parser = Parser("backend", __doc__ or "", EXAMPLES)
     parser.parse_args(argv)
     try:
@@ -60,7 +60,12 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def report(device: Device, networks: tuple[tuple[int, ...], ...] = NETWORKS, steps: int = 200) -> int:
-    """Print deviations, launches and times on a device that has the kernels.
+    """Print deviations, launches and times.
+
+    Args:
+        device: one that has the kernels.
+        networks: the layer sizes of those whose steps are timed.
+        steps: how many are timed in each block.
 
     Returns:
         0 if no deviation is too large, else 1.
@@ -80,7 +85,7 @@ def report(device: Device, networks: tuple[tuple[int, ...], ...] = NETWORKS, ste
 
 
 def describe(device: Device) -> Iterator[str]:
-    """Return the card and the versions, one line each."""
+    """Yield the card and the versions, one line each."""
     cupy = device.xp
     card = cupy.cuda.runtime.getDeviceProperties(cupy.cuda.Device().id)
     yield f"card     {card['name'].decode()}, compute capability {card['major']}.{card['minor']}"
@@ -96,8 +101,8 @@ def describe(device: Device) -> Iterator[str]:
 def deviations(device: Device) -> dict[str, float]:
     """Return how far each fused function's results are from the readable one's on the host, as a share of their norm.
 
-    Everything is in play: three students with temperatures, weights and rates of their own, dropout, jitter, clipping
-    and max-norm.
+    Everything takes part: three students with temperatures, weights and learning rates of their own, dropout, jitter,
+    clipping and max-norm.
     """
     rng, sizes = np.random.default_rng(0), (784, 100, 70, 10)
     images = rng.integers(0, 256, (500, 28, 28), dtype=np.uint8)
@@ -151,7 +156,7 @@ def distillation_step(device: Device, sizes: tuple[int, ...]) -> Callable[[], Ar
 
 
 def seconds_per_step(step: Callable[[], Array], device: Device, steps: int) -> float:
-    """Return the median over five blocks of steps, each begun and ended by waiting for the device."""
+    """Return the median over five blocks of steps. Each block begins and ends by waiting for the device."""
     device.get(step())
     seconds = []
     for _ in range(5):

@@ -1,16 +1,13 @@
-"""What a run of `python -m minikd.mnist` says: its results as data, as a table, and as two figures."""
+"""The results of `python -m minikd.mnist`: as data, as a table, and as two figures."""
 
 from __future__ import annotations
 
 import math
-import os
-import platform
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from minikd import __version__
 from minikd.core.mlp import parameter_count
 from minikd.data.images import Dataset
 from minikd.engines.device import Device
@@ -36,23 +33,24 @@ def summarise(
     Args:
         asked: what was asked for, as `config.json` holds it.
         networks: by seed and name.
-        logit_range: the teachers' largest logit less their smallest, on a typical training image, in nats.
+        logit_range: the teachers' largest logit minus their smallest, on a typical training image, in nats.
         reused: the files of teachers that were there already.
         folder: of the run.
     """
     comparable = asked["evaluation"]["sha256"] == MNIST_TEST
     rows: dict[str, dict[str, Any]] = {}
     for name in NETWORKS:
-        runs_of = [networks[seed, name] for seed in asked["seeds"]]
-        errors = [network.history[-1]["errors"] for network in runs_of]
+        trained = [networks[seed, name] for seed in asked["seeds"]]
+        sizes = trained[0].sizes
+        errors = [network.history[-1]["errors"] for network in trained]
         rows[name] = {
-            "sizes": list(runs_of[0].sizes),
-            "parameters": parameter_count(runs_of[0].sizes),
+            "sizes": list(sizes),
+            "parameters": parameter_count(sizes),
             "errors": errors,
             "errors_mean": float(np.mean(errors)),
             "errors_sd": _sd(errors),
-            "paper": PAPER_ERRORS[name] if comparable and runs_of[0].sizes == PAPER_SIZES[name] else None,
-            "seconds": round(float(np.mean([sum(e["seconds"] for e in n.history) for n in runs_of])), 1),
+            "paper": PAPER_ERRORS[name] if comparable and sizes == PAPER_SIZES[name] else None,
+            "seconds": round(sum(epoch["seconds"] for n in trained for epoch in n.history) / len(trained), 1),
         }
     rows[TEACHER]["logit_range"] = round(logit_range, 1)
     gain = np.subtract(rows[ALONE]["errors"], rows[DISTILLED]["errors"])
@@ -63,13 +61,6 @@ def summarise(
         "gain": found,
         "reasons": reasons(asked, rows, found),
         "teachers_reused": reused,
-        "minikd": __version__,
-        "machine": {
-            "processor": platform.machine(),
-            "cores": os.cpu_count(),
-            "python": platform.python_version(),
-            "numpy": np.__version__,
-        },
         "folder": str(folder),
     }
 
@@ -77,15 +68,17 @@ def summarise(
 def reasons(asked: dict[str, Any], rows: dict[str, dict[str, Any]], gain: dict[str, Any]) -> list[str]:
     """Return why the soft targets did not help, as far as the results can tell, the likeliest reason first.
 
-    They helped where the mean gain exceeds twice its standard error. The standard deviation of the pairs is taken to be
-    at least that of their counts: about half of two students' errors are on images that the other one gets right. So
-    two pairs that agree by chance prove nothing.
+    They helped where the mean gain exceeds twice its standard error. About half of two students' errors are on images
+    that the other one gets right, and the standard deviation of the pairs is taken to be at least that of their number.
+    So two pairs that agree by chance prove nothing.
 
     Args:
         asked: what was asked for, as `config.json` holds it.
         rows: the results of each network.
         gain: the errors that the soft targets saved, pair by pair, with their mean and standard deviation.
-    Returns: one sentence or two per reason; none where the soft targets helped.
+
+    Returns:
+        One sentence or two per reason; none where the soft targets helped.
     """
     teacher, alone, distilled = (rows[name]["errors_mean"] for name in NETWORKS)
     pairs = len(gain["errors"])
@@ -97,60 +90,42 @@ def reasons(asked: dict[str, Any], rows: dict[str, dict[str, Any]], gain: dict[s
     taught, N = asked["networks"][DISTILLED], asked["evaluation"]["examples"]
     T, alpha, epochs, spread = taught["T"], taught["alpha"], taught["epochs"], rows[TEACHER]["logit_range"]
     steps = epochs * (asked["train"]["examples"] // taught["batch_size"])
-    found = []
-    if alone > N / 2:
-        found.append(
-            f"The student alone makes {alone:.0f} errors on {N:,} images, so it has hardly learnt anything. Lower "
-            "--learning-rate, or raise --epochs or --hidden."
-        )
-    if teacher > 0.8 * alone:
-        found.append(
-            f"The teacher makes {teacher:.0f} errors and the student alone {alone:.0f}, so the teacher has little to "
-            "teach. Train it longer (--teacher-epochs) or make it wider (--teacher-hidden)."
-        )
-    if taught["clip_norm"] is None and T > 1:
-        found.append(
-            "The student's gradient was not clipped, and T² makes its first steps large. Leave out --clip-norm none."
-        )
-    if spread > 12 * T:
-        found.append(
-            f"T = {T:g} is low for logits with a range of {spread:.0f}: the softened probabilities tell little more "
-            "than the labels. Raise --T."
-        )
-    if spread < T / 4:
-        found.append(
-            f"T = {T:g} is high for logits with a range of {spread:.0f}: the softened probabilities are nearly equal. "
-            "Lower --T."
-        )
-    if alpha < 0.2:
-        found.append(f"The soft targets have a weight of only {alpha:g}. Raise --alpha.")
-    if steps < FEW_STEPS:
-        found.append(
-            f"With --epochs {epochs} a student takes only {steps:,} steps, and it needs more of them for the teacher's "
-            "answers than for the labels. Raise it."
-        )
-    if abs(gain["mean"]) <= noise:
-        pair = "one pair of runs differs" if pairs == 1 else f"the mean of {pairs} pairs differs"
-        found.append(f"By chance alone, {pair} by up to {noise:.0f} errors. More --seeds tell the difference.")
+    pair = "one pair of runs differs" if pairs == 1 else f"the mean of {pairs} pairs differs"
+    causes = {
+        f"The student alone makes {alone:.0f} errors on {N:,} images, so it has hardly learnt anything. Lower "
+        "--learning-rate, or raise --epochs or --hidden.": alone > N / 2,
+        f"The teacher makes {teacher:.0f} errors and the student alone {alone:.0f}, so the teacher has little to "
+        "teach. Train it longer (--teacher-epochs) or make it wider (--teacher-hidden).": teacher > 0.8 * alone,
+        "The student's gradient was not clipped, and T² makes its first steps large. Leave out --clip-norm none.": (
+            taught["clip_norm"] is None and T > 1
+        ),
+        f"T = {T:g} is low for logits with a range of {spread:.0f}: the softened probabilities tell little more than "
+        "the labels. Raise --T.": spread > 12 * T,
+        f"T = {T:g} is high for logits with a range of {spread:.0f}: the softened probabilities are nearly equal. "
+        "Lower --T.": spread < T / 4,
+        f"The soft targets have a weight of only {alpha:g}. Raise --alpha.": alpha < 0.2,
+        f"With --epochs {epochs} a student takes only {steps:,} steps. It needs more steps to learn the teacher's "
+        "answers than to learn the labels. Raise --epochs.": steps < FEW_STEPS,
+        f"By chance, {pair} by up to {noise:.0f} errors. Use more --seeds to find out.": abs(gain["mean"]) <= noise,
+    }
+    found = [words for words, holds in causes.items() if holds]
     return found or ["None of the causes that this command can see applies."]
 
 
 def _sd(values: Any) -> float | None:
-    """The standard deviation of a sample, or None for one value."""
+    """Return the standard deviation of a sample, or None for one value."""
     return float(np.std(values, ddof=1)) if len(values) > 1 else None
 
 
 def table(results: dict[str, Any]) -> str:
-    """The results as a person reads them."""
-    asked, rows, gain = results["asked"], results["results"], results["gain"]
-    taught, seeds, N = asked["networks"][DISTILLED], asked["seeds"], asked["evaluation"]["examples"]
-    many = len(seeds) > 1
-    papers = {name for name, row in rows.items() if row["paper"] is not None}
+    """Return the results as a person reads them."""
+    asked, rows = results["asked"], results["results"]
     training, evaluation = asked["train"], asked["evaluation"]
+    taught, seeds, N = asked["networks"][DISTILLED], asked["seeds"], evaluation["examples"]
+    over = f"mean ± sd of seeds {seeds[0]} to {seeds[-1]}" if len(seeds) > 1 else f"seed {seeds[0]}"
     lines = [
         f"{training['name']}, {training['examples']:,} images; errors on {evaluation['name']}, {N:,} images; "
-        f"T = {taught['T']:g}, alpha = {taught['alpha']:g}; "
-        + (f"mean ± sd of seeds {seeds[0]} to {seeds[-1]}" if many else f"seed {seeds[0]}"),
+        f"T = {taught['T']:g}, alpha = {taught['alpha']:g}; {over}",
         "",
         f"{'':19}{'network':22}{'parameters':>10}  {'errors':>14}{'%':>7}{'paper':>8}{'time':>9}",
     ]
@@ -161,26 +136,30 @@ def table(results: dict[str, Any]) -> str:
             f"{name:19}{sizes:22}{row['parameters']:>10,}  {_mean_sd(row['errors_mean'], row['errors_sd']):>14}"
             f"{100 * row['errors_mean'] / N:>7.2f}{paper:>8}{row['seconds']:>7.0f} s"
         )
-    way = rows[ALONE]["errors_mean"] - rows[TEACHER]["errors_mean"]
-    worth = (
-        f"The soft targets {'saved' if gain['mean'] >= 0 else 'cost'} {_mean_sd(abs(gain['mean']), gain['sd'])} errors"
-    )
-    worth += " (the differences of the pairs)" if many else ""
-    noise = math.sqrt((rows[ALONE]["errors_mean"] + rows[TEACHER]["errors_mean"]) / len(seeds))  # binomial, of way
-    if gain["mean"] > 0 and way > 2 * noise:  # a share of a way that may be chance says nothing
-        worth += f": {100 * gain['mean'] / way:.0f} % of the way from the student alone to its teacher"
-    lines += ["", worth + "."]
+    lines += ["", _verdict(rows, results["gain"], results["reasons"])]
     if results["reasons"]:
-        found = "This gain may be chance." if gain["mean"] > 0 else "The soft targets did not help."
+        found = "This gain may be chance." if results["gain"]["mean"] > 0 else "The soft targets did not help."
         lines += [f"{found} The likeliest reason first:", *(f"  - {one}" for one in results["reasons"])]
         lines.append('TROUBLESHOOTING.md explains them, under "Distillation does not help".')
-    if papers:
+    if any(row["paper"] is not None for row in rows.values()):
         lines.append(
             "The paper's figures are of single, much longer runs, at T = 20; a binomial sd is about 10 errors."
         )
-    if results["teachers_reused"]:
-        lines += [f"The teacher was already trained and is used again: {p}" for p in results["teachers_reused"]]
+    lines += [f"The teacher was already trained and is used again: {path}" for path in results["teachers_reused"]]
     return "\n".join([*lines, f"Run folder: {results['folder']}"])
+
+
+def _verdict(rows: dict[str, dict[str, Any]], gain: dict[str, Any], doubts: list[str]) -> str:
+    """Say what the soft targets saved; and which share of the way to the teacher that is, where neither is chance."""
+    pairs = len(gain["errors"])
+    did = "saved" if gain["mean"] >= 0 else "cost"
+    words = f"The soft targets {did} {_mean_sd(abs(gain['mean']), gain['sd'])} errors"
+    words += " (the differences of the pairs)" if pairs > 1 else ""
+    alone, teacher = rows[ALONE]["errors_mean"], rows[TEACHER]["errors_mean"]
+    way_is_sure = alone - teacher > 2 * math.sqrt((alone + teacher) / pairs)  # twice its binomial sd
+    if gain["mean"] > 0 and way_is_sure and not doubts:
+        words += f": {100 * gain['mean'] / (alone - teacher):.0f} % of the way from the student alone to its teacher"
+    return f"{words}."
 
 
 def _mean_sd(mean: float, sd: float | None) -> str:
@@ -188,7 +167,15 @@ def _mean_sd(mean: float, sd: float | None) -> str:
 
 
 def draw(networks: dict[str, Network], test_set: Dataset, T: Any, device: Device, folder: Path) -> None:
-    """Write the two figures of a run: the learning curves, and a page of the teacher's dark knowledge."""
+    """Write the two figures of a run: the learning curves, and a page of the teacher's dark knowledge.
+
+    Args:
+        networks: of one seed, by name.
+        test_set: whose images are shown.
+        T: the temperature of the distillation.
+        device: where to compute.
+        folder: of the run.
+    """
     from minikd import plots  # matplotlib takes half a second to import, and training should not wait for it
 
     curves = plots.learning_curves({name: n.history for name, n in networks.items()}, evaluated_on=test_set.name)

@@ -1,7 +1,7 @@
 """A usable GPU, or one line that says why there is none. This is the only file that imports CuPy.
 
 Every line repeats the cause. It advises only what follows from that cause; where nothing does, it says where to look.
-Causes are told apart by the class of an error and by CUDA's codes, since texts change between versions.
+Causes are recognised by the class of an error and by CUDA's codes, because texts change between versions.
 """
 
 from __future__ import annotations
@@ -14,15 +14,17 @@ import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from importlib import metadata
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+if TYPE_CHECKING:
+    from importlib.metadata import Distribution  # slow to import, and needed only where something is wrong
+
 WHEELS = {"gpu12": "cupy-cuda12x", "gpu13": "cupy-cuda13x"}
-"""The extras, one per version of CUDA, and the wheel of CuPy that each brings, as in pyproject.toml."""
+"""The wheel of CuPy that each extra brings, one per version of CUDA, as in pyproject.toml."""
 OLDEST = 14
 """The oldest CuPy that the extras bring."""
 LOOK = "nvidia-smi shows the state of the card, and the kernel's log (dmesg) its faults"
@@ -33,11 +35,11 @@ REPORT = (
 DEV = Path("/dev")
 
 CUDA_ERRORS = ("CUDARuntimeError", "CUDADriverError")
-"""The classes whose `status` is one of CUDA's codes; the runtime and the driver number them alike."""
+"""The classes whose `status` is one of CUDA's codes. The runtime and the driver have the same numbers."""
 OUT_OF_MEMORY = {(CUDA_ERRORS[0], 2), (CUDA_ERRORS[1], 2), ("CUBLASError", 3)}
 OLD_DRIVER, NO_DEVICE, NO_KERNEL = 35, 100, 209
 KERNEL_FAULTS = {700, 715, 716, 717, 718, 719}
-"""A kernel read or wrote where it must not, or went astray: a bug, or the card."""
+"""Codes of a kernel that read or wrote where it must not, or went astray: a bug, or the card."""
 FAULTS = {
     34: (
         "Python finds the CUDA toolkit's stub, not the driver's library",
@@ -65,22 +67,26 @@ FAULTS = {
         "update the driver, or take the folder `compat` of CUDA out of LD_LIBRARY_PATH",
     ),
 }
-"""By CUDA's code of an error: what is wrong, and what to do."""
+"""What is wrong and what to do, by CUDA's code of an error."""
 
 
 class DeviceError(RuntimeError):
-    """The GPU cannot be used, or it failed: the message says why in one line, and what to do."""
+    """The GPU cannot be used, or it failed. The message says in one line why, and what to do."""
 
 
 # ---- probing ---------------------------------------------------------------------------------------------------------
 
 
 def probe_gpu() -> ModuleType:
-    """Return CuPy, once an import, the driver, a device and a small product have all been seen to work.
+    """Check that an import of CuPy, the driver, a device and a small product all work.
 
-    An importable CuPy does not mean a GPU, and a GPU that is found may still lack cuBLAS.
+    A CuPy that can be imported does not mean a GPU, and a GPU that is found may still lack cuBLAS.
 
-    Raises: DeviceError.
+    Returns:
+        CuPy's module.
+
+    Raises:
+        DeviceError: where one of these does not work, in one line.
     """
     cupy = _import_cupy()
     driver = count = 0
@@ -109,7 +115,7 @@ def _small_product(ones: Any) -> Any:
 
 @contextmanager
 def gpu_errors() -> Iterator[None]:
-    """Turn what CuPy or CUDA raises inside into a DeviceError of one line; other errors pass."""
+    """Turn what CuPy or CUDA raises inside into a DeviceError of one line. Other errors pass."""
     try:
         yield
     except Exception as error:
@@ -125,9 +131,10 @@ def gpu_errors() -> Iterator[None]:
 
 
 def _import_cupy() -> ModuleType:
-    """Import CuPy, whole, for NVIDIA's cards and new enough.
+    """Return CuPy, if it is whole, built for NVIDIA's cards and new enough.
 
-    Raises: DeviceError.
+    Raises:
+        DeviceError: if it is not.
     """
     if said := _stranger("cupy"):  # a script of the user's own must not even run
         raise DeviceError(f"no GPU: {said}")
@@ -173,9 +180,13 @@ def _in_part(why: str) -> str:
 
 
 def _stranger(package: str) -> str | None:
-    """Name a file or a folder that hides CuPy's package `cupy`, or `cuda`, which CuPy needs; None if there is none.
+    """Name the file or folder that hides a package of CuPy, because Python looks in the working directory first.
 
-    Python looks in the working directory first.
+    Args:
+        package: "cupy", or "cuda", which CuPy needs.
+
+    Returns:
+        The words, or None if nothing hides it.
     """
     try:
         spec = importlib.util.find_spec(package)
@@ -192,12 +203,13 @@ def _stranger(package: str) -> str | None:
 
 
 def _wheels() -> list[str]:
-    """The packages of CuPy that are installed, by pip's record; there should be one."""
+    """Return the packages of CuPy that are installed, by pip's record. There should be one."""
+    from importlib.metadata import distributions
 
-    def name_of(one: metadata.Distribution) -> str:
+    def name_of(one: Distribution) -> str:
         return str(_ask(lambda: one.metadata["Name"])).lower()  # half a package may lack its record
 
-    names = {name_of(one) for one in metadata.distributions()}
+    names = {name_of(one) for one in distributions()}
     return sorted(name for name in names if name == "cupy" or name.startswith(("cupy-cuda", "cupy-rocm")))
 
 
@@ -205,22 +217,24 @@ def _wheels() -> list[str]:
 
 
 def _install(extra: str | None = None) -> str:
-    """The command that installs an extra; without one, that for the driver, CUDA 12's where there is none.
+    """Return the command that installs an extra; if none is given, the one for the driver, or `gpu12` without a driver.
 
-    pip takes the extras of a minikd that is installed from that, wherever it came from. A clone that was never
-    installed is named by its folder, so that pip fetches no stranger of the same name.
+    If minikd is installed, pip takes the extra from there, wherever it came from. A clone that was never installed is
+    named by its folder, so that pip fetches no other package of the same name.
     """
+    from importlib.metadata import PackageNotFoundError, distribution
+
     extra = extra or ("gpu13" if _driver_version() >= 13000 else "gpu12")
     try:
-        metadata.distribution("minikd")
+        distribution("minikd")
         source = "minikd"
-    except metadata.PackageNotFoundError:
+    except PackageNotFoundError:
         source = str(Path(__file__).parents[2])
     return f'{_python()} -m pip install "{source}[{extra}]"'
 
 
 def _replace(extra: str | None = None) -> str:
-    """Say how to install an extra anew; packages that are there go first, since they share their files."""
+    """Say how to install an extra anew. Packages that are there must go first, because they share files."""
     wheels = _wheels()
     remove = f"remove it ({_python()} -m pip uninstall -y {' '.join(wheels)}), then " if wheels else ""
     return f"{remove}install it: {_install(extra)}"
@@ -235,7 +249,7 @@ def _setup() -> str:
 
 
 def _driver_version() -> int:
-    """CUDA's version of the driver as 1000·major + 10·minor, asked without CuPy; 0 where there is none."""
+    """Return CUDA's version of the driver, 1000·major + 10·minor, without CuPy; 0 where there is no driver."""
     try:
         library = ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
         version = ctypes.c_int(0)
@@ -248,7 +262,7 @@ def _driver_version() -> int:
 
 
 def _explain(error: Exception, cupy: Any, *, training: bool = False) -> str:
-    """Say what an error of CuPy's or CUDA's means, its cause, and what follows from it."""
+    """Say what an error of CuPy or CUDA means, its cause, and what follows from it."""
     cause = _cause(error)
     said, kind, status = _one_line(cause), type(cause).__name__, getattr(cause, "status", None)
     code = status if kind in CUDA_ERRORS else None
@@ -340,7 +354,7 @@ def _no_kernel(said: str, cupy: Any) -> str:
 
 
 def _cache_fault(cause: BaseException) -> str | None:
-    """Say that CuPy's cache of compiled kernels cannot be written to, if an error is of that."""
+    """Say that CuPy's cache of compiled kernels cannot be written, if that is what an error means."""
     if not isinstance(cause, OSError) or cause.errno is None:
         return None
     folder = Path(os.path.abspath(os.environ.get("CUPY_CACHE_DIR", os.path.expanduser("~/.cupy/kernel_cache"))))
@@ -355,14 +369,14 @@ def _cache_fault(cause: BaseException) -> str | None:
 
 
 def _cause(error: BaseException) -> BaseException:
-    """The error that an error was raised from, to the first of them; CuPy wraps some in a heading."""
+    """Return the first error, from which the others were raised. CuPy wraps some in a heading."""
     while error.__cause__ is not None:
         error = error.__cause__
     return error
 
 
 def _one_line(error: BaseException) -> str:
-    """The first line of an error's message, shortened, with the error's class unless it names a code."""
+    """Return the first line of an error's message, shortened; with the error's class unless it names a code."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     name = type(error).__name__
     text = lines[0] if lines and hasattr(error, "status") else ": ".join([name, *lines[:1]])
@@ -370,7 +384,7 @@ def _one_line(error: BaseException) -> str:
 
 
 def _ask(question: Callable[[], Any]) -> Any:
-    """The answer of a GPU that is in trouble; None if it gives none."""
+    """Return the answer of a GPU that is in trouble, or None if it gives none."""
     try:
         return question()
     except Exception:

@@ -1,28 +1,38 @@
-"""What a reader must know of a machine to place the numbers that were measured on it."""
+"""What you must know of a machine to judge the numbers that were measured on it."""
 
 from __future__ import annotations
 
 import os
 import platform
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from threadpoolctl import threadpool_info
 
+from minikd import __version__
 from minikd.engines.device import Device
 
 
 def machine(device: Device) -> dict[str, Any]:
-    """What a reader must know to place the numbers: processor, versions, and the threads that are in effect."""
+    """Return what you must know to judge the numbers, in plain JSON types.
+
+    Args:
+        device: on which they were measured.
+
+    Returns:
+        device (the processor's or the card's name), architecture, cores, cuda (for a card), python, a version for
+        minikd and each library that bears on speed, and threads (of each pool of threads).
+    """
+    from importlib.metadata import PackageNotFoundError, version  # slow to import, and needed only here
+
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     about = {"device": _processor(), "architecture": platform.machine(), "cores": cores}
-    if device.name == "gpu":
+    if device.name.startswith("gpu"):
         runtime = device.xp.cuda.runtime
         about["device"] = runtime.getDeviceProperties(runtime.getDevice())["name"].decode()
         about["cuda"] = runtime.runtimeGetVersion()
-    about["python"] = platform.python_version()
-    for package in ("minikd", "numpy", "torch", "scikit-learn", "cupy-cuda12x", "cupy-cuda13x"):
+    about |= {"python": platform.python_version(), "minikd": __version__}
+    for package in ("numpy", "torch", "scikit-learn", "cupy-cuda12x", "cupy-cuda13x"):
         try:
             about[package] = version(package)
         except PackageNotFoundError:
@@ -37,7 +47,7 @@ def _processor() -> str:
 
 
 def _threads() -> dict[str, Any]:
-    """The size of each pool of threads in this process: NumPy's and SciPy's OpenBLAS, PyTorch's OpenMP and MKL."""
+    """Return the size of each pool of threads in this process, such as NumPy's OpenBLAS and PyTorch's OpenMP."""
     pools = {}
     for pool in threadpool_info():
         folder = Path(pool["filepath"]).parent

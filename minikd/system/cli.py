@@ -1,4 +1,4 @@
-"""What the commands share: a parser, streams that survive every console, and one line for whatever ends them."""
+"""What the commands share: a parser, streams that survive every console, and one line for whatever stops them."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def one_line(message: object) -> str:
 
 
 def reason(error: BaseException) -> str:
-    """Return in one line why something failed; for a file, which one.
+    """Return in one line why something failed, and for a file, which one.
 
     >>> reason(FileNotFoundError(2, "No such file or directory", "a.png")), reason(OSError(28, "No space left"))
     ('a.png: No such file or directory', 'No space left')
@@ -97,8 +97,11 @@ def reason(error: BaseException) -> str:
 def start(main: Callable[[], Any]) -> NoReturn:
     """Run a command as the whole process, as `python -m` does, and end with its exit status.
 
-    Streams that are closed, a reader that has gone and a disk that is full end it without a traceback. So does Ctrl-C,
-    however often it comes.
+    Closed streams, a reader that has gone and a full disk end the process without a traceback. So does Ctrl-C, however
+    often you press it.
+
+    Args:
+        main: runs the command, and returns its exit status, a message for the standard error, or None.
     """
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # a background job of a shell ignores it
         signal.signal(signal.SIGINT, _stop)
@@ -125,27 +128,27 @@ def start(main: Callable[[], Any]) -> NoReturn:
 
 
 def _stop(*_: object) -> NoReturn:
-    """End the command for the first Ctrl-C; another one would only disturb what it does to end."""
+    """End the command at the first Ctrl-C, and ignore later ones: they would only disturb its last steps."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     raise KeyboardInterrupt
 
 
 def replace_what_consoles_lack() -> None:
-    """Let a console that lacks ≥ or ± show >= or +-, and break nothing."""
+    """Let a console that lacks ≥ or ± show >= or +- instead of failing."""
     for console in (sys.stdout, sys.stderr):
         if isinstance(console, io.TextIOWrapper):
             console.reconfigure(errors=SPELL)
 
 
 def _open_closed_streams() -> None:
-    """Write to nowhere where a stream was closed, as with `>&-`; Python has None there."""
+    """Write to nowhere where a stream was closed, as with `>&-`. Python has None there."""
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 (it stays open to the end)
 
 
 def _report(error: OSError) -> int:
-    """Say what could not be read or written, if there is anywhere to say it; return the exit status."""
+    """Say what could not be read or written, if any stream is left for it, and return the exit status."""
     try:
         print(f"stopped: {reason(error)}", file=sys.stderr)
     except OSError:  # that is the stream that cannot be written
@@ -154,7 +157,7 @@ def _report(error: OSError) -> int:
 
 
 def _drop_what_cannot_be_written() -> None:
-    """Send to nowhere what a stream still holds and cannot write: Python would complain about it at the very end."""
+    """Send to nowhere what a stream still holds and cannot write. Python would complain about it at the end."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
@@ -168,7 +171,12 @@ def _drop_what_cannot_be_written() -> None:
 
 
 def numbers(kind: Callable[[str], Any], count: int | None = None) -> Callable[[str], tuple[Any, ...]]:
-    """A parser of numbers joined by commas, `count` of them if given: "30,30" → (30, 30)."""
+    """Return a parser of numbers that are joined by commas: "30,30" → (30, 30).
+
+    Args:
+        kind: turns the text of one number into the number.
+        count: how many there must be, if that is fixed.
+    """
 
     def parse(text: str) -> tuple[Any, ...]:
         try:

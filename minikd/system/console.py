@@ -1,6 +1,6 @@
-"""Text for consoles that lack the characters of mathematics, such as those of Windows, or a pipe to a file there.
+"""Text for consoles that lack the characters of mathematics, such as those of Windows.
 
-`fit` spells a text in what the standard output can show. The commands write through the same spelling.
+`fit` spells a text with the characters that the standard output can show. The commands write with the same spelling.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import sys
 import unicodedata
 
 SPELL = "minikd.spell"
-"""The name of this spelling as an error handler of codecs: `text.encode("ascii", SPELL)`."""
+"""The name of this spelling as an error handler of `codecs`: `text.encode("ascii", SPELL)`."""
 
 SPELLED = {
     "−": "-",
@@ -35,7 +35,7 @@ SPELLED = {
 
 
 def fit(text: str) -> str:
-    """Return the text as the standard output can show it: unchanged wherever it can.
+    """Return the text as the standard output can show it: unchanged where it has all characters.
 
     >>> fit("q − p ≥ 0")
     'q − p ≥ 0'
@@ -54,7 +54,7 @@ def _spell(error: UnicodeError) -> tuple[str, int]:
 
 
 def _spelled(character: str) -> str:
-    """One character in ASCII: by the table, as the name of a Greek letter, or without its ornaments; otherwise "?"."""
+    """Return a character in ASCII: by the table, as the name of a Greek letter, or without its accents; else "?"."""
     name = unicodedata.name(character, "")
     if character in SPELLED:
         return SPELLED[character]

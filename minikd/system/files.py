@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all."""
+"""Files that are written as a whole or not at all."""
 
 from __future__ import annotations
 
@@ -16,14 +16,20 @@ if sys.platform != "win32":
 
 
 def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
-    """Put data into a file such that, whatever happens, the path holds the old contents or the new, never a part.
+    """Write a file such that, whatever happens, the path holds the old contents or the new, never a part.
 
     The bytes go to `.{name}.{process id}.{8 hex digits}.tmp` in the same folder, are forced to the disk, and take over
-    the name in one step; a symbolic link stays a link. On failure the temporary file is removed. What a killed process
-    leaves behind, the next write to (or `load` from) the same path removes: a live writer holds a lock on its temporary
-    file, which the kernel drops at its death, so leftovers are told apart even across containers that share a folder.
+    the name in one step. A symbolic link stays a link. On failure the temporary file is removed. What a killed process
+    leaves behind is removed by the next write to the same path, or the next `load` from it. A live writer holds a lock
+    on its temporary file, and the kernel drops the lock when the writer dies. So leftovers are recognised even across
+    containers that share a folder.
 
-    Raises: OSError; also where the path names something that is not a regular file.
+    Args:
+        path: the file.
+        data: its new contents.
+
+    Raises:
+        OSError: where the file cannot be written, or the path names something that is not a regular file.
     """
     target = Path(os.path.realpath(path))
     if target.exists() and not target.is_file():
@@ -48,18 +54,27 @@ def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
         temporary.unlink(missing_ok=True)
         raise
     if sys.platform != "win32":
-        with contextlib.suppress(OSError):  # the file is whole; some file systems cannot force a folder to the disk
-            folder = os.open(target.parent, os.O_RDONLY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
+        _force_to_disk(target.parent)
+
+
+def _force_to_disk(folder: Path) -> None:
+    """Force a folder's entries to the disk. Some file systems cannot; the files are whole all the same."""
+    with contextlib.suppress(OSError):
+        entries = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(entries)
+        finally:
+            os.close(entries)
 
 
 def check_writable(path: str | os.PathLike[str]) -> None:
-    """Check before long work that `write_atomically` will be able to write there; leaves nothing behind.
+    """Check before long work that `write_atomically` will be able to write there, and leave nothing behind.
 
-    Raises: ValueError, in one line, for a folder that is missing or cannot be written, or a path that is no file.
+    Args:
+        path: the file.
+
+    Raises:
+        ValueError: in one line, for a folder that is missing or cannot be written, or a path that is no file.
     """
     target = Path(os.path.realpath(path))
     if target.exists() and not target.is_file():
@@ -75,7 +90,7 @@ def check_writable(path: str | os.PathLike[str]) -> None:
 
 
 def remove_leftovers(target: Path) -> None:
-    """Remove the temporary files that killed writers of this very target left; those of live writers stay."""
+    """Remove the temporary files that killed writers of this target left. Those of live writers stay."""
     # Process id and token stand last, so a temporary file of `a.1` is never taken for one of `a`.
     pattern = re.compile(rf"\.{re.escape(target.name)}\.[0-9]+\.[0-9a-f]{{8}}\.tmp")
     with contextlib.suppress(OSError):

@@ -1,4 +1,4 @@
-"""What networks answer: logits, errors, and the examples of which a teacher is least sure."""
+"""What networks answer: logits, errors, and the examples about which a teacher is least sure."""
 
 from __future__ import annotations
 
@@ -50,6 +50,7 @@ def count_errors(network: Network, dataset: Dataset | Frames, device: Device = C
 
 
 def errors_of(layers: Layers[Array], held: Resident, device: Device, dtype: str) -> Any:
+    """Count the wrong answers of layers on the device, as `count_errors` does."""
     xp, total = device.xp, 0
     for z, y in _answers(layers, held, dtype):
         total = total + xp.count_nonzero(xp.argmax(z, axis=-1) != y, axis=-1)  # (...,), on the device
@@ -57,7 +58,7 @@ def errors_of(layers: Layers[Array], held: Resident, device: Device, dtype: str)
 
 
 def _answers(layers: Layers[Array], held: Resident, dtype: str, batch: int = 1000) -> Iterator[tuple[Array, Array]]:
-    """Logits and labels, 1,000 examples at a time."""
+    """Yield logits and labels, 1,000 examples at a time."""
     for start in range(0, held.y.shape[0], batch):
         stop = min(start + batch, held.y.shape[0])
         z, _ = mlp_forward(held.inputs(start, stop, dtype), layers)
@@ -65,14 +66,22 @@ def _answers(layers: Layers[Array], held: Resident, dtype: str, batch: int = 100
 
 
 def choose_ambiguous(logits: NDArray[Any], labels: NDArray[Any], count: int) -> NDArray[np.intp]:
-    """Choose the rightly classified examples of which the teacher is least sure: those with most dark knowledge to see.
+    """Choose the correctly classified examples about which the teacher is least sure: they show most dark knowledge.
 
-    The measure is the entropy −Σ_k q_k log q_k at T = 1, in nats. The most ambiguous of each class come first, then
-    the second of each class, and so on, until there are `count`.
+    The measure is the entropy −Σ_k q_k log q_k at T = 1, in nats. The most ambiguous example of each class comes first,
+    then the second of each class, and so on, until there are `count`.
 
-    Args: logits (n, K) float on the host, in nats; labels (n,) int; count, how many to choose.
-    Returns: (count,) int, indices sorted by class and, within one, most ambiguous first; of equals, the first index.
-    Raises: ValueError for shapes that do not fit, or where fewer than `count` examples are rightly classified.
+    Args:
+        logits: (n, K) float on the host, in nats.
+        labels: (n,) int.
+        count: how many to choose.
+
+    Returns:
+        (count,) int: indices sorted by class, and within a class by ambiguity, the most ambiguous first. Of equal ones
+        the first index comes first.
+
+    Raises:
+        ValueError: for shapes that do not fit, or where fewer than `count` examples are classified correctly.
 
     >>> logits = np.array([[9.0, 0.0], [1.0, 0.0], [0.0, 2.0], [5.0, 0.0]])
     >>> choose_ambiguous(logits, np.array([0, 0, 1, 1]), count=2).tolist()  # the last one is classified wrongly
@@ -82,7 +91,7 @@ def choose_ambiguous(logits: NDArray[Any], labels: NDArray[Any], count: int) -> 
     right = np.flatnonzero(np.argmax(logits, axis=-1) == labels)
     if not 1 <= count <= len(right):
         raise ValueError(
-            f"count must be from 1 to the {len(right)} rightly classified examples, got {count}: "
+            f"count must be from 1 to the {len(right)} correctly classified examples, got {count}: "
             "ask for fewer, or pass more examples"
         )
     q = np.asarray(softmax(logits[right]))  # (m, K)
@@ -97,14 +106,21 @@ def choose_ambiguous(logits: NDArray[Any], labels: NDArray[Any], count: int) -> 
 
 
 def check_answers(labels: ArrayLike, logits: ArrayLike) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
-    """Return labels (n,) and logits (n, K) as int and float64, or raise ValueError where they do not fit."""
+    """Check labels and logits against each other.
+
+    Returns:
+        Labels (n,) as int, and logits (n, K) as float64.
+
+    Raises:
+        ValueError: where they do not fit.
+    """
     labels, logits = np.asarray(labels), np.asarray(logits)
     if logits.ndim != 2 or logits.shape[1] < 2:
-        raise ValueError(f"logits must have shape (n, K) with K ≥ 2, got {logits.shape}: one row an example")
+        raise ValueError(f"logits must have shape (n, K) with K ≥ 2, got {logits.shape}: one row per example")
     if labels.shape != logits.shape[:1] or labels.dtype.kind not in "iu":
         raise ValueError(
             f"labels must be ints of shape ({len(logits)},) as logits has rows, got {labels.dtype} {labels.shape}: "
-            "pass one class an example"
+            "pass one class per example"
         )
     K = logits.shape[1]
     outside = labels[(labels < 0) | (labels >= K)]

@@ -1,15 +1,14 @@
 """Checkpoints: arrays and a JSON record in one safetensors file, written whole or not at all, checked when read.
 
-No pickle: reading a stranger's checkpoint runs none of the stranger's code. The file's metadata hold three texts:
-`format` (this layout's name and version), `record` (JSON) and `sha256` (over the arrays and the record, so that one
-flipped bit is noticed). Any safetensors reader can open the file.
+There is no pickle, so reading a stranger's checkpoint runs none of the stranger's code. The file's metadata hold three
+texts: `format` (the name and version of this layout), `record` (JSON) and `sha256` (over the arrays and the record, so
+that one flipped bit is noticed). Any safetensors reader can open the file.
 """
 
 import hashlib
 import json
 import os
 import stat
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -22,19 +21,16 @@ from safetensors.numpy import save as bytes_from_arrays
 
 from minikd.system.files import remove_leftovers, write_atomically
 
-if sys.platform != "win32":
-    pass
-
 FORMAT = "minikd-checkpoint-1"
 _ANOTHER_COPY = "use another copy, or remove it and run again"
 _UNSEALED = "damaged or cut short, or not a safetensors file"
 
 
 class CheckpointError(ValueError):
-    """A checkpoint cannot be written or trusted; one line says which file, what is wrong and what to do."""
+    """A checkpoint cannot be written or trusted. One line says which file, what is wrong and how to fix it."""
 
-    def __init__(self, path: str | os.PathLike[str], wrong: str, mend: str) -> None:
-        super().__init__(" ".join(f"{os.fspath(path)}: {wrong}: {mend}".splitlines()))
+    def __init__(self, path: str | os.PathLike[str], wrong: str, fix: str) -> None:
+        super().__init__(" ".join(f"{os.fspath(path)}: {wrong}: {fix}".splitlines()))
 
 
 class CheckpointMissingError(CheckpointError):
@@ -42,10 +38,18 @@ class CheckpointMissingError(CheckpointError):
 
 
 def digest(arrays: Mapping[str, npt.NDArray[Any]]) -> str:
-    """SHA-256 of named arrays: equal exactly when all names, dtypes, shapes and bytes are (NaN payloads and −0 count).
+    """Return the SHA-256 of named arrays. It is equal exactly when all names, dtypes, shapes and bytes are.
 
-    Arguments: arrays: name → host array of booleans or numbers, any shape; byte order and memory layout do not matter.
-    Returns: 64 hexadecimal digits. Raises: TypeError for other dtypes.
+    NaN payloads and −0 count. Byte order and memory layout do not matter.
+
+    Args:
+        arrays: host arrays of booleans or numbers, of any shape, by name.
+
+    Returns:
+        64 hexadecimal digits.
+
+    Raises:
+        TypeError: for other dtypes.
 
     >>> W = np.zeros((2, 3), dtype=np.float32)
     >>> digest({"W": W})[:8], digest({"W": W.reshape(3, 2)})[:8]
@@ -61,11 +65,15 @@ def digest(arrays: Mapping[str, npt.NDArray[Any]]) -> str:
 
 
 def save(path: str | os.PathLike[str], arrays: Mapping[str, npt.NDArray[Any]], record: Mapping[str, Any]) -> None:
-    """Write arrays and a record as one checkpoint; a reader finds the old file or the new one, never a part.
+    """Write arrays and a record as one checkpoint. A reader finds the old file or the new one, never a part.
 
-    Arguments: arrays: name → host array, any shape, of a dtype that safetensors knows; record: plain JSON types, keys
-    text (tuples come back as lists, NaN and ±inf as themselves).
-    Raises: CheckpointError; the file that stood there before is then untouched, as `write_atomically` says.
+    Args:
+        path: the file.
+        arrays: host arrays of any shape, by name, of dtypes that safetensors knows.
+        record: plain JSON types, with keys of text. Tuples come back as lists, NaN and ±inf as themselves.
+
+    Raises:
+        CheckpointError: where that fails. The file that stood there before is then untouched.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -80,8 +88,8 @@ def save(path: str | os.PathLike[str], arrays: Mapping[str, npt.NDArray[Any]], r
         plain = {name: _plain(array) for name, array in arrays.items()}
         data = bytes_from_arrays(plain, {"format": FORMAT, "record": text, "sha256": _seal(plain, text)})
     except (TypeError, ValueError, RecursionError, SafetensorError) as error:
-        mend = "give NumPy arrays of numbers, named by text, and a record of plain JSON types"
-        raise CheckpointError(path, f"cannot be saved ({error})", mend) from error
+        fix = "give NumPy arrays of numbers, named by text, and a record of plain JSON types"
+        raise CheckpointError(path, f"cannot be saved ({error})", fix) from error
     try:
         write_atomically(path, data)
     except OSError as error:
@@ -90,12 +98,20 @@ def save(path: str | os.PathLike[str], arrays: Mapping[str, npt.NDArray[Any]], r
 
 
 def load(path: str | os.PathLike[str]) -> tuple[dict[str, npt.NDArray[Any]], dict[str, Any]]:
-    """Read what `save` wrote, bit for bit, or refuse.
+    """Return what `save` wrote, bit for bit, or refuse.
 
-    Returns: (arrays, record); the arrays are writable and own their memory. Temporary files that killed saves to
-    this path left are removed on the way. A header is read only if it fits in the file, so a lying one costs no memory.
-    Raises: CheckpointMissingError where there is no file; CheckpointError for one that is damaged, cut short, of
-        another kind or of another version.
+    Temporary files that killed saves to this path left are removed. A header is only read if it fits in the file, so a
+    false one costs no memory.
+
+    Args:
+        path: the file.
+
+    Returns:
+        (arrays, record). The arrays are writable and own their memory.
+
+    Raises:
+        CheckpointMissingError: where there is no file.
+        CheckpointError: for one that is damaged, cut short, of another kind or of another version.
     """
     remove_leftovers(Path(os.path.realpath(path)))
     try:
@@ -132,7 +148,7 @@ def load(path: str | os.PathLike[str]) -> tuple[dict[str, npt.NDArray[Any]], dic
 
 
 def _metadata(path: str | os.PathLike[str], header: bytes) -> dict[str, Any]:
-    """The metadata in a safetensors header, if they are those of a checkpoint that this version reads."""
+    """Return the metadata in a safetensors header, if they are those of a checkpoint that this version reads."""
     try:
         parsed = json.loads(header)
     except (ValueError, RecursionError) as error:
@@ -147,7 +163,7 @@ def _metadata(path: str | os.PathLike[str], header: bytes) -> dict[str, Any]:
 
 
 def _plain(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """The same numbers in the layout that the file holds: C order, little-endian; the shape stays, () included."""
+    """Return the same numbers in the layout of the file: C order, little-endian. The shape stays, even if it is ()."""
     array = np.asarray(array)
     if array.dtype.kind not in "biufc":
         raise TypeError(f"an array holds {array.dtype}, not numbers")
@@ -155,5 +171,5 @@ def _plain(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 
 def _seal(arrays: Mapping[str, npt.NDArray[Any]], text: str) -> str:
-    """The sha256 that stands in the file: over the arrays' digest, then the record's text."""
+    """Return the sha256 that stands in the file: over the arrays' digest, then the record's text."""
     return hashlib.sha256((digest(arrays) + text).encode()).hexdigest()

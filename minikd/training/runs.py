@@ -1,6 +1,6 @@
 """Run folders: what a run leaves behind, and what a later one finds again.
 
-    OUT/teachers/<key>.safetensors            teachers, one a configuration, used again by any run that wants the same
+    OUT/teachers/<key>.safetensors            teachers, one per configuration, for any run that wants the same
     OUT/<name>/config.json                    what was asked for
     OUT/<name>/metrics.jsonl                  one line per epoch: seed, network, and the record of `train`
     OUT/<name>/seed0/student-alone.safetensors, …    the weights (and, while training, a checkpoint beside them)
@@ -38,14 +38,20 @@ RESULTS = "results.json"
 
 
 def key(record: Any) -> str:
-    """A short name for anything in plain JSON types: equal records, equal names."""
+    """Return a short name for anything in plain JSON types. Equal records have equal names."""
     return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def open_run(out: Path, name: str, resume: bool) -> Path:
-    """The folder of a run below `out`: with resume the latest of that name, else a new one (name, name-2, …).
+    """Return the folder of a run, which is made if it is not there.
 
-    Raises: ValueError where `out` cannot hold folders.
+    Args:
+        out: the folder of run folders.
+        name: of the run.
+        resume: whether to take the latest folder of this name. Otherwise a new one is made: name, name-2, …
+
+    Raises:
+        ValueError: where `out` cannot hold folders.
     """
     pattern = re.compile(rf"{re.escape(name)}(?:-(\d+))?")  # T = 1e+06 has a + in its name
     try:
@@ -73,14 +79,14 @@ def write_json(path: Path, record: Any) -> None:
 
 
 class Metrics:
-    """The lines of metrics.jsonl, rewritten as a whole after each epoch, so a resumed run repeats none."""
+    """The lines of metrics.jsonl. The file is written anew after each epoch, so a resumed run repeats no line."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.lines: list[dict[str, Any]] = []
 
     def set(self, seed: int, network: str, history: list[dict[str, Any]]) -> None:
-        """The history of one network so far; replaces what was said of it before."""
+        """Write the history of one network so far, in place of what was written of it before."""
         self.lines = [line for line in self.lines if (line["seed"], line["network"]) != (seed, network)]
         self.lines += [{"seed": seed, "network": network, **record} for record in history]
         write_atomically(self.path, "".join(json.dumps(line) + "\n" for line in self.lines).encode())
@@ -99,13 +105,30 @@ def obtain(
     quiet: bool = False,
     on_epoch: Callable[[Network], None] | None = None,
 ) -> tuple[Network, bool]:
-    """The trained network at the path, or one trained now and saved there; and whether it was there already.
+    """Return the trained network at a path, or train one and save it there.
 
-    Several processes may want the same network at once: each trains it, to the same bits, and none disturbs another.
-    While it trains, a checkpoint stands beside the path, and resume goes on from it. What is found is checked to be of
-    this configuration, data and teacher.
+    Several processes may want the same network at once. Each trains it, to the same bits, and none disturbs another.
+    While a network trains, a checkpoint stands beside the path. What is found is checked: it must be of this
+    configuration, data and teacher.
 
-    Raises: CheckpointError for a file that is damaged or belongs to something else, and as `train`.
+    Args:
+        path: the file.
+        config: what to train.
+        dataset: the transfer set, or the training set.
+        evaluation: on which errors are counted after each epoch.
+        soft_targets: the teacher's logits for the data set; needed where alpha > 0.
+        device: where to train.
+        resume: whether to resume from a checkpoint.
+        title: of the progress bar.
+        quiet: whether to show no progress.
+        on_epoch: called with the network after each epoch.
+
+    Returns:
+        The network, and whether it was there already.
+
+    Raises:
+        CheckpointError: for a file that is damaged or belongs to something else.
+        Exception: as `train`.
     """
     partial = path.with_name(f"{path.stem}.checkpoint.safetensors")
     if path.exists():
@@ -134,7 +157,7 @@ def obtain(
 
 
 def network_path(folder: Path, seed: int, name: str) -> Path:
-    """Where a run folder keeps a network of a seed."""
+    """Return where a run folder keeps a network of a seed."""
     return folder / f"seed{seed}" / f"{name.replace(' ', '-')}.safetensors"
 
 
@@ -181,13 +204,15 @@ def load_network(path: str | os.PathLike[str], config: TrainConfig | None = None
     except (LookupError, TypeError, ValueError):
         right = False
     if not right:
-        raise checkpoint.CheckpointError(path, "it does not hold the network it tells of", "remove it, or train again")
+        raise checkpoint.CheckpointError(
+            path, "it does not hold the network that its record describes", "remove it, or train again"
+        )
     return network
 
 
 @contextmanager
 def _bar(title: str, quiet: bool) -> Iterator[Callable[[int, int], None]]:
-    """A progress bar on a terminal; silent elsewhere, and with quiet."""
+    """Show a progress bar on a terminal. Show nothing elsewhere, or if `quiet`."""
     with tqdm(desc=title, unit="step", leave=False, file=sys.stderr, disable=True if quiet else None) as bar:
 
         def update(done: int, steps: int) -> None:

@@ -6,9 +6,18 @@ import math
 
 
 def warmup_cosine(step: int, steps: int, warmup: float) -> float:
-    """The factor in (0, 1] on the learning rate at step 0 … steps − 1: a linear rise, then half a cosine to zero.
+    """Return the factor on the learning rate: it rises linearly to 1, then falls to zero as half a cosine.
 
-    Args: steps, the length of the run; warmup in [0, 1), the share of it that the rise takes.
+    Args:
+        step: from 0 to steps − 1.
+        steps: the length of the run.
+        warmup: the share of the run, in [0, 1), that the rise takes.
+
+    Returns:
+        The factor, in (0, 1].
+
+    Raises:
+        ValueError: for a number out of range.
 
     >>> [round(warmup_cosine(step, 10, warmup=0.2), 2) for step in range(10)]
     [0.5, 1.0, 1.0, 0.96, 0.85, 0.69, 0.5, 0.31, 0.15, 0.04]
