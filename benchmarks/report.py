@@ -16,8 +16,7 @@ from benchmarks import epoch, inference, memory, population, prepare, run, step
 from benchmarks.contestants import TEACHER, name
 from benchmarks.pytorch import COMPILED, EAGER, FUSED, GRAPHS
 from benchmarks.timing import over
-from minikd.plots.canvas import Figure, style
-from minikd.plots.figures import OKABE_ITO, save, scale_y
+from minikd.plots.canvas import OKABE_ITO, Figure, save, scale_y, style
 from minikd.system.cli import Parser, start
 from minikd.system.files import write_atomically
 

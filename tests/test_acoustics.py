@@ -11,10 +11,10 @@ from spoken import FSDD, needs_fsdd, tree, wav
 
 from minikd.data.checks import DataError
 from minikd.engines.device import CPU
-from minikd.paper.command import ROWS
 from minikd.paper.lab.jobs import Result, Store
-from minikd.paper.lab.scoreboard import DIRECTION, NOT, REPRODUCED
-from minikd.paper.rows import speech
+from minikd.paper.lab.scoreboard import DIRECTION, NOT, REPRODUCED, Name
+from minikd.paper.lab.statistics import DRAWS, bootstrap
+from minikd.paper.rows import ROWS, speech
 from minikd.paper.tasks import speech as acoustics
 from minikd.paper.tasks.networks import Data, training
 from minikd.speech import recogniser, utterances
@@ -38,7 +38,7 @@ def done(tmp_path_factory):
             if job.task == "recordings":
                 results[job.key] = store.get(job)
             else:
-                results[job.key] = Result(*acoustics.TASKS[job.task](job.settings, inputs, CPU))
+                results[job.key] = Result(*job.do(job.settings, inputs, CPU))
         return results[job.key]
 
     return do
@@ -159,7 +159,7 @@ def test_early_stopping_keeps_the_first_best_epoch(done):
     result = done(speech.few(TINY, speech.HARD, 0.3, 0))
     stopped = result.record["stopped"]
     assert stopped["epoch"] == 1
-    assert stopped["frames"] == result.record["frames"]  # there is one epoch alone in smoke
+    assert stopped["frames"] == result.record["frames"]  # smoke has only one epoch
     assert "stopped" not in done(speech.few(TINY, speech.SOFT, 0.3, 0)).record
 
 
@@ -209,9 +209,9 @@ def system(right, errors, utterances=200, learnt=(100, 70), **more):
 
 
 def board(single, ensemble, student, errors=(1.0, 0.5, 0.6)):
-    named = {f"baseline {i}": system(single + i % 2, errors[0]) for i in range(4)}
-    named |= {"ensemble": system(ensemble, errors[1]), "temperature": Result({"T": 2.0}, {})}
-    return named | {f"student {i}": system(student, errors[2]) for i in range(3)}
+    named = {Name(speech.HARD, 1.0, i): system(single + i % 2, errors[0]) for i in range(4)}
+    named |= {Name("ensemble"): system(ensemble, errors[1]), Name("temperature"): Result({"T": 2.0}, {})}
+    return named | {Name("student", seed=i): system(student, errors[2]) for i in range(3)}
 
 
 @pytest.mark.slow
@@ -248,7 +248,7 @@ def test_the_share_that_is_kept_is_of_the_means_and_its_interval_holds_it():
 def test_an_ensemble_without_a_sure_gain_leaves_no_share_to_keep(ensemble, student, why):
     results = board(62, 70 if ensemble is None else ensemble, student)
     if ensemble is None:
-        results |= {f"baseline {i}": results["ensemble"] for i in range(4)}
+        results |= {Name(speech.HARD, 1.0, i): results[Name("ensemble")] for i in range(4)}
     outcome = ROWS["S4"].judge("cpu", results)
     assert outcome.verdict == NOT
     assert outcome.why.startswith(why)
@@ -258,9 +258,9 @@ def test_an_ensemble_without_a_sure_gain_leaves_no_share_to_keep(ensemble, stude
 
 
 def test_the_interval_of_a_share_is_finite_where_a_few_draws_gain_nothing(monkeypatch):
-    draws = np.tile([60.0, 62.0, 61.5], (speech.DRAWS, 1))
+    draws = np.tile([60.0, 62.0, 61.5], (DRAWS, 1))
     draws[:200, 1] = np.linspace(58, 60, 200)  # 2 % of the draws: their ratios have the wrong sign, or are huge
-    monkeypatch.setattr(speech, "bootstrap", lambda groups, kind: draws)
+    monkeypatch.setattr(speech, "bootstrap", lambda counts, total: draws)
     outcome = ROWS["S4"].judge("cpu", board(62, 70, 68))
     assert outcome.numbers["interval"] == [0.75, 0.75]
     draws[:300, 1] = 59.0
@@ -275,9 +275,12 @@ def test_soft_targets_save_no_share_of_speech_where_hard_ones_lose_nothing():
 
 
 def test_a_baseline_far_from_the_papers_is_not_called_reproduced():
-    results = few(45, 40, 59) | board(62, 70, 68, errors=(0.55, 0.5, 0.5))
+    def baseline(*about, errors):
+        return {name: one for name, one in board(*about, errors=errors).items() if name.kind == speech.HARD}
+
+    results = baseline(62, 70, 68, errors=(0.55, 0.5, 0.5))
     assert [ROWS[row].judge("cpu", results).verdict for row in ("S1", "R1-speech")] == [REPRODUCED, REPRODUCED]
-    results = board(10, 70, 68, errors=(4.0, 0.5, 0.5))
+    results = baseline(10, 70, 68, errors=(4.0, 0.5, 0.5))
     for row, figure in (("S1", "10.9 %"), ("R1-speech", "58.9 %")):
         outcome = ROWS[row].judge("cpu", results)
         assert outcome.verdict == NOT
@@ -287,18 +290,19 @@ def test_a_baseline_far_from_the_papers_is_not_called_reproduced():
 def test_a_share_of_little_speech_says_how_much_it_is():
     results = few(45, 40, 59)
     assert "; with so little speech, 3% means 100%" in ROWS["R3-speech"].judge("cpu", results).why
-    results |= {"baseline 0": system(60, 1.0, learnt=(3300, 2000))}
+    results |= {Name(speech.HARD, 1.0): system(60, 1.0, learnt=(3300, 2000))}
     assert "so little" not in ROWS["R3-speech"].judge("cpu", results).why
 
 
 def test_the_bootstrap_spreads_as_networks_and_utterances_do():
     """One network on U utterances of rates with variance s²: the mean's is s²/U."""
     one = system(60, 1.0)
-    draws = speech.bootstrap([[one], [one]], "right")
+    frames, right = one.arrays["test.frames"], one.arrays["test.right"]
+    draws = bootstrap([right[None], right[None]], frames)
     assert np.array_equal(draws[:, 0], draws[:, 1])  # the same utterances for all
-    expected = np.std(one.arrays["test.right"]) / np.sqrt(200)
+    expected = np.std(right) / np.sqrt(200)
     assert draws.std() == pytest.approx(expected, rel=0.1)
-    apart = speech.bootstrap([[system(50, 1.0), system(70, 1.0)]], "right")
+    apart = bootstrap([np.stack([system(level, 1.0).arrays["test.right"] for level in (50, 70)])], frames)
     assert apart.std() == pytest.approx(10 / np.sqrt(2), rel=0.1)  # two networks, drawn anew
 
 
@@ -310,9 +314,9 @@ def few(stopped, to_the_end, soft, full=60, train_hard=95):
         early = system(stopped, 1.0, learnt=learnt(70)).record
         return system(to_the_end, 1.0, learnt=learnt(train_hard), stopped=early)
 
-    named = {f"baseline {i}": system(full, 1.0) for i in range(2)}
-    named |= {f"{speech.HARD} 0.03 {seed}": hard(seed) for seed in range(2)}
-    return named | {f"{speech.SOFT} 0.03 {seed}": system(soft, 1.0, learnt=learnt(65)) for seed in range(2)}
+    named = {Name(speech.HARD, 1.0, i): system(full, 1.0) for i in range(2)}
+    named |= {Name(speech.HARD, 0.03, seed): hard(seed) for seed in range(2)}
+    return named | {Name(speech.SOFT, 0.03, seed): system(soft, 1.0, learnt=learnt(65)) for seed in range(2)}
 
 
 @pytest.mark.parametrize(
@@ -404,7 +408,7 @@ def test_rows_of_speech_are_left_out_with_a_line_where_the_recordings_cannot_be_
         raise DataError("the spoken digits cannot be fetched: get them")
 
     small = training("small", TINY_CONFIG, Data(first=200))
-    one = replace(ROWS["M2"], jobs=lambda profile: {"alone 0": small})
+    one = replace(ROWS["M2"], jobs=lambda profile: {Name("alone"): small})
     monkeypatch.setattr(paper, "ROWS", {"M2": one, "S1": ROWS["S1"]})
     monkeypatch.setattr(paper, "fetch", nothing)
     paper.main(["--profile", "smoke", "--out", str(tmp_path), "--workers", "1"])

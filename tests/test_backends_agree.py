@@ -370,15 +370,15 @@ def test_an_epoch_waits_for_its_costs_its_errors_and_at_the_end_for_the_weights(
     assert waits == {4: 2 + 2 + 1, 16: 2 + 2 + 1}  # costs of two epochs, errors of two, weights
 
 
-# Kernels launched a step, batch and all, as measured; a GPU needs some 5 to 15 µs for each, so a rise is a regression.
+# Kernels launched per step, batch and all, as measured. A GPU needs 5 to 15 µs for each, so a rise is a regression.
 # A population's products first copy what cuBLAS cannot take as it lies: transposed operands, views of flat parameters.
 LAUNCHES = {
-    "a distilled student": 82,
-    "a distilled student, clipped": 89,
-    "a teacher with dropout, max-norm and jitter": 108,
-    "a population of seeds and temperatures": 103,
-    "a population of rates and weights": 95,
-    "a population with dropout and jitter": 107,
+    "a distilled student": 79,
+    "a distilled student, clipped": 86,
+    "a teacher with dropout, max-norm and jitter": 105,
+    "a population of seeds and temperatures": 100,
+    "a population of rates and weights": 92,
+    "a population with dropout and jitter": 104,
 }
 
 

@@ -14,6 +14,7 @@ from minikd.paper.command import main
 from minikd.paper.lab import cluster
 from minikd.paper.lab import executor as engine
 from minikd.paper.lab.jobs import Job, Store
+from minikd.paper.tasks.networks import mean_task
 
 # A result that kills its worker as soon as the worker has begun to send it.
 LARGE = """
@@ -41,7 +42,7 @@ SENDS = """
 import time
 from concurrent.futures import BrokenExecutor
 from large import Large
-from minikd.paper import engine
+from minikd.paper.lab import executor as engine
 
 if __name__ == "__main__":
     with engine.processes(2) as (executor, _):
@@ -73,7 +74,7 @@ _multiprocessing.SemLock = NoSemaphore
 
 BUSY = """
 import os, time
-from minikd.paper import engine
+from minikd.paper.lab import executor as engine
 
 if __name__ == "__main__":
     with engine.processes(2) as (executor, _):
@@ -86,7 +87,7 @@ if __name__ == "__main__":
 
 INTERRUPTED = """
 import os, signal, time
-from minikd.paper import engine
+from minikd.paper.lab import executor as engine
 
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job of a shell inherits deafness
@@ -105,7 +106,7 @@ if __name__ == "__main__":
 
 INTERRUPTED_AGAIN = """
 import os, signal, time
-from minikd.paper import engine, workers
+from minikd.paper.lab import executor as engine, workers
 
 kill = workers._Process.kill
 
@@ -128,7 +129,7 @@ except KeyboardInterrupt:
 
 PRINTS = """
 import os
-from minikd.paper import engine
+from minikd.paper.lab import executor as engine
 
 if __name__ == "__main__":
     with engine.processes(1) as (executor, _):
@@ -137,7 +138,7 @@ if __name__ == "__main__":
 """
 
 DASK = """
-from minikd.paper import cluster
+from minikd.paper.lab import cluster
 from minikd.paper.__main__ import main
 
 cluster.LIMIT = 2
@@ -289,7 +290,7 @@ def test_nothing_is_given_to_an_executor_while_there_are_no_workers(tmp_path, mo
 
     monkeypatch.setattr(engine, "PAUSE", 0.001)
     asked, counts = [], chain([0, 0], repeat(1))
-    job = Job("mean", {}, title="no inputs")
+    job = Job(mean_task, {}, title="no inputs")
     with Strict(1) as executor, pytest.raises(engine.JobError, match="no inputs"):  # it was tried, and failed
         engine.run([job], Store(tmp_path), executor, workers=workers)
     assert asked[:3] == [0, 0, 1]

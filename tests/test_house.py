@@ -16,6 +16,7 @@ FLOORS = [  # a room may import rooms of the floors above its own line, and noth
     {"plots", "learn"},
     {"paper", "commands"},
 ]
+INSIDE_PAPER = ["lab", "tasks", "rows"]  # each may use those before it
 DOORS = {"minikd", "minikd.__main__", "minikd.speech.__main__"}  # they open rooms of every floor, and none opens them
 
 
@@ -80,6 +81,13 @@ def test_a_room_uses_only_rooms_of_the_floors_before_it(name):
     allowed = {room(name)}.union(*FLOORS[:number])
     used = {room(one) for one in imported(name, at_once=True) if one != "minikd"}
     assert used <= allowed, f"{name} imports {sorted(used - allowed)}"
+
+
+@pytest.mark.parametrize("name", [name for name in TREES if name.startswith("minikd.paper.") and name.count(".") == 3])
+def test_in_the_paper_the_lab_knows_no_tasks_and_tasks_know_no_rows(name):
+    place = INSIDE_PAPER.index(name.split(".")[2])
+    used = {one.split(".")[2] for one in imported(name, at_once=False) if one.startswith("minikd.paper.")}
+    assert used <= set(INSIDE_PAPER[: place + 1])
 
 
 def test_nothing_imports_a_door():

@@ -255,7 +255,9 @@ def test_alpha_of_another_shape_or_dtype_is_refused():
 def test_one_number_a_student_needs_a_student_for_each():
     z, v, y = np.zeros((2, 4, 3)), np.zeros((4, 3)), np.zeros(4, int)
     for one in ({"T": np.ones((5, 1, 1))}, {"alpha": np.ones((5, 1, 1))}):
-        with pytest.raises(ValueError, match=r"has shape \(5, 1, 1\), one number per student, but z has .* \(2,\)"):
+        with pytest.raises(
+            ValueError, match=r"has shape \(5, 1, 1\), one number per student, but z has students \(2,\)"
+        ):
             distillation_loss(z, v=v, y=y, **one)
     with pytest.raises(ValueError, match=r"T has shape \(2, 1, 1\), one number per student, but z has students \(\)"):
         soft_cross_entropy(z[0], v=v, T=np.ones((2, 1, 1)))

@@ -7,10 +7,9 @@ import pytest
 from PIL import Image
 
 from minikd.paper import page
-from minikd.paper.command import ROWS
 from minikd.paper.figures import FIGURES, OF_THE_TEACHER
 from minikd.paper.lab.jobs import missing
-from minikd.paper.rows import speech
+from minikd.paper.rows import ROWS, speech
 from minikd.training import runs
 from minikd.training.teacher import load_teacher
 

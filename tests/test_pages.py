@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from minikd.paper.command import ROWS
+from minikd.paper.rows import ROWS
 
 ROOT = Path(__file__).parent.parent
 NAMES = ("TROUBLESHOOTING.md", "CONTRIBUTING.md", "PAPER.md", "notebooks/README.md",

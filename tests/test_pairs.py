@@ -5,9 +5,9 @@ import pytest
 
 from minikd.core.softmax import softmax
 from minikd.engines.device import CPU
-from minikd.paper.command import ROWS
 from minikd.paper.lab.jobs import Result
-from minikd.paper.lab.scoreboard import DIRECTION, NOT, REPRODUCED
+from minikd.paper.lab.scoreboard import DIRECTION, NOT, REPRODUCED, Name
+from minikd.paper.rows import ROWS
 from minikd.paper.tasks.pairs import (
     answers_task,
     closed_forms_task,
@@ -82,7 +82,7 @@ def test_half_of_a_specialists_examples_are_of_its_classes(generalist):
 
 
 def test_the_answers_are_counted_as_defined(generalist):
-    """Two specialists, one that knows the labels of its classes: it mends all errors the generalist lets it see."""
+    """Two specialists, one knowing the labels of its classes: it fixes all errors that the generalist lets it see."""
     _, test = load_pairs(*PAIRS)
     sets = generalist.arrays["classes"]
     v = np.random.default_rng(0).standard_normal((200, 100)) + 2 * np.eye(100)[test.labels]  # often right
@@ -124,13 +124,13 @@ def test_descent_is_held_against_the_means_of_all_models():
 
 @pytest.mark.parametrize(("near", "verdict"), [(0.005, REPRODUCED), (0.02, NOT)])
 def test_closed_forms_are_reached_or_not(near, verdict):
-    results = {"closed forms": Result({"arithmetic": [0.1, 0.001], "geometric": [0.1, near]}, {})}
+    results = {Name("closed forms"): Result({"arithmetic": [0.1, 0.001], "geometric": [0.1, near]}, {})}
     assert ROWS["P4"].judge("cpu", results).verdict == verdict
 
 
 def records(*counts):
     fields = [dict(zip(("before", "after", "conditional", "covered"), c, strict=True), tested=1000) for c in counts]
-    return {f"answers {seed}": Result(record, {}) for seed, record in enumerate(fields)}
+    return {Name("answers", seed=seed): Result(record, {}) for seed, record in enumerate(fields)}
 
 
 @pytest.mark.parametrize(

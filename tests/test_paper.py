@@ -20,11 +20,13 @@ from spoken import FSDD
 from minikd import __version__
 from minikd.paper import command as paper
 from minikd.paper import figures, page
-from minikd.paper.command import ROWS, build_parser, table
+from minikd.paper.command import build_parser
+from minikd.paper.lab import scoreboard
 from minikd.paper.lab.jobs import Store
-from minikd.paper.rows import speech
+from minikd.paper.lab.scoreboard import Name, table
+from minikd.paper.rows import ROWS, speech
 from minikd.paper.tasks.networks import training
-from minikd.plots.figures import save
+from minikd.plots.canvas import save
 
 
 def command(*arguments, **options):
@@ -137,15 +139,15 @@ def test_a_printed_command_does_its_row_again_and_finds_what_was_done(smoke):
 )
 def test_a_command_has_every_option_that_decides_the_result_or_its_place(given, printed):
     parser = build_parser()
-    asked = paper.command(parser, parser.parse_args(given), ["M1"])
+    asked = paper.Call(parser, parser.parse_args(given)).command(["M1"])
     assert asked == printed.replace("…", "python -m minikd.paper M1")
 
 
 @pytest.mark.slow
 def test_rows_that_are_finished_are_shown_when_a_job_of_another_row_fails(monkeypatch, tmp_path, capsys):
     bad = training("one that diverges", replace(TINY, learning_rate=1e30), SMALL)
-    good = replace(ROWS["M2"], jobs=lambda profile: {"alone 0": training("small", TINY, SMALL, keep=("test",))})
-    failing = replace(ROWS["M1"], jobs=lambda profile: {"teacher 0": bad})
+    good = replace(ROWS["M2"], jobs=lambda profile: {Name("alone"): training("small", TINY, SMALL, keep=("test",))})
+    failing = replace(ROWS["M1"], jobs=lambda profile: {Name("teacher"): bad})
     monkeypatch.setattr(paper, "ROWS", {"M2": good})
     paper.main(["--profile", "smoke", "--out", str(tmp_path), "--workers", "1", "--quiet"])
     alone = capsys.readouterr().out
@@ -161,7 +163,7 @@ def test_rows_that_are_finished_are_shown_when_a_job_of_another_row_fails(monkey
 
 def test_a_machine_without_a_gpu_keeps_what_a_cluster_with_gpus_has_done(monkeypatch, tmp_path, capsys):
     job = training("small", TINY, SMALL, keep=("test",))
-    monkeypatch.setattr(paper, "ROWS", {"M2": replace(ROWS["M2"], jobs=lambda profile: {"alone 0": job})})
+    monkeypatch.setattr(paper, "ROWS", {"M2": replace(ROWS["M2"], jobs=lambda profile: {Name("alone"): job})})
     do([job], tmp_path / "paper" / "gpu")
 
     @contextmanager
@@ -183,8 +185,8 @@ def test_a_damaged_result_costs_only_its_own_rows(monkeypatch, tmp_path, capsys)
     teacher, other = a_teacher(), training("small", TINY, SMALL, keep=("test",))
     student = a_student(teacher)
     rows = {
-        "M1": replace(ROWS["M1"], jobs=lambda profile: {"teacher 0": teacher}),
-        "M2": replace(ROWS["M2"], jobs=lambda profile: {"alone 0": other}),
+        "M1": replace(ROWS["M1"], jobs=lambda profile: {Name("teacher"): teacher}),
+        "M2": replace(ROWS["M2"], jobs=lambda profile: {Name("alone"): other}),
     }
     asked = ["--profile", "smoke", "--out", str(tmp_path), "--workers", "1", "--quiet"]
     monkeypatch.setattr(paper, "ROWS", rows)
@@ -193,7 +195,7 @@ def test_a_damaged_result_costs_only_its_own_rows(monkeypatch, tmp_path, capsys)
     paper.main(asked)
     path = Store(tmp_path / "paper" / "cpu").path(teacher)
     path.write_bytes(path.read_bytes()[:-1] + b"\0")
-    for needed in ({}, {"M3": replace(ROWS["M3"], jobs=lambda profile: {"distilled 0": student})}):
+    for needed in ({}, {"M3": replace(ROWS["M3"], jobs=lambda profile: {Name("distilled"): student})}):
         monkeypatch.setattr(paper, "ROWS", {**rows, **needed})
         capsys.readouterr()
         with pytest.raises(SystemExit) as stopped:
@@ -206,13 +208,13 @@ def test_a_damaged_result_costs_only_its_own_rows(monkeypatch, tmp_path, capsys)
 
 
 def test_a_scoreboard_is_printed_before_it_is_written(monkeypatch, tmp_path, capsys):
-    good = replace(ROWS["M2"], jobs=lambda profile: {"alone 0": training("small", TINY, SMALL, keep=("test",))})
+    good = replace(ROWS["M2"], jobs=lambda profile: {Name("alone"): training("small", TINY, SMALL, keep=("test",))})
     monkeypatch.setattr(paper, "ROWS", {"M2": good})
 
     def full(path, data):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(paper, "write_atomically", full)
+    monkeypatch.setattr(scoreboard, "write_atomically", full)
     with pytest.raises(SystemExit) as stopped:
         paper.main(["--profile", "smoke", "--out", str(tmp_path), "--quiet", "--write", str(tmp_path / "a.json")])
     said = capsys.readouterr()
@@ -292,7 +294,7 @@ def test_a_call_that_was_stopped_goes_on_where_it_was(smoke, tmp_path, how):
 
 STOP = """
 import sys, time
-from minikd.paper import engine
+from minikd.paper.lab import executor as engine
 
 if __name__ == "__main__":
     try:

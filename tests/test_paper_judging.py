@@ -7,15 +7,17 @@ import numpy as np
 import pytest
 
 from minikd.paper import figures
-from minikd.paper.command import ROWS
 from minikd.paper.lab.jobs import Result
-from minikd.paper.lab.scoreboard import DIRECTION, NOT, REPRODUCED, near, sign_flip_p
-from minikd.paper.rows import few, gradients, grid, missing
+from minikd.paper.lab.scoreboard import DIRECTION, NOT, REPRODUCED, Name
+from minikd.paper.lab.statistics import near, sign_flip_p
+from minikd.paper.rows import ROWS, few, gradients, grid, missing
 from minikd.paper.tasks.networks import GRADIENT_TEMPERATURES, Data
 
 
 def counted(**kinds):
-    return {f"{kind} {i}": Result({"errors": n}, {}) for kind, counts in kinds.items() for i, n in enumerate(counts)}
+    return {
+        Name(kind, seed=i): Result({"errors": n}, {}) for kind, counts in kinds.items() for i, n in enumerate(counts)
+    }
 
 
 @pytest.mark.parametrize(
@@ -49,7 +51,7 @@ def test_the_sign_flip_test_is_uniform_under_no_effect_and_small_under_one():
 def table_of_errors(means, seeds=8, width=30, noise=2.0):
     rng = np.random.default_rng(0)
     errors = np.array(means) + noise * rng.standard_normal((seeds, len(means)))
-    return {f"{width} {seed}": Result({"errors": row.tolist()}, {}) for seed, row in enumerate(errors)}
+    return {Name("students", width, seed): Result({"errors": row.tolist()}, {}) for seed, row in enumerate(errors)}
 
 
 @pytest.mark.parametrize(("dip", "verdict"), [((2.5, 3.0, 4.0), REPRODUCED), ((), NOT), ((12.0, 20.0, 40.0), NOT)])
@@ -73,16 +75,16 @@ def test_flat_means_within_the_noise_of_one_run(slope, verdict):
     ("taught", "verdict", "share"), [(122, REPRODUCED, 0.9), (130, DIRECTION, 0.5), (141, NOT, -0.05)]
 )
 def test_the_share_of_an_ensembles_gain_that_a_student_keeps(taught, verdict, share):
-    results = counted(member=[138, 142], **{"arithmetic-taught": [taught], "geometric-taught": [taught]})
-    results |= {f"{kind} ensemble": Result({"errors": 120}, {}) for kind in ("arithmetic", "geometric")}
+    results = counted(member=[138, 142], **{"arithmetic student": [taught], "geometric student": [taught]})
+    results |= {Name(f"{kind} mean"): Result({"errors": 120}, {}) for kind in ("arithmetic", "geometric")}
     outcome = ROWS["E8"].judge("cpu", results)
     assert outcome.verdict == verdict
     assert outcome.numbers["geometric, share"] == pytest.approx(share)
 
 
 def test_an_ensemble_that_gains_nothing_keeps_no_share():
-    results = counted(member=[138, 142], **{"arithmetic-taught": [130], "geometric-taught": [130]})
-    results |= {f"{kind} ensemble": Result({"errors": 150}, {}) for kind in ("arithmetic", "geometric")}
+    results = counted(member=[138, 142], **{"arithmetic student": [130], "geometric student": [130]})
+    results |= {Name(f"{kind} mean"): Result({"errors": 150}, {}) for kind in ("arithmetic", "geometric")}
     outcome = ROWS["E8"].judge("cpu", results)
     assert outcome.verdict == NOT
     assert json.loads(json.dumps(outcome.numbers, allow_nan=False))["geometric, share"] is None
@@ -90,9 +92,9 @@ def test_an_ensemble_that_gains_nothing_keeps_no_share():
 
 @pytest.mark.parametrize("without", ["arithmetic", "geometric"])
 def test_one_mean_that_gains_nothing_is_not_hidden_by_the_other(without):
-    results = counted(member=[138, 142], **{"arithmetic-taught": [122], "geometric-taught": [122]})
+    results = counted(member=[138, 142], **{"arithmetic student": [122], "geometric student": [122]})
     errors = {"arithmetic": 120, "geometric": 120, without: 140}
-    results |= {f"{kind} ensemble": Result({"errors": count}, {}) for kind, count in errors.items()}
+    results |= {Name(f"{kind} mean"): Result({"errors": count}, {}) for kind, count in errors.items()}
     outcome = ROWS["E8"].judge("cpu", results)
     assert outcome.verdict == NOT
     assert outcome.why == f"the ensemble gained nothing by its {without} mean"
@@ -102,7 +104,7 @@ def test_one_mean_that_gains_nothing_is_not_hidden_by_the_other(without):
 
 
 def covered(*groups):
-    return {f"answers {i}": Result({"covered": counts}, {}) for i, counts in enumerate(groups)}
+    return {Name("answers", seed=i): Result({"covered": counts}, {}) for i, counts in enumerate(groups)}
 
 
 def test_a_relative_gain_needs_cases_that_were_right_before():
@@ -123,7 +125,7 @@ def test_one_number_of_specialists_has_no_slope(groups):
 def learnt(results):
     """kind → (train, test) accuracy in per cent, as results of 1,000 examples."""
     return {
-        f"{kind} {share} 0": Result(
+        Name(kind, share): Result(
             {"examples": 1000, "tested": 1000, "train_errors": 10 * (100 - train), "errors": 10 * (100 - test)}, {}
         )
         for (kind, share), (train, test) in results.items()
@@ -165,8 +167,8 @@ def test_soft_targets_save_no_share_where_hard_ones_lose_nothing():
 
 
 def test_no_kind_is_faster_where_no_rate_is_tolerated():
-    results = {"gradients": moment(1.0, 0.5, 2.0)}
-    results |= {f"{kind}; {rate}; 0": Result({"errors": None}, {}) for kind in gradients.KINDS for rate in (0.1, 0.2)}
+    results = {Name("gradients"): moment(1.0, 0.5, 2.0)}
+    results |= {Name(kind, rate): Result({"errors": None}, {}) for kind in gradients.KINDS for rate in (0.1, 0.2)}
     assert ROWS["E9"].judge("cpu", results).verdict == DIRECTION  # quieter
 
 
@@ -179,9 +181,9 @@ def test_the_honest_shift_may_be_the_better_one(oracle, honest, words, monkeypat
 
 
 def test_a_rate_is_tolerated_if_every_seed_ends_well():
-    counts = {"0.1": [100, 104], "0.2": [100, 100], "0.4": [120, 110], "0.8": [90, 300], "1.6": [None, 100]}
+    counts = {0.1: [100, 104], 0.2: [100, 100], 0.4: [120, 110], 0.8: [90, 300], 1.6: [None, 100]}
     assert gradients.tolerated(counts) == 0.4
-    assert gradients.tolerated({"0.1": [None]}) == 0.0
+    assert gradients.tolerated({0.1: [None]}) == 0.0
 
 
 def moment(hard_noise, soft_noise, exponent):
@@ -191,18 +193,18 @@ def moment(hard_noise, soft_noise, exponent):
 
 @pytest.mark.parametrize(("exponent", "verdict"), [(2.0, REPRODUCED), (1.0, NOT)])
 def test_gradients_must_fall_as_the_square_of_T(exponent, verdict):
-    assert ROWS["E6"].judge("cpu", {"gradients": moment(1.0, 0.5, exponent)}).verdict == verdict
+    assert ROWS["E6"].judge("cpu", {Name("gradients"): moment(1.0, 0.5, exponent)}).verdict == verdict
 
 
 @pytest.mark.parametrize(
     ("soft_noise", "rate", "verdict"), [(0.5, 0.4, REPRODUCED), (0.5, 0.1, DIRECTION), (2.0, 0.1, NOT)]
 )
 def test_soft_targets_must_be_quieter_and_faster(soft_noise, rate, verdict):
-    results = {"gradients": moment(1.0, soft_noise, 2.0)}
+    results = {Name("gradients"): moment(1.0, soft_noise, 2.0)}
     for kind in gradients.KINDS:
         for tried in (0.1, 0.2, 0.4):
             fine = tried <= (0.2 if kind == "hard" else rate)
-            results[f"{kind}; {tried}; 0"] = Result({"errors": 100 if fine else None}, {})
+            results[Name(kind, tried)] = Result({"errors": 100 if fine else None}, {})
     outcome = ROWS["E9"].judge("cpu", results)
     assert outcome.verdict == verdict
     assert outcome.numbers["highest"]["hard"] == 0.2
@@ -211,11 +213,10 @@ def test_soft_targets_must_be_quieter_and_faster(soft_noise, rate, verdict):
 @pytest.mark.parametrize(("helps", "verdict"), [(6, REPRODUCED), (4, DIRECTION), (2, NOT)])
 def test_soft_targets_are_judged_in_every_setting_of_false_labels(helps, verdict):
     jobs = ROWS["N1"].jobs("cpu")
-    settings = sorted({name.rpartition(" ")[0] for name in jobs} - {"clean 0.0"})
+    settings = sorted({name[:2] for name in jobs} - {("clean", 0.0)})
     assert len(settings) == 6
     results = {
-        name: Result({"errors": [200, 0, 0, 0, 0, 150 if name.rpartition(" ")[0] in settings[:helps] else 250]}, {})
-        for name in jobs
+        name: Result({"errors": [200, 0, 0, 0, 0, 150 if name[:2] in settings[:helps] else 250]}, {}) for name in jobs
     }
     assert ROWS["N1"].judge("cpu", results).verdict == verdict
 
@@ -230,8 +231,8 @@ def biased(test, s):
 def test_both_shifts_undo_a_bias_that_is_one_number():
     full, _, _, test = Data(first=1000).load()
     results = {
-        "teacher": Result({}, {"train": biased(full, 0.0)}),
-        "student 0": Result({}, {"train": biased(full, 6.0), "test": biased(test, 6.0)}),
+        Name("teacher"): Result({}, {"train": biased(full, 0.0)}),
+        Name("student"): Result({}, {"train": biased(full, 6.0), "test": biased(test, 6.0)}),
     }
     found = missing.measure(missing.WITHOUT_3, "smoke", results)
     threes = int(np.count_nonzero(test.labels == 3))
@@ -246,8 +247,8 @@ def test_both_shifts_undo_a_bias_that_is_one_number():
 def test_the_honest_shift_sees_no_label(monkeypatch):
     full, _, _, test = Data(first=1000).load()
     results = {
-        "teacher": Result({}, {"train": biased(full, 0.0)}),
-        "student 0": Result({}, {"train": biased(full, 6.0), "test": biased(test, 6.0)}),
+        Name("teacher"): Result({}, {"train": biased(full, 0.0)}),
+        Name("student"): Result({}, {"train": biased(full, 6.0), "test": biased(test, 6.0)}),
     }
     before = missing.measure(missing.WITHOUT_3, "smoke", results)["shift"]
     load = Data.load

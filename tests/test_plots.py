@@ -15,6 +15,7 @@ from matplotlib.text import Text
 from PIL import Image
 
 from minikd import plots
+from minikd.plots import canvas
 from minikd.training.answers import choose_ambiguous
 
 
@@ -425,7 +426,7 @@ def test_the_ratio_plot_of_any_gradient_is_drawn_without_a_warning(yours, tmp_pa
 @pytest.mark.parametrize(
     ("yours", "truth", "message"),
     [
-        (np.ones(3), np.ones((3, 1)), r"yours must have the truth's shape, \(3, 1\), got \(3,\): mend that first"),
+        (np.ones(3), np.ones((3, 1)), r"yours must have the truth's shape, \(3, 1\), got \(3,\): fix that first"),
         (np.ones(2), np.array([1.0, np.inf]), "truth must be finite"),
     ],
 )
@@ -450,7 +451,7 @@ def test_digits_draws_each_image_with_its_caption():
     [
         (np.zeros((0, 4, 4), np.uint8), (), r"with n > 0, got uint8 \(0, 4, 4\)"),
         (np.zeros((1, 4, 4)), (), "got float64"),
-        (np.zeros((2, 4, 4), np.uint8), ["one"], "one an image, 2, or none, got 1"),
+        (np.zeros((2, 4, 4), np.uint8), ["one"], "one per image, 2, or none, got 1"),
     ],
 )
 def test_digits_refuses_what_it_cannot_draw(images, captions, message):
@@ -465,7 +466,7 @@ def test_distributions_share_an_axis_and_colour_what_matters():
     assert picture.images
     assert [bar.get_height() for bar in sharp.patches] == q.tolist()
     colours = [to_hex(bar.get_facecolor()).upper() for bar in sharp.patches]
-    assert colours == [plots.OTHER_WRONG, plots.TRUE_CLASS, plots.LIKELIEST_WRONG, plots.OTHER_WRONG]
+    assert colours == [canvas.OTHER_WRONG, canvas.TRUE_CLASS, canvas.LIKELIEST_WRONG, canvas.OTHER_WRONG]
     assert sharp.get_ylim() == soft.get_ylim()
     log = plots.distributions({"one": q}, log=True, ylabel="share").axes[0]
     assert log.get_yscale() == "log"
@@ -537,7 +538,7 @@ def test_bars_give_three_digits_and_use_no_colour_twice():
     (panel,) = plots.bars({"a": 4.9904, "b": 441.4, "c": 1329.0}, "errors").axes
     assert [text.get_text() for text in panel.texts] == ["4.99", "441", "1,329"]
     (panel,) = plots.bars({str(k): 1.0 for k in range(10)}, "right, %").axes
-    assert {to_hex(bar.get_facecolor()).upper() for bar in panel.patches} == {plots.OKABE_ITO[0]}
+    assert {to_hex(bar.get_facecolor()).upper() for bar in panel.patches} == {canvas.OKABE_ITO[0]}
 
 
 def test_bars_show_values_spread_and_reference():

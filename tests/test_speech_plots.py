@@ -49,5 +49,5 @@ def test_a_boundary_that_is_none_is_refused(at):
 
 
 def test_arrays_of_other_lengths_are_refused():
-    with pytest.raises(ValueError, match="one row a frame"):
+    with pytest.raises(ValueError, match="one row per frame"):
         hearing(FRAMES[1:], LABELS, Z, PER_DIGIT)

@@ -61,6 +61,7 @@ class Namespace(Protocol):
     def astype(self, x: A, dtype: Any) -> A: ...
     def zeros_like(self, x: A) -> A: ...
     def ones_like(self, x: A, *, dtype: Any = None) -> A: ...
+    def arange(self, stop: int, *, dtype: Any) -> Any: ...
     def reshape(self, x: A, shape: tuple[int, ...]) -> A: ...
     def expand_dims(self, x: A, *, axis: int) -> A: ...
     def concat(self, arrays: Sequence[A], *, axis: int) -> A: ...
@@ -83,6 +84,9 @@ class Namespace(Protocol):
     def count_nonzero(self, x: A, *, axis: int) -> A: ...
 
 
+NUMPY = cast(Namespace, np)
+
+
 def get_xp(**arrays: Array) -> Namespace:
     """Return the namespace that all the arrays share, after checking that they live in one place.
 
@@ -100,7 +104,7 @@ def get_xp(**arrays: Array) -> Namespace:
         if type(array) is not np.ndarray:
             break
     else:
-        return cast(Namespace, np)  # the usual case on a CPU, asked about ten times per step
+        return NUMPY  # the usual case on a CPU, asked about twenty times per step
 
     first = xp = None
     for name, array in arrays.items():
@@ -188,7 +192,7 @@ def write_into(out: A | None, function: Callable[..., A], *operands: Any, **opti
     """
     if out is None:
         return function(*operands, **options)
-    if hasattr(get_xp(out=out), "ndarray"):  # NumPy and CuPy, not the bare standard
+    if _is_numpy_or_cupy(out):
         return function(*operands, **options, out=out)
     out[...] = function(*operands, **options)
     return out
@@ -196,9 +200,6 @@ def write_into(out: A | None, function: Callable[..., A], *operands: Any, **opti
 
 def one_hot(y: Array, z: A) -> A:
     """Return an array of z's shape, dtype and device: 1 where the class is the label, else 0.
-
-    The class numbers 0 … K − 1 are counted off z, by a cumulative sum of ones: the dialect has no way to make them on
-    z's device.
 
     Args:
         y: (..., B) integer labels.
@@ -208,10 +209,30 @@ def one_hot(y: Array, z: A) -> A:
     array([[0., 0., 1.],
            [1., 0., 0.]])
     """
+    is_label: Any = class_numbers(z, y.dtype) == y[..., None, :]  # (..., K, B)
+    column: A = get_xp(z=z).astype(is_label, z.dtype)  # (..., K, B)
+    return column.mT
+
+
+def class_numbers(z: Array, dtype: Any) -> Any:
+    """Return the class numbers 0 … K − 1 on z's device, as a column.
+
+    The array API standard makes numbers on another device only with `device=`, which CuPy does not know. So where there
+    is only the standard, the numbers are counted off z, by a cumulative sum of ones.
+
+    Args:
+        z: (..., B, K).
+        dtype: an integer dtype.
+
+    Returns:
+        (..., K, 1) of the dtype.
+    """
     xp = get_xp(z=z)
-    class_number = xp.cumulative_sum(xp.ones_like(z[..., :1, :].mT, dtype=y.dtype), axis=-2) - 1  # (..., K, 1)
-    return xp.astype(_equal(class_number, y[..., None, :]), z.dtype).mT
+    if _is_numpy_or_cupy(z):
+        return xp.arange(z.shape[-1], dtype=dtype)[:, None]
+    return xp.cumulative_sum(xp.ones_like(z[..., :1, :].mT, dtype=dtype), axis=-2) - 1
 
 
-def _equal(a: A, b: Array) -> A:
-    return a == b  # type: ignore[return-value]  # Python's own types say that == is a bool
+def _is_numpy_or_cupy(array: Array) -> bool:
+    """Whether its namespace has more than the bare standard: `out=`, and arrays on the current device."""
+    return type(array) is np.ndarray or hasattr(get_xp(array=array), "ndarray")

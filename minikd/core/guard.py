@@ -14,8 +14,7 @@ from __future__ import annotations
 import functools
 import inspect
 import math
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from numbers import Real
 from typing import Any, ParamSpec, TypeAlias, TypeVar
@@ -67,18 +66,21 @@ def guard(**rules: Rule) -> Callable[[Callable[P, R]], Callable[P, R]]:
     return declare
 
 
-@contextmanager
-def unguarded(when: bool = True) -> Iterator[None]:
+class unguarded:
     """Run guarded functions without their checks: for callers that have checked, such as the training loop.
 
     Args:
         when: False to change nothing.
     """
-    token = _unguarded.set(when or _unguarded.get())
-    try:
-        yield
-    finally:
-        _unguarded.reset(token)
+
+    def __init__(self, when: bool = True) -> None:
+        self._when = when
+
+    def __enter__(self) -> None:
+        self._token = _unguarded.set(self._when or _unguarded.get())
+
+    def __exit__(self, *raised: object) -> None:
+        _unguarded.reset(self._token)
 
 
 # ---- rules for arrays ------------------------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 """The notebooks: python -m minikd.notebooks opens them, --execute makes their outputs, --check compares them.
 
-Executing and checking need nbclient and ipykernel, opening needs JupyterLab: the extra `notebooks` has them all.
+Executing and checking need nbclient and ipykernel. Opening needs JupyterLab. The extra `notebooks` has them all.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -19,7 +19,8 @@ from minikd.system.files import write_atomically
 
 FOLDER = Path(__file__).resolve().parents[2] / "notebooks"
 VARIES = "varies"
-"""The tag of a cell that prints what need not be equal: times, and what training gives on another processor."""
+"""The tag of a cell whose output may differ from run to run: times, and what training gives on another processor."""
+ABOUT = "Open the notebooks in JupyterLab. Or run them: --execute makes their outputs, --check compares them."
 EXAMPLES = """\
 examples:
   python -m minikd.notebooks                            open the first notebook in JupyterLab
@@ -32,7 +33,11 @@ on localhost only and asks for its token, unless its own options say otherwise."
 
 
 def find(numbers: Sequence[int] = ()) -> list[Path]:
-    """The notebooks of these numbers, or all, in order. Raises: ValueError where there is none."""
+    """Return the paths of the notebooks with these numbers; of all, in order, if there are no numbers.
+
+    Raises:
+        ValueError: for a number that no notebook has, or where there are no notebooks.
+    """
     every = {int(path.name.split("-")[0]): path for path in sorted(FOLDER.glob("[0-9][0-9]-*.ipynb"))}
     if not every:
         raise ValueError("the notebooks are in the repository, not in the installed package: run this from a clone")
@@ -43,16 +48,18 @@ def find(numbers: Sequence[int] = ()) -> list[Path]:
 
 
 def read(path: Path) -> Any:
-    """A notebook, as nbformat has it."""
+    """Return a notebook in nbformat's form."""
     import nbformat
 
     return nbformat.read(path, as_version=4)  # type: ignore[no-untyped-call]
 
 
 def execute(path: Path) -> Any:
-    """The notebook with the outputs that it has in a fresh kernel, sliders left out.
+    """Return the notebook with the outputs that it has in a fresh kernel, without sliders.
 
-    Raises: nbclient's CellExecutionError where a cell raises; ValueError where one writes to stderr, as warnings do.
+    Raises:
+        nbclient.exceptions.CellExecutionError: where a cell raises.
+        ValueError: where a cell writes to the standard error, as warnings do.
     """
     from nbclient import NotebookClient
 
@@ -83,26 +90,22 @@ def execute(path: Path) -> Any:
 
 
 def printed(notebook: Any) -> list[tuple[str, str]]:
-    """What each code cell prints or shows as text, and what it begins with, except cells tagged as varying."""
+    """Return, for each code cell that may not vary, its first line and what it prints or shows as text."""
     return [
-        (cell.source.split("\n")[0], "".join(_texts(cell)))
+        (cell.source.split("\n")[0], "".join(map(_text, cell.outputs)))
         for cell in notebook.cells
         if cell.cell_type == "code" and VARIES not in cell.metadata.get("tags", [])
     ]
 
 
-def _texts(cell: Any) -> Iterator[str]:
-    for output in cell.outputs:
-        if output.output_type == "stream":
-            yield output.text
-        elif "image/png" in output.data:
-            yield "a picture\n"
-        else:
-            yield output.data.get("text/plain", "") + "\n"
+def _text(output: Any) -> str:
+    if output.output_type == "stream":
+        return str(output.text)
+    return "a picture\n" if "image/png" in output.data else output.data.get("text/plain", "") + "\n"
 
 
 def difference(committed: Any, made: Any) -> str:
-    """Where two executions of a notebook differ in what must be equal, in words; empty where they do not."""
+    """Say where two executions of a notebook differ in what must be equal. Return "" where they agree."""
     for (cell, before), (other, after) in zip(printed(committed), printed(made), strict=True):
         if (cell, before) != (other, after):
             return f"the cell that begins with {cell!r} printed\n{before}and now prints\n{after}"
@@ -110,7 +113,7 @@ def difference(committed: Any, made: Any) -> str:
 
 
 def split(argv: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Return the arguments that are ours, and those for JupyterLab: from the first option that is not ours on.
+    """Return the arguments that are ours, and those for JupyterLab, which begin with the first option that is not ours.
 
     >>> split(["4", "--no-browser", "--port", "8890"])
     (['4'], ['--no-browser', '--port', '8890'])
@@ -121,17 +124,17 @@ def split(argv: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 def _is_complete(argument: str) -> bool:
-    """Whether an argument of JupyterLab is complete, so that a number after it is not its value."""
+    """Return whether an argument of JupyterLab is complete, so that a number after it is not its value."""
     return argument in ("--no-browser", "--allow-root", "--debug", "-y") or "=" in argument or argument[:1] != "-"
 
 
-def open_lab(path: Path, options: Sequence[str]) -> None:
-    """Run JupyterLab until the reader stops it. Its root is the repository's, so that links to its pages work."""
+def open_lab(path: Path, options: Sequence[str], remark: Callable[[str], None]) -> None:
+    """Run JupyterLab until the reader stops it. Its root is the repository's, so that links to pages work."""
     from jupyterlab.labapp import LabApp
 
     as_root = hasattr(os, "geteuid") and os.geteuid() == 0  # Windows has none
     if as_root and "--allow-root" not in options:
-        print("minikd.notebooks: you are root, so JupyterLab is started with --allow-root", file=sys.stderr)
+        remark("you are root, so JupyterLab is started with --allow-root")
         options = ["--allow-root", *options]
     place = [
         f"--ServerApp.root_dir={FOLDER.parent}",
@@ -141,14 +144,14 @@ def open_lab(path: Path, options: Sequence[str]) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Open, execute or check."""
-    parser = Parser("notebooks", (__doc__ or "").splitlines()[0], EXAMPLES)
+    """Open a notebook, or execute or check some."""
+    parser = Parser("notebooks", ABOUT, EXAMPLES)
     parser.usage = "%(prog)s [-h] [--version] [--execute | --check] [N ...] [options of JupyterLab]"
     parser.add_argument(
         "numbers", nargs="*", type=int, metavar="N", help="the notebook to open, or those to run; default: 1, or all"
     )
     what = parser.add_mutually_exclusive_group()
-    what.add_argument("--execute", action="store_true", help="run them from scratch, and keep what they print")
+    what.add_argument("--execute", action="store_true", help="run them from scratch, and save what they print")
     what.add_argument("--check", action="store_true", help="run them from scratch, and compare; change nothing")
     ours, of_lab = split(sys.argv[1:] if argv is None else argv)
     args = parser.parse_args(ours)
@@ -169,11 +172,20 @@ def main(argv: Sequence[str] | None = None) -> None:
         parser.error(f"this needs {needed}: python -m pip install --editable '.[notebooks]'")
     if runs:
         sys.exit(1 if run(paths, keep=args.execute) else 0)
-    open_lab(paths[0], of_lab)
+    open_lab(paths[0], of_lab, parser.remark)
 
 
 def run(paths: Sequence[Path], keep: bool) -> int:
-    """Execute notebooks, and keep them or print how they differ from what is committed; return how many differ."""
+    """Execute notebooks.
+
+    Args:
+        paths: of the notebooks.
+        keep: whether to save them. Otherwise their outputs are compared with the committed ones, and differences are
+            printed.
+
+    Returns:
+        How many differ.
+    """
     import nbformat
 
     failed = 0

@@ -1,4 +1,4 @@
-"""A hand on a slider, for the notebooks; what it shows stands there as a still picture too."""
+"""Sliders for the notebooks. What a slider shows also stands there as a still picture."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 STATIC = "MINIKD_STATIC"
-"""The environment variable that says that nobody is there to move a slider, as when the notebooks are printed."""
+"""The environment variable that says that nobody can move a slider, as when the notebooks are printed."""
 
 
 def explore(draw: Callable[..., Any], **choices: Sequence[float]) -> None:
-    """Show what `draw` returns for the values that the reader's sliders stand at.
+    """Show what `draw` returns for the values at which the reader's sliders stand.
 
-    Args: draw(**values) → a figure, or anything that a notebook shows; choices, a slider's name and its values. The
-        slider begins at the first, and has them in order of size.
+    Args:
+        draw: takes the values by name, and returns a figure, or anything else that a notebook shows.
+        **choices: the values of each slider, by its name. A slider begins at the first of them, and has them in order.
     """
     names = ", ".join(choices)
     if os.environ.get(STATIC):

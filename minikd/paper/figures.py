@@ -1,4 +1,4 @@
-"""The figures of the scoreboard, drawn from its numbers alone, and two of the teacher that ships, from its logits.
+"""The figures of the scoreboard, drawn only from its numbers, and two of the teacher that ships, from its logits.
 
 Those of the scoreboard take the rows' numbers, by their ids, as `minikd.paper --write` keeps them. Stars are the
 paper's numbers; dots, bars and lines are ours.
@@ -7,9 +7,9 @@ paper's numbers; dots, bars and lines are ours.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
-from minikd.plots.canvas import Figure, style  # before Matplotlib
+from minikd.plots.canvas import DASHES, OKABE_ITO, Figure, scale_y, style  # before Matplotlib
 
 # isort: split
 import numpy as np
@@ -18,26 +18,105 @@ from matplotlib.ticker import MaxNLocator
 
 from minikd.core.softmax import softmax
 from minikd.data.images import load_mnist
-from minikd.paper.lab.scoreboard import fraction
+from minikd.paper.lab.statistics import fraction
 from minikd.paper.rows.missing import SHIFTS
 from minikd.paper.rows.speech import PAPER as PAPER_SPEECH
 from minikd.paper.rows.speech import TEMPERATURES
 from minikd.paper.tasks.networks import GRADIENT_TEMPERATURES
-from minikd.plots.figures import DASHES, OKABE_ITO, dark_knowledge, scale_y
 from minikd.plots.speech import boundary, hearing
+from minikd.plots.teacher import dark_knowledge
 from minikd.speech.hmm import WORDS
 from minikd.theory.limits import first_order_gradient, remainder_bound
 from minikd.training.teacher import load_teacher
 
-Numbers = Mapping[str, Any]
+Numbers: TypeAlias = Mapping[str, Any]
+Line: TypeAlias = tuple[str, Sequence[float], float | None]
+"""A name, our numbers, and the paper's number if there is one."""
 TEST_ERRORS = "test errors of 10,000, mean ± sd"
 PAPER: Any = {"color": "black", "marker": "*", "markersize": 13, "linestyle": "none", "label": "the paper's"}
 MARKERS = "osD^vP"
 
 
+# ---- what figures share ----------------------------------------------------------------------------------------------
+
+
+def _panels(count: int, width: float, height: float, sharey: bool = False) -> tuple[Figure, Sequence[Axes]]:
+    with style():
+        figure = Figure(figsize=(width, height), layout="constrained")
+        return figure, figure.subplots(1, count, squeeze=False, sharey=sharey)[0].tolist()
+
+
+def _dress(
+    panel: Axes, *, title: str = "", log_x: Sequence[float] = (), grid: Literal["x", "y"] | None = None, **axes: Any
+) -> None:
+    """Set a panel's axes, its title, a logarithmic x-axis with these ticks, and the grid of one axis."""
+    panel.set(**axes)
+    if log_x:
+        panel.set_xscale("log")
+        panel.set_xticks(log_x, [f"{x:g}" for x in log_x])
+        panel.minorticks_off()
+    if title:
+        panel.set_title(title, loc="left")
+    if grid:
+        panel.grid(axis=grid, linewidth=0.5)
+
+
+def _legend(panel: Axes, **options: Any) -> None:
+    """Add a legend that shows each name once, however many were drawn under it."""
+    handles, names = panel.get_legend_handles_labels()
+    once = dict(zip(names, handles, strict=True))
+    options = {"frameon": False, "fontsize": 10, **options}
+    if "outside" in str(options.get("loc")):
+        panel.figure.legend(once.values(), once, **options)
+    else:
+        panel.legend(once.values(), once, **options)
+
+
+def _dots(panel: Axes, lines: Sequence[Line], xlabel: str) -> None:
+    """Draw a line for each name: a dot per network, a bar at their mean, and a star for the paper."""
+    for i, (_, values, paper) in enumerate(lines):
+        panel.plot(values, [i + offset for offset in _apart(values)], "o", color=OKABE_ITO[i], alpha=0.7)
+        panel.plot([np.mean(values)] * 2, [i - 0.28, i + 0.28], color=OKABE_ITO[i], linewidth=3)
+        if paper is not None:
+            panel.plot(paper, i, **PAPER)
+    panel.set_yticks(range(len(lines)), [name for name, _, _ in lines])
+    _dress(panel, grid="x", xlabel=xlabel, ylim=(len(lines) - 0.5, -0.5))
+
+
+def _apart(values: Sequence[float], step: float = 0.18) -> list[float]:
+    """Return how far up or down each dot stands, so that dots of one value do not hide each other.
+
+    >>> _apart([136, 78, 136], step=0.5)
+    [-0.25, 0.0, 0.25]
+    """
+    values = list(values)
+    return [step * (values[:n].count(value) - (values.count(value) - 1) / 2) for n, value in enumerate(values)]
+
+
+def _curve(
+    panel: Axes, x: Sequence[float], values: Iterable[Sequence[float]], i: int, label: str | None = None
+) -> None:
+    """Draw the mean of the values at each x, ± their standard deviation, in the colour and with the marker number i."""
+    columns = [np.asarray(one) for one in values]
+    sd = [one.std(ddof=1) for one in columns] if min(map(len, columns)) > 1 else None
+    look: Any = {"color": OKABE_ITO[i], "marker": MARKERS[i], "linestyle": DASHES[i], "linewidth": 2, "capsize": 3}
+    panel.errorbar(x, [one.mean() for one in columns], yerr=sd, label=label, **look)
+
+
+def _at_most_100(panel: Axes) -> None:
+    """End an axis of per cent at 100, with room for the marks there, and cut the ± that reaches further."""
+    lower, upper = panel.get_ylim()
+    if upper > 100:
+        panel.set_ylim(lower, 100 + 0.02 * (100 - lower))
+        panel.spines["left"].set_bounds(lower, 100)
+
+
+# ---- figures of the scoreboard ---------------------------------------------------------------------------------------
+
+
 def students(rows: Numbers) -> Figure:
     """M1 to M3: test errors, one dot per seed."""
-    return _dots(
+    return _test_errors(
         ("teacher", rows["M1"]["errors"], 67),
         ("student alone", rows["M2"]["errors"], 146),
         ("student distilled, T = 20", rows["M3"]["distilled"], 74),
@@ -47,42 +126,37 @@ def students(rows: Numbers) -> Figure:
 def ensembles(rows: Numbers) -> Figure:
     """E8: test errors of the members, of both means, and of the students of each."""
     found = rows["E8"]
-    lines: list[tuple[str, Sequence[int], int | None]] = [("members", found["members"], None)]
+    lines: list[Line] = [("members", found["members"], None)]
     for kind in ("arithmetic", "geometric"):
         lines.append((f"{kind} mean", [found[kind]], None))
         lines.append((f"{kind} mean's students", found[f"{kind}, student"], None))
-    return _dots(*lines)
+    return _test_errors(*lines)
 
 
-def _dots(*lines: tuple[str, Sequence[int], int | None]) -> Figure:
-    """A line for each (name, errors, the paper's errors): a dot per network, a bar at the mean, a star the paper's."""
+def _test_errors(*lines: Line) -> Figure:
     figure, (panel,) = _panels(1, width=8, height=0.9 + 0.55 * len(lines))
-    for i, (_, values, paper) in enumerate(lines):
-        colour = OKABE_ITO[i]
-        panel.plot(values, [i + offset for offset in _apart(values)], "o", color=colour, alpha=0.7)
-        panel.plot([np.mean(values)] * 2, [i - 0.28, i + 0.28], color=colour, linewidth=3)
-        if paper is not None:
-            panel.plot(paper, i, **PAPER)
-    panel.set_yticks(range(len(lines)), [name for name, _, _ in lines])
-    panel.set(xlabel="test errors of 10,000; one dot per network, the bar is their mean", ylim=(len(lines) - 0.5, -0.5))
-    panel.grid(axis="x", linewidth=0.5)
+    _dots(panel, lines, "test errors of 10,000; one dot per network, the bar is their mean")
     if any(paper is not None for _, _, paper in lines):
-        figure.legend(*_once(panel), loc="outside upper right", frameon=False, fontsize=10)
+        _legend(panel, loc="outside upper right")
     return figure
 
 
-def _apart(values: Sequence[float], step: float = 0.18) -> list[float]:
-    """How far up or down each dot stands, so that dots of one value do not hide each other.
-
-    >>> _apart([136, 78, 136], step=0.5)
-    [-0.25, 0.0, 0.25]
-    """
-    values = list(values)
-    return [step * (values[:n].count(value) - (values.count(value) - 1) / 2) for n, value in enumerate(values)]
+def systems(rows: Numbers) -> Figure:
+    """S1 to S4: frames right and words wrong of single networks, their ensemble and its students, on the test set."""
+    figure, panels = _panels(2, width=11, height=3.8)
+    names = {"one network": ("S1", "baseline"), "ensemble": ("S2", "ensemble"), "student": ("S3", "student")}
+    about = (("frames", "frames right, %"), ("words", "word error rate, %"))
+    for place, (panel, (measure, xlabel)) in enumerate(zip(panels, about, strict=True)):
+        lines = [
+            (name, rows[row][kind]["test"][measure], PAPER_SPEECH[kind][place]) for name, (row, kind) in names.items()
+        ]
+        _dots(panel, lines, f"{xlabel}; one dot per network, bar: mean")
+    _legend(panels[0], loc="outside upper right")
+    return figure
 
 
 def _grid(rows: Numbers) -> tuple[list[float], dict[int, np.ndarray]]:
-    """The temperatures; width → errors (seeds, temperatures), narrow ones first."""
+    """Return the temperatures; and width → errors (seeds, temperatures), narrow ones first."""
     errors = rows["M5"]["errors"] | rows["M4"]["errors"]
     return rows["M4"]["T"], {int(width): np.array(errors[width]) for width in sorted(errors, key=int)}
 
@@ -99,8 +173,7 @@ def grid_map(rows: Numbers) -> Figure:
         panel.text(j, i, f"{mean:.0f}", ha="center", va="center", color="white" if dark[i, j] else "black")
     panel.set_xticks(range(len(T)), [f"{t:g}" for t in T])
     panel.set_yticks(range(len(means)), [str(width) for width in errors])
-    panel.set(xlabel="temperature T", ylabel="units per hidden layer")
-    panel.set_title("Mean test errors", loc="left")
+    _dress(panel, title="Mean test errors", xlabel="temperature T", ylabel="units per hidden layer")
     figure.colorbar(image, ax=panel, label="above the width's best, %")
     return figure
 
@@ -110,16 +183,13 @@ def grid_curves(rows: Numbers) -> Figure:
     T, errors = _grid(rows)
     figure, panels = _panels(len(errors), width=3.6 * len(errors), height=4)
     for panel, (i, (width, of)) in zip(panels, enumerate(errors.items()), strict=True):
-        if i == 0 or int(width) >= 300:  # of other widths the paper says nothing
+        if i == 0 or width >= 300:  # of other widths the paper says nothing
             low, high, words = (2.5, 4, "significantly better") if i == 0 else (8, 40, "fairly similar")
             panel.axvspan(low, high, color="black", alpha=0.1, label=f"the paper's: {words}", linewidth=0)
-            panel.legend(frameon=False, fontsize=9, loc="upper right")
+            _legend(panel, fontsize=9, loc="upper right")
         _curve(panel, T, of.T, i)
-        panel.set(xscale="log", xlabel="temperature T")
-        panel.set_xticks([1, 2, 4, 8, 20, 40], ["1", "2", "4", "8", "20", "40"])
-        panel.minorticks_off()
+        _dress(panel, title=f"{width} units, {len(of)} seeds", log_x=(1, 2, 4, 8, 20, 40), xlabel="temperature T")
         panel.yaxis.set_major_locator(MaxNLocator(5, integer=True))
-        panel.set_title(f"{width} units, {len(of)} seeds", loc="left")
         panel.margins(y=0.25)
     panels[0].set_ylabel(TEST_ERRORS)
     return figure
@@ -128,31 +198,24 @@ def grid_curves(rows: Numbers) -> Figure:
 def shifts(rows: Numbers) -> Figure:
     """M6 to M9: errors of students that never saw some digits, against the shift of the biases."""
     figure, panels = _panels(2, width=11, height=4.5)
+    to_percent = 100 / rows["M9"]["cases"][1]
+    words = {"none": "no shift", "honest": "honest: sees no label", "oracle": "oracle: chosen on the test set"}
     about = (
         ("M7", "no 3s: test errors of 10,000", "bias of 3 raised by (nats)", 1.0, ((0, 206), (3.5, 109))),
-        (
-            "M9",
-            "only 7s and 8s: test errors, %",
-            "biases of 7 and 8 raised by (nats)",
-            100.0,
-            ((0, 47.3), (-7.6, 13.2)),
-        ),
-    )
-    for panel, (row, ylabel, xlabel, per, paper) in zip(panels, about, strict=True):
+        ("M9", "only 7s and 8s: test errors, %", "biases of 7 and 8 raised by (nats)", to_percent,
+         ((0, 47.3), (-7.6, 13.2))),
+    )  # fmt: skip
+    for panel, (row, ylabel, xlabel, unit, paper) in zip(panels, about, strict=True):
         found = rows[row]
-        unit = 1.0 if per == 1.0 else per / found["cases"][1]
-        panel.plot(
-            SHIFTS, unit * np.array(found["curve"]), color=OKABE_ITO[0], linewidth=2, label="mean of the students"
-        )
-        for way, marker, colour in (("none", "o", 0), ("honest", "D", 1), ("oracle", "s", 2)):
+        curve = unit * np.array(found["curve"])
+        panel.plot(SHIFTS, curve, color=OKABE_ITO[0], linewidth=2, label="mean of the students")
+        for (way, label), marker, i in zip(words.items(), "oDs", (0, 1, 2), strict=True):
             at = float(np.mean(found["shift"][way])), unit * float(np.mean(found["errors"][way]))
-            words = {"none": "no shift", "honest": "honest: sees no label", "oracle": "oracle: chosen on the test set"}
-            panel.plot(*at, marker, color=OKABE_ITO[colour], markersize=9, label=words[way])
+            panel.plot(*at, marker, color=OKABE_ITO[i], markersize=9, label=label)
         panel.plot(*zip(*paper, strict=True), **PAPER)
-        panel.set(xlabel=xlabel, ylabel=ylabel)
         scale_y(panel, panel.dataLim.intervaly)
-        panel.grid(axis="y", linewidth=0.5)
-        panel.legend(frameon=False, fontsize=10)
+        _dress(panel, grid="y", xlabel=xlabel, ylabel=ylabel)
+        _legend(panel)
     return figure
 
 
@@ -171,7 +234,7 @@ def speech_few(rows: Numbers) -> Figure:
         for panel, right in zip(figure.axes, accuracy, strict=True):
             panel.plot(share, right, **{**PAPER, "label": None, "markerfacecolor": OKABE_ITO[i], "zorder": 3})
     figure.axes[0].plot([], [], **{**PAPER, "markerfacecolor": "white", "label": "the paper's, in our colours"})
-    figure.axes[0].legend(frameon=False, fontsize=10)
+    _legend(figure.axes[0])
     return figure
 
 
@@ -180,39 +243,13 @@ def _curves(curve: Mapping[str, Any]) -> Figure:
     for panel, of, title in zip(panels, ("test", "train"), ("test set", "the training cases themselves"), strict=True):
         for i, (kind, by_share) in enumerate(curve.items()):
             shares = sorted(by_share, key=float)
-            accuracy = [by_share[share][of] for share in shares]  # of some shares there are more networks
+            accuracy = [by_share[share][of] for share in shares]  # some shares have more networks
             _curve(panel, [100 * float(share) for share in shares], accuracy, i, kind)
-        panel.set(xscale="log", xlabel="share of the training set, %", ylabel="right, %; mean ± sd")
+        panel.set_xscale("log")
         _at_most_100(panel)
-        panel.set_xticks([1, 3, 10, 30, 100], ["1", "3", "10", "30", "100"])
-        panel.minorticks_off()
-        panel.set_title(f"Accuracy, {title}", loc="left")
-        panel.grid(axis="y", linewidth=0.5)
-    panels[0].legend(frameon=False, fontsize=10)
-    return figure
-
-
-def systems(rows: Numbers) -> Figure:
-    """S1 to S4: frames right and words wrong of single networks, their ensemble and its students, on the test set."""
-    figure, panels = _panels(2, width=11, height=3.8)
-    found = {
-        "one network": rows["S1"]["baseline"],
-        "ensemble": rows["S2"]["ensemble"],
-        "student": rows["S3"]["student"],
-    }
-    for panel, measure, place, xlabel in (
-        (panels[0], "frames", 0, "frames right, %"),
-        (panels[1], "words", 1, "word error rate, %"),
-    ):
-        for i, (measures, paper) in enumerate(zip(found.values(), PAPER_SPEECH.values(), strict=True)):
-            values = measures["test"][measure]
-            panel.plot(values, [i + offset for offset in _apart(values)], "o", color=OKABE_ITO[i], alpha=0.7)
-            panel.plot([np.mean(values)] * 2, [i - 0.28, i + 0.28], color=OKABE_ITO[i], linewidth=3)
-            panel.plot(paper[place], i, **PAPER)
-        panel.set_yticks(range(3), found)
-        panel.set(xlabel=f"{xlabel}; one dot per network, bar: mean", ylim=(2.5, -0.5))
-        panel.grid(axis="x", linewidth=0.5)
-    figure.legend(*_once(panels[0]), loc="outside upper right", frameon=False, fontsize=10)
+        names = {"xlabel": "share of the training set, %", "ylabel": "right, %; mean ± sd"}
+        _dress(panel, title=f"Accuracy, {title}", log_x=(1, 3, 10, 30, 100), grid="y", **names)
+    _legend(panels[0])
     return figure
 
 
@@ -239,18 +276,14 @@ def temperatures(rows: Numbers) -> Figure:
     sweep = rows["S3"]["sweep"]
     T = [float(t) for t in sweep]
     figure, panels = _panels(2, width=11, height=3.6)
-    for i, (panel, measure, ylabel) in enumerate(
-        ((panels[0], "frames", "frames right, %"), (panels[1], "words", "word error rate, %"))
-    ):
+    about = (("frames", "frames right, %"), ("words", "word error rate, %"))
+    for i, (panel, (measure, ylabel)) in enumerate(zip(panels, about, strict=True)):
         values = [measures["development"][measure][0] for measures in sweep.values()]
         panel.plot(T, values, marker=MARKERS[i], color=OKABE_ITO[i], linewidth=2)
         panel.axvline(rows["S3"]["T"], color="black", linewidth=1, linestyle=":", label="chosen")
-        panel.set(xscale="log", xlabel="temperature T", ylabel=ylabel)
-        panel.set_title("Development set, one short run per T", loc="left")
-        panel.set_xticks(T, [f"{t:g}" for t in T])
-        panel.minorticks_off()
-        panel.grid(axis="y", linewidth=0.5)
-    panels[0].legend(frameon=False, fontsize=10)
+        title = "Development set, one short run per T"
+        _dress(panel, title=title, log_x=T, grid="y", xlabel="temperature T", ylabel=ylabel)
+    _legend(panels[0])
     return figure
 
 
@@ -263,10 +296,8 @@ def false_labels(rows: Numbers) -> Figure:
         for i, share in enumerate(["0.0", "0.1", "0.2", "0.4"]):
             if share in by_share:
                 _curve(panel, found["alpha"], np.array(by_share[share]).T, i, f"{100 * float(share):.0f} % false")
-        panel.set(xlabel="weight of the soft targets, α")
-        panel.set_title(titles[kind], loc="left")
-        panel.grid(axis="y", linewidth=0.5)
-        panel.legend(frameon=False, fontsize=10)
+        _dress(panel, title=titles[kind], grid="y", xlabel="weight of the soft targets, α")
+        _legend(panel)
     scale_y(panels[0], panels[0].dataLim.intervaly)
     panels[0].set_ylabel(TEST_ERRORS)
     return figure
@@ -274,45 +305,36 @@ def false_labels(rows: Numbers) -> Figure:
 
 def gradients(rows: Numbers) -> Figure:
     """E6, E9: size of the soft gradients times T², and their variance between cases, over those of the hard ones."""
+    T = GRADIENT_TEMPERATURES
     figure, panels = _panels(2, width=11, height=4.2)
     about = (("mean size of T² × soft gradient ÷ hard", "size", 2), ("variance between cases, soft ÷ hard", "noise", 0))
     for panel, (ylabel, of, power) in zip(panels, about, strict=True):
         for i, moment in enumerate(rows["E6"]["moments"]):
-            soft = np.array([one[of] for one in moment["soft"]])
-            ratio = np.array(GRADIENT_TEMPERATURES) ** power * soft / moment["hard"][of]
-            look: Any = {"color": OKABE_ITO[i], "marker": MARKERS[i], "linewidth": 2}
-            epoch = moment["epoch"]
-            panel.plot(GRADIENT_TEMPERATURES, ratio, label=f"after epoch {epoch}" if epoch else "fresh network", **look)
+            ratio = np.array(T) ** power * np.array([one[of] for one in moment["soft"]]) / moment["hard"][of]
+            label = f"after epoch {moment['epoch']}" if moment["epoch"] else "fresh network"
+            panel.plot(T, ratio, label=label, color=OKABE_ITO[i], marker=MARKERS[i], linewidth=2)
         panel.axhline(1, color="black", linestyle="--", linewidth=1, label="as the hard one")
-        panel.set(xscale="log", xlabel="temperature T", ylabel=ylabel)
-        panel.set_xticks(GRADIENT_TEMPERATURES, [f"{t:g}" for t in GRADIENT_TEMPERATURES])
-        panel.minorticks_off()
+        _dress(panel, log_x=T, grid="y", xlabel="temperature T", ylabel=ylabel)
         scale_y(panel, panel.dataLim.intervaly)
-        panel.grid(axis="y", linewidth=0.5)
-    panels[0].legend(frameon=False, fontsize=10)
+    _legend(panels[0])
     return figure
 
 
 def specialists(rows: Numbers) -> Figure:
     """P6: the relative gain in accuracy against the number of specialists for the case's class."""
-    covered = rows["P6"]["covered"]
-    counts = sorted(covered, key=int)
     figure, (panel,) = _panels(1, width=8, height=4.2)
-    for c in counts:
-        cases, before, after = covered[c]
+    for c, (cases, before, after) in sorted((int(c), counts) for c, counts in rows["P6"]["covered"].items()):
         gain = fraction(100 * (before - after), cases - before)
-        if gain is None:  # none of these cases was right
-            continue
-        panel.plot(int(c), gain, "o", color=OKABE_ITO[0], markersize=8, label="ours, with the number of cases")
-        panel.annotate(
-            f"{cases:,}", (int(c), gain), xytext=(0, 9), textcoords="offset points", ha="center", fontsize=10
-        )
+        if gain is not None:  # else none of these cases was right
+            panel.plot(c, gain, "o", color=OKABE_ITO[0], markersize=8, label="ours, with the number of cases")
+            place: Any = {"xytext": (0, 9), "textcoords": "offset points", "ha": "center", "fontsize": 10}
+            panel.annotate(f"{cases:,}", (c, gain), **place)
     panel.plot([1, 2], [3.4, 7.4], **{**PAPER, "label": "the paper's, on JFT", "markerfacecolor": "none"})
     panel.axhline(0, color="black", linewidth=0.5)
-    panel.set(xlabel="specialists for the case's class", ylabel="relative gain in accuracy, %")
     panel.xaxis.set_major_locator(MaxNLocator(integer=True))
     panel.margins(y=0.15)
-    panel.legend(*_once(panel), loc=(0.55, 0.17), frameon=False, fontsize=10)
+    _dress(panel, xlabel="specialists for the case's class", ylabel="relative gain in accuracy, %")
+    _legend(panel, loc=(0.55, 0.17))
     return figure
 
 
@@ -335,6 +357,9 @@ FIGURES: dict[str, tuple[Callable[[Numbers], Figure], tuple[str, ...]]] = {
 """By name: what draws it, and the rows whose numbers it may read."""
 
 
+# ---- figures of the teacher that ships -------------------------------------------------------------------------------
+
+
 def teacher_answers() -> Figure:
     """Three test digits and the answers of the teacher that ships: of a 2, a 7 and a 9 the one of median entropy."""
     (_, test), (_, targets) = load_mnist(), load_teacher()
@@ -345,9 +370,8 @@ def teacher_answers() -> Figure:
     for k in (2, 7, 9):
         of_class = np.flatnonzero(right & (test.labels == k))
         chosen.append(of_class[np.argsort(entropy[of_class], kind="stable")[len(of_class) // 2]])
-    return dark_knowledge(
-        test.images[chosen], test.labels[chosen], targets.logits[chosen], T=8.0, title="What a teacher knows of a digit"
-    )
+    title = "What a teacher knows of a digit"
+    return dark_knowledge(test.images[chosen], test.labels[chosen], targets.logits[chosen], T=8.0, title=title)
 
 
 def high_temperature() -> Figure:
@@ -355,32 +379,28 @@ def high_temperature() -> Figure:
     v = load_teacher()[1].logits.astype(np.float64)  # (N, K)
     v = v - v.mean(axis=-1, keepdims=True)
     z = np.zeros_like(v)
-    temperatures = np.geomspace(1, 500, 40)
-    exact, limit, apart, bound = [], [], [], []
-    for T in temperatures.tolist():
-        dz, matching = (softmax(z, T) - softmax(v, T)) / T, first_order_gradient(z, v=v, T=T)
-        exact.append(np.abs(dz).max(axis=-1).mean())
-        limit.append(np.abs(matching).max(axis=-1).mean())
-        apart.append(np.abs(dz - matching).max(axis=-1).mean())
-        bound.append(remainder_bound(z, v=v, T=T).mean())
+    T = np.geomspace(1, 500, 40)
+    sizes = []
+    for t in T.tolist():
+        dz, matching = (softmax(z, t) - softmax(v, t)) / t, first_order_gradient(z, v=v, T=t)
+        largest = [np.abs(d).max(axis=-1).mean() for d in (dz, matching, dz - matching)]
+        sizes.append([*largest, remainder_bound(z, v=v, T=t).mean()])
     figure, (panel,) = _panels(1, width=9, height=4.6)
-    lines = (
-        ("the gradient, (1/T)(q − p)", exact, "-"),
-        ("its limit, (z − v)/(K T²)", limit, "--"),
-        ("how far they are apart", apart, "-"),
-        ("the proven bound on that", bound, "--"),
+    names = (
+        "the gradient, (1/T)(q − p)",
+        "its limit, (z − v)/(K T²)",
+        "how far they are apart",
+        "the proven bound on that",
     )
-    for i, (name, sizes, dashes) in enumerate(lines):
-        panel.plot(temperatures, sizes, dashes, color=OKABE_ITO[i // 2], linewidth=2, label=name)
-    for T in (8, 20):
-        panel.axvline(T, color="black", linewidth=0.8, linestyle=":")
-        panel.text(1.05 * T, 30, f"T = {T}")
-    panel.set(
-        xscale="log", yscale="log", xlabel="temperature T", ylabel="largest over the classes, mean over the cases"
-    )
-    panel.set_xticks([1, 2, 4, 8, 20, 50, 100, 200, 500], ["1", "2", "4", "8", "20", "50", "100", "200", "500"])
-    panel.minorticks_off()
-    panel.legend(frameon=False, fontsize=10)
+    for i, (name, line) in enumerate(zip(names, np.transpose(sizes), strict=True)):
+        panel.plot(T, line, DASHES[i % 2], color=OKABE_ITO[i // 2], linewidth=2, label=name)
+    for t in (8, 20):
+        panel.axvline(t, color="black", linewidth=0.8, linestyle=":")
+        panel.text(1.05 * t, 30, f"T = {t}")
+    panel.set_yscale("log")
+    ylabel = "largest over the classes, mean over the cases"
+    _dress(panel, log_x=(1, 2, 4, 8, 20, 50, 100, 200, 500), xlabel="temperature T", ylabel=ylabel)
+    _legend(panel)
     return figure
 
 
@@ -389,34 +409,3 @@ OF_THE_TEACHER: dict[str, Callable[[], Figure]] = {
     "high-temperature": high_temperature,
 }
 """By name: what draws it, for the README."""
-
-
-def _panels(count: int, width: float, height: float, sharey: bool = False) -> tuple[Figure, Sequence[Axes]]:
-    with style():
-        figure = Figure(figsize=(width, height), layout="constrained")
-        return figure, figure.subplots(1, count, squeeze=False, sharey=sharey)[0].tolist()
-
-
-def _once(panel: Axes) -> tuple[list[Any], list[str]]:
-    """Handles and names for a legend, each name once, however many were drawn under it."""
-    handles, names = panel.get_legend_handles_labels()
-    once = dict(zip(names, handles, strict=True))
-    return list(once.values()), list(once)
-
-
-def _at_most_100(panel: Axes) -> None:
-    """End an axis of per cent at 100, with room for the marks there, and cut the ± that reaches further."""
-    lower, upper = panel.get_ylim()
-    if upper > 100:
-        panel.set_ylim(lower, 100 + 0.02 * (100 - lower))
-        panel.spines["left"].set_bounds(lower, 100)
-
-
-def _curve(
-    panel: Axes, x: Sequence[float], values: Iterable[Sequence[float]], i: int, label: str | None = None
-) -> None:
-    """The mean of the values at each x, ± their standard deviation; i, the number of its looks."""
-    columns = [np.asarray(one) for one in values]
-    sd = [one.std(ddof=1) for one in columns] if min(map(len, columns)) > 1 else None
-    look: Any = {"color": OKABE_ITO[i], "marker": MARKERS[i], "linestyle": DASHES[i], "linewidth": 2, "capsize": 3}
-    panel.errorbar(x, [one.mean() for one in columns], yerr=sd, label=label, **look)

@@ -1,7 +1,7 @@
 """The page of the paper's numbers: python -m minikd.paper.page fills PAPER.md, draws its figures and the README's.
 
-What stands between the marks in PAPER.md, and every figure, is made from the committed results alone. The page is of a
-clone of the repository; an installed package has the results without it.
+Everything between the marks in PAPER.md, and every figure, is made only from the committed results. The page belongs to
+a clone of the repository. An installed package has the results without it.
 """
 
 from __future__ import annotations
@@ -10,11 +10,10 @@ import json
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 from minikd.paper.figures import FIGURES, OF_THE_TEACHER
-from minikd.plots.canvas import style
-from minikd.plots.figures import save
+from minikd.paper.lab.jobs import Json
+from minikd.plots.canvas import save, style
 from minikd.system.cli import Parser, start
 from minikd.system.files import write_atomically
 from minikd.training import runs
@@ -27,14 +26,14 @@ CHOICE = ROOT / "benchmarks" / "results" / "choose_paper.json"
 MARK = re.compile(r"(<!-- table: ([\w -]+) -->\n).*?(<!-- /table: \2 -->)", re.DOTALL)
 
 
-def load(profile: str) -> dict[str, Any]:
-    """The committed results of a profile."""
-    record: dict[str, Any] = json.loads((RESULTS / f"{profile}.json").read_text(encoding="utf-8"))
+def load(profile: str) -> Json:
+    """Return the committed results of a profile."""
+    record: Json = json.loads((RESULTS / f"{profile}.json").read_text(encoding="utf-8"))
     return record
 
 
-def scoreboard(record: dict[str, Any]) -> str:
-    """Claim, the paper's figure, ours, verdict: a row each; and below how they were made."""
+def scoreboard(record: Json) -> str:
+    """Return a table with claim, the paper's figure, ours and verdict; and below it how they were made."""
     head = ("row", "claim", "the paper", "ours", "verdict")
     rows = ([line[name] for name in ("row", "claim", "paper", "ours", "verdict")] for line in record["rows"])
     about = {name: value for name, value in record["machine"].items() if name not in ("device", "cores", "threads")}
@@ -47,8 +46,8 @@ def scoreboard(record: dict[str, Any]) -> str:
     return "\n".join([*markdown(head, rows), "", made])
 
 
-def section(name: str, record: dict[str, Any], profile: str) -> str:
-    """A figure, and of each of its rows the verdict with its reason, and the command that makes it alone."""
+def section(name: str, record: Json, profile: str) -> str:
+    """Return a figure and, for each of its rows, the verdict, the reason, and the command that does only this row."""
     draw, ids = FIGURES[name]
     shown = (draw.__doc__ or "").splitlines()[0].rstrip(".")
     lines = [f"![{shown}]({picture(profile, name)})", ""]
@@ -59,8 +58,8 @@ def section(name: str, record: dict[str, Any], profile: str) -> str:
     return "\n".join(lines)
 
 
-def choice(record: dict[str, Any]) -> str:
-    """What was tried on held-out images, and what came of it."""
+def choice(record: Json) -> str:
+    """Return what was tried on held-out images, and what came of it."""
     rows = []
     for row in record["rows"]:
         changed = ", ".join(f"{name} {value}" for name, value in row["changes"].items())
@@ -71,22 +70,22 @@ def choice(record: dict[str, Any]) -> str:
 
 
 def markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    """The lines of a table."""
+    """Return the lines of a table."""
     return [f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *rows)]
 
 
 def picture(profile: str, name: str) -> str:
-    """Where a figure is, from the page."""
+    """Return where a figure is, seen from the page."""
     return f"{PLOTS.name}/{profile}-{name}.png"
 
 
-def numbers(name: str, record: dict[str, Any]) -> dict[str, Any]:
-    """The numbers of a figure's rows, by id."""
+def numbers(name: str, record: Json) -> Json:
+    """Return the numbers of a figure's rows, by id."""
     return {row["row"]: row["numbers"] for row in record["rows"] if row["row"] in FIGURES[name][1]}
 
 
 def content(mark: str) -> str:
-    """What belongs between the marks of that name: "choice", or a profile and "scoreboard" or a figure."""
+    """Return what belongs between the marks of a name: "choice", or a profile and "scoreboard" or a figure."""
     if mark == "choice":
         return choice(json.loads(CHOICE.read_text(encoding="utf-8")))
     profile, name = mark.split()
@@ -94,12 +93,12 @@ def content(mark: str) -> str:
 
 
 def fill(text: str) -> str:
-    """The text with everything between its marks made anew."""
+    """Return the text with everything between its marks made anew."""
     return MARK.sub(lambda found: f"{found[1]}{content(found[2])}\n{found[3]}", text)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Fill PAPER.md and draw the figures; with --check only say whether it is what the results say."""
+    """Fill PAPER.md and draw the figures; with --check, only report whether the page says what the results say."""
     parser = Parser("paper.page", "Fill PAPER.md and draw its figures and the README's, from the committed results.")
     parser.add_argument("--check", action="store_true", help="change nothing; exit with 1 if PAPER.md would change")
     check = parser.parse_args(argv).check

@@ -1,6 +1,6 @@
 """The teacher that ships inside minikd: python -m minikd.paper.teacher makes its file, from the teacher of row M1.
 
-The file holds logits, from which every temperature follows, and not weights, which would be four times as large.
+The file holds logits, from which every temperature follows. Weights would be four times as large.
 """
 
 from __future__ import annotations

@@ -1,13 +1,34 @@
-"""Figures. Importing this needs Matplotlib, which takes half a second."""
+"""Figures, by who draws them. Importing this needs Matplotlib, which takes half a second.
 
-from minikd.plots.canvas import Figure as Figure
-from minikd.plots.canvas import style as style
-from minikd.plots.figures import bars as bars
-from minikd.plots.figures import curves as curves
-from minikd.plots.figures import dark_knowledge as dark_knowledge
-from minikd.plots.figures import digits as digits
-from minikd.plots.figures import distributions as distributions
-from minikd.plots.figures import gradient_ratio as gradient_ratio
-from minikd.plots.figures import learning_curves as learning_curves
-from minikd.plots.figures import network_diagram as network_diagram
-from minikd.plots.figures import save as save
+    from minikd import plots
+    plots.curves(x, {"student": errors}, xlabel="T", ylabel="test errors")
+
+training.py    learning curves
+teacher.py     dark knowledge
+gradients.py   the ratio of a gradient to the truth
+lessons.py     what the notebooks draw: digits, distributions, curves, bars, a network
+speech.py      what a network hears
+canvas.py      what all figures share, and the file that is written
+
+In a notebook, say `%matplotlib inline` once. A figure that ends a cell is then shown.
+"""
+
+from minikd.plots.canvas import Figure, save, style  # comes first: it loads Matplotlib
+from minikd.plots.gradients import gradient_ratio
+from minikd.plots.lessons import bars, curves, digits, distributions, network_diagram
+from minikd.plots.teacher import dark_knowledge
+from minikd.plots.training import learning_curves
+
+__all__ = [
+    "Figure",
+    "bars",
+    "curves",
+    "dark_knowledge",
+    "digits",
+    "distributions",
+    "gradient_ratio",
+    "learning_curves",
+    "network_diagram",
+    "save",
+    "style",
+]

@@ -1,14 +1,16 @@
-"""Matplotlib, whatever the user's settings: every figure looks the same everywhere, and none needs a backend.
+"""What all figures share: Matplotlib without the user's settings, colours, scales, and the file that is written.
 
-Import this module before Matplotlib itself: it survives an `MPLBACKEND` that names a backend which is not installed
-here, as a process inherits it from a notebook, and a `matplotlibrc` that cannot be read. Figures are made from
-Matplotlib's objects, never with pyplot, so no backend is ever loaded.
+Every figure looks the same everywhere, and none needs a backend. Import this module before Matplotlib itself. It
+survives an `MPLBACKEND` that names a backend which is not installed here, as a process inherits it from a notebook, and
+a `matplotlibrc` that cannot be read. Figures are made from Matplotlib's objects, never with pyplot, so no backend is
+ever loaded.
 """
 
 from __future__ import annotations
 
 import atexit
 import importlib.util
+import io
 import os
 import shutil
 import sys
@@ -47,7 +49,14 @@ def _load() -> ModuleType:
 
 _load()
 
+import numpy as np  # noqa: E402
 from matplotlib import figure, rc_context, rcdefaults, rcParams  # noqa: E402
+from matplotlib.axes import Axes  # noqa: E402
+from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, StrMethodFormatter  # noqa: E402
+from numpy.typing import ArrayLike, NDArray  # noqa: E402
+from PIL import Image, PngImagePlugin  # noqa: E402  # Matplotlib needs it too
+
+from minikd.system.files import write_atomically  # noqa: E402
 
 STYLE: Any = {
     "font.family": "DejaVu Sans",  # comes with Matplotlib, so the same figure everywhere
@@ -58,12 +67,18 @@ STYLE: Any = {
     "axes.spines.top": False,
     "axes.spines.right": False,
 }
-"""What differs from Matplotlib's own defaults; Any, because their type lists every setting by name."""
+"""What differs from Matplotlib's own defaults. Its type is Any, because theirs lists every setting by name."""
+
+# Okabe & Ito's colours, which colour-blind readers can tell apart too. Yellow is pale on white, so it comes last.
+OKABE_ITO = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
+TRUE_CLASS, LIKELIEST_WRONG, OTHER_WRONG = OKABE_ITO[0], OKABE_ITO[1], "#999999"
+DASHES = ("-", "--", "-.", ":")
+DPI = 150
 
 
 @contextmanager
 def style() -> Iterator[None]:
-    """Draw with our settings only; afterwards the user's are back. It is a context and a decorator.
+    """Draw with our settings only, as a context or a decorator. Afterwards the user's settings are back.
 
     >>> with style():
     ...     rcParams["font.size"], rcParams["text.usetex"]
@@ -76,7 +91,7 @@ def style() -> Iterator[None]:
 
 
 class Figure(figure.Figure):
-    """A figure in our style wherever it is drawn: a notebook draws it later, when the user's settings are back."""
+    """A figure in our style wherever it is drawn. A notebook draws it later, when the user's settings are back."""
 
     @style()
     def draw(self, renderer: Any) -> None:
@@ -87,3 +102,94 @@ class Figure(figure.Figure):
     def get_tightbbox(self, *args: Any, **options: Any) -> Any:
         """Return the box around everything drawn, as Matplotlib does."""
         return super().get_tightbbox(*args, **options)
+
+
+def single(width: float, height: float) -> tuple[Figure, Axes]:
+    """Return a figure of this size, in inches, and its only panel."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    return figure, figure.add_subplot()
+
+
+@style()
+def save(figure: Figure, path: str | os.PathLike[str], source: str | None = None) -> None:
+    """Write a figure as a PNG of 150 dots per inch: the whole file or nothing, and the same bytes each time.
+
+    Args:
+        figure: the figure.
+        path: the file, which must end in .png.
+        source: a name for the numbers that the figure shows, kept in the file as its text "Source".
+
+    Raises:
+        ValueError: for a path that does not end in .png.
+    """
+    if not os.fspath(path).endswith(".png"):
+        raise ValueError(f"path must end in .png, the only format written, got {os.fspath(path)!r}: rename it")
+    drawn, packed = io.BytesIO(), io.BytesIO()
+    figure.savefig(drawn, format="png", dpi=DPI, metadata={"Software": None})  # no version, no date
+    colours = Image.open(drawn).convert("RGB").quantize(256, dither=Image.Dither.NONE)  # a third of the size
+    about = PngImagePlugin.PngInfo()
+    if source is not None:
+        about.add_text("Source", source)
+    colours.save(packed, format="png", dpi=(DPI, DPI), optimize=True, pnginfo=about)
+    write_atomically(path, packed.getvalue())
+
+
+# ---- scales ----------------------------------------------------------------------------------------------------------
+
+
+def scale_y(panel: Axes, values: ArrayLike) -> None:
+    """Make the y axis logarithmic, with a few plain numbers at its ticks, or linear if a value is not positive."""
+    lowest, highest = np.min(values), np.max(values)
+    if lowest <= 0:
+        return
+    log_y(panel)
+    panel.yaxis.set_major_formatter(StrMethodFormatter("{x:,g}"))
+    for least_ratio, subs in ((1000, (1,)), (100, (1, 3)), (10, (1, 2, 5)), (3, (1, 1.5, 2, 3, 5, 7))):
+        if highest / lowest >= least_ratio:
+            panel.yaxis.set_major_locator(LogLocator(subs=subs))
+            return
+    panel.yaxis.set_major_locator(MaxNLocator(7))  # a range so narrow that logarithms are nearly linear
+
+
+def log_y(panel: Axes, ticks: int | None = None) -> None:
+    """Make the y axis logarithmic, without minor ticks and with at most this many major ones."""
+    panel.set_yscale("log")
+    panel.yaxis.set_minor_locator(NullLocator())
+    if ticks is not None:
+        panel.yaxis.set_major_locator(LogLocator(numticks=ticks))
+
+
+# ---- images and classes ----------------------------------------------------------------------------------------------
+
+
+def check_images(images: NDArray[np.uint8], n: int | None = None) -> NDArray[np.uint8]:
+    """Return the images, or raise ValueError unless they are n (or, for None, any number) > 0 of uint8."""
+    images = np.asarray(images)
+    if images.dtype != np.uint8 or images.ndim != 3 or len(images) != (n or len(images)) or len(images) == 0:
+        number = "n" if n is None else f"n = {n}"
+        raise ValueError(
+            f"images must be uint8 of shape (n, rows, cols) with {number} > 0, got {images.dtype} {images.shape}: "
+            "pass the raw images of the same examples"
+        )
+    return images
+
+
+def show_image(panel: Axes, image: NDArray[np.uint8]) -> None:
+    """Draw an image, white for 0, without axes."""
+    panel.imshow(image, cmap="gray_r", vmin=0, vmax=255)
+    panel.set_axis_off()
+
+
+def rank_wrong(scores: NDArray[np.floating], true_class: int) -> list[int]:
+    """Return the wrong classes by their scores (K,), the likeliest first."""
+    return [int(k) for k in np.argsort(-scores, kind="stable") if k != true_class]
+
+
+def draw_classes(panel: Axes, q: NDArray[np.floating], true_class: int | None, likeliest: int | None = None) -> None:
+    """Draw one bar per class of q (K,), in the colours of the true class, the likeliest wrong one and the others."""
+    colours = [OTHER_WRONG] * len(q)
+    if true_class is not None:
+        colours[true_class] = TRUE_CLASS
+        colours[rank_wrong(q, true_class)[0] if likeliest is None else likeliest] = LIKELIEST_WRONG
+    panel.bar(np.arange(len(q)), q, color=colours)
+    panel.set_xticks(range(0, len(q), -(-len(q) // 10)))  # every class, or about ten of many

@@ -4,24 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from minikd.plots.canvas import Figure, style  # before Matplotlib
-
-# isort: split
 import numpy as np
 from matplotlib.ticker import MultipleLocator
 from numpy.typing import NDArray
 
 from minikd.core.softmax import softmax
-from minikd.plots.figures import DASHES, OKABE_ITO
+from minikd.plots.canvas import DASHES, OKABE_ITO, Figure, style
 from minikd.speech.features import ADVANCE
 from minikd.speech.recordings import RATE
 
 SECONDS = ADVANCE / RATE
-"""From one frame to the next."""
+"""From the beginning of one frame to that of the next."""
 
 
 def name(state: int, per_digit: int) -> str:
-    """A state for people: "7·3" is the third of a 7.
+    """Return a state's name for people: "7·3" is the third state of a 7.
 
     >>> name(58, 8), name(80, 8)
     ('7·3', 'silence')
@@ -35,12 +32,19 @@ def hearing(
 ) -> Figure:
     """Draw what is heard: log-mel frames, and below them the network's probability of each digit, with what is said.
 
-    Args: frames (F, 40), log-mel, normalised or not; labels (F,), the aligned states; z (F, states), logits.
-    Returns: a Figure of two panels on one axis of time, then their colour scales.
-    Raises: ValueError where the lengths differ.
+    Args:
+        frames: (F, 40), log-mel, normalised or not.
+        labels: (F,) int, the aligned states.
+        z: (F, states), logits in nats.
+        per_digit: states per digit.
+
+    Returns:
+        A Figure of two panels on one axis of time, then their colour scales.
+
+    Raises:
+        ValueError: where the lengths differ.
     """
-    F = _length(frames, labels, z)
-    q = softmax(z.astype(np.float64))
+    F, q = _length(frames, labels, z), softmax(z.astype(np.float64))
     by_digit = np.column_stack([q[:, :-1].reshape(F, 10, per_digit).sum(axis=-1), q[:, -1]])  # (F, 11)
     figure = Figure(figsize=(10, 6), layout="constrained")
     above, below = figure.subplots(2, 1, sharex=True)
@@ -63,19 +67,29 @@ def boundary(
 ) -> Figure:
     """Draw the softened probabilities of the states around a change of state, one panel per temperature.
 
-    Args: z (F, states), logits; labels (F,); at, the first frame of the later state; T, temperatures.
-    Returns: a Figure; lines are the two states, and the likeliest third one. Raises: ValueError for a bad `at`.
+    Args:
+        z: (F, states), logits in nats.
+        labels: (F,) int, the aligned states.
+        at: the first frame of the later state.
+        T: temperatures.
+        per_digit: states per digit.
+
+    Returns:
+        A Figure. Its lines are the two states, and the likeliest third one.
+
+    Raises:
+        ValueError: where the lengths differ, or no frame comes before `at`.
     """
-    F = _length(labels, z)
+    F, z = _length(labels, z), z.astype(np.float64)
     if not 0 < at < F:
         raise ValueError(f"at must be a frame from 1 to {F - 1}, with one before it, got {at}")
     near = np.arange(max(0, at - 8), min(F, at + 9))
     shown = [int(labels[at - 1]), int(labels[at])]
     others = np.delete(np.arange(z.shape[-1]), shown)
-    shown.append(int(others[np.argmax(softmax(z[near].astype(np.float64)).mean(axis=0)[others])]))
+    shown.append(int(others[np.argmax(softmax(z[near]).mean(axis=0)[others])]))
     figure = Figure(figsize=(3.6 * len(T), 3.6), layout="constrained")
     for panel, t in zip(figure.subplots(1, len(T), sharey=True, squeeze=False)[0], T, strict=True):
-        p = softmax(z[near].astype(np.float64), t)
+        p = softmax(z[near], t)
         for i, state in enumerate(shown):
             panel.plot(near - at, p[:, state], DASHES[i], color=OKABE_ITO[i], linewidth=2, label=name(state, per_digit))
         panel.axvline(-0.5, color="black", linewidth=0.8, linestyle=":")
@@ -87,6 +101,9 @@ def boundary(
 
 
 def _length(*arrays: NDArray[np.generic]) -> int:
+    """Return the number of rows, which all arrays must have."""
     if len({len(array) for array in arrays}) != 1 or len(arrays[0]) == 0:
-        raise ValueError(f"arrays must have one row a frame, at least one, got shapes {[a.shape for a in arrays]}")
+        raise ValueError(
+            f"arrays must have one row per frame, and at least one, got shapes {[a.shape for a in arrays]}"
+        )
     return len(arrays[0])

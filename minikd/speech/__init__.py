@@ -9,5 +9,5 @@ recogniser.py    alignment, recognition, word error rate
 
 The network between features and recogniser is minikd's own, trained by `minikd.training.loop.train` on
 `minikd.data.frames.Frames`.
-The experiments are rows of the paper's scoreboard, in minikd/paper/rows/speech.py; `python -m minikd.speech` runs them.
+The experiments are rows of the paper's scoreboard, in minikd/paper/rows/speech.py. `python -m minikd.speech` runs them.
 """

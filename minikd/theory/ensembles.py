@@ -1,4 +1,4 @@
-"""An ensemble teaches through one array of logits, made from its members' by one of two means (E8)."""
+"""One teacher from the logits of an ensemble, by one of two means (Hinton et al. 2015, E8)."""
 
 from __future__ import annotations
 
@@ -40,16 +40,22 @@ def _meets(shape: tuple[int, ...], other: tuple[int, ...]) -> bool:
 
 @guard(v=_members)
 def geometric_mean(v: A) -> A:
-    """Logits whose softened softmax is the normalised geometric mean of the members' distributions, at every T at once.
+    """Return logits whose softened softmax is the normalised geometric mean of the members', at every T at once.
 
         v̄_i = (1/M) Σ_m v_mi      (Hinton et al. 2015, E8; derivations D8.2, D8.3)
 
-    Of all distributions this one has the smallest average divergence KL(p‖p_m) to the members (derivation D8.8): a
+    Of all distributions this one has the smallest average divergence KL(p‖p_m) to the members (derivation D8.8). A
     class that one member rules out stays ruled out.
 
-    Args: v (M, ..., N, K) float, the logits of M members in nats.
-    Returns: (..., N, K), to be passed on as the logits of one teacher.
-    Raises: ValueError for the shape, TypeError for the dtype.
+    Args:
+        v: (M, ..., N, K) float, the logits of M members in nats.
+
+    Returns:
+        (..., N, K), to be passed on as the logits of one teacher.
+
+    Raises:
+        ValueError: for the shape.
+        TypeError: for the dtype.
 
     >>> import numpy as np
     >>> geometric_mean(np.array([[[4.0, 0.0, 0.0]], [[0.0, 2.0, 0.0]]]))
@@ -60,21 +66,26 @@ def geometric_mean(v: A) -> A:
 
 @guard(v=_members, T=_one_member)
 def arithmetic_mean(v: A, T: float | Array) -> A:
-    """Logits whose softmax softened by T is the arithmetic mean of the members' distributions at T.
+    """Return logits whose softmax softened by T is the arithmetic mean of the members' distributions at T.
 
         v̄_i = T log p̄_i,      p̄_i = (1/M) Σ_m p_mi      (Hinton et al. 2015, E8; derivations D8.1, D8.4)
 
-    With them the soft cost at T, and its gradient, is the average over the members taken as teachers one by one
-    (derivations D8.5, D8.6); at another T they have no such meaning. Of all distributions this one has the smallest
-    average divergence KL(p_m‖p) from the members, and its entropy is no less than their average (derivations D8.7,
-    D8.9). At high T both means agree, but for a term in 1/T² (derivations D8.10, D8.11).
+    With these logits the soft cost at T, and its gradient, is the average over the members taken as teachers one by one
+    (derivations D8.5, D8.6). At another T they have no such meaning. Of all distributions this one has the smallest
+    average divergence KL(p_m‖p) from the members, and its entropy is at least their average (derivations D8.7, D8.9).
+    At high T both means agree, except for a term in 1/T² (derivations D8.10, D8.11).
 
     Args:
         v: (M, ..., N, K) float, the logits of M members in nats.
         T: float > 0, or an array (..., 1, 1) of v's dtype whose leading axes broadcast with those of v after the
             first. One ensemble for students at S temperatures is v (M, 1, N, K) with T (S, 1, 1).
-    Returns: (..., N, K), to be passed on as the logits of one teacher, none above 0 but for rounding.
-    Raises: ValueError for the shapes and T, TypeError for the dtypes.
+
+    Returns:
+        (..., N, K), to be passed on as the logits of one teacher. None is above 0, except for rounding.
+
+    Raises:
+        ValueError: for the shapes and T.
+        TypeError: for the dtypes.
 
     >>> import numpy as np
     >>> from minikd.core.softmax import softmax
@@ -84,5 +95,5 @@ def arithmetic_mean(v: A, T: float | Array) -> A:
     """
     xp, M = get_xp(v=v), v.shape[0]
     log_p = log_softmax(v, T)  # (M, ..., N, K)
-    largest = xp.max(log_p, axis=0)  # (..., N, K): of the exponentials below at least one is 1
+    largest = xp.max(log_p, axis=0)  # (..., N, K), so that at least one of the exponentials below is 1
     return T * (largest + xp.log(xp.sum(xp.exp(log_p - largest), axis=0) / M))

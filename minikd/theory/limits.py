@@ -1,7 +1,7 @@
 """How high is a high temperature? E3 and E4 as functions, with bounds that hold for all logits.
 
-Distillation tends to matching logits as T grows. These functions say how near it is, for the logits at hand: the
-gradient of each case, its first terms in 1/T, and a bound on the rest. None of them is needed for training.
+As T grows, distillation tends to matching logits. These functions say how near it is for given logits: the gradient of
+each case, its first terms in 1/T, and a bound on the rest. Training needs none of them.
 """
 
 from __future__ import annotations
@@ -18,16 +18,25 @@ _tolerance = number(lambda tolerance: 0 < tolerance < math.inf, "a finite number
 
 @guard(z=floats, v=floats, T=temperature())
 def first_order_gradient(z: A, *, v: A, T: float | Array) -> A:
-    """The paper's approximation of the soft gradient of each case, from exp(x) ≈ 1 + x.
+    """Return the paper's approximation of the soft gradient of each case, from exp(x) ≈ 1 + x.
 
         dz_i ≈ (1/T) [ (1 + z_i/T) / (K + Σ_j z_j/T) − (1 + v_i/T) / (K + Σ_j v_j/T) ]
 
-    (Hinton et al. 2015, E3; derivation D3.1.) With logits of zero mean it is (z_i − v_i)/(K T²) (E4, derivation D3.2);
-    with others it differs from that, and tends to the difference of the logits less their means (derivation D3.3).
+    (Hinton et al. 2015, E3; derivation D3.1.) With logits of zero mean it is (z_i − v_i)/(K T²) (E4, derivation D3.2).
+    With other logits it differs from that, and tends to the difference of the logits less their means (derivation
+    D3.3).
 
-    Args: z, v (..., B, K) float, logits in nats; T a number > 0 or (..., 1, 1).
-    Returns: (..., B, K), a case each: not divided by B.
-    Raises: ValueError where 1 + z/T sums to nothing over a case, and for T; TypeError for dtypes.
+    Args:
+        z: (..., B, K) float, the student's logits in nats.
+        v: (..., B, K) float, the teacher's logits in nats.
+        T: the temperature, a number > 0 or an array (..., 1, 1).
+
+    Returns:
+        (..., B, K), the gradient of each case's own cost, not divided by B.
+
+    Raises:
+        ValueError: where 1 + z/T sums to 0 over a case, and for T.
+        TypeError: for dtypes.
 
     >>> import numpy as np
     >>> z, v = np.array([[1.0, 0.0, -1.0]]), np.array([[3.0, -1.0, -2.0]])
@@ -40,11 +49,21 @@ def first_order_gradient(z: A, *, v: A, T: float | Array) -> A:
 
 @guard(z=floats, v=floats, T=temperature())
 def second_order_term(z: A, *, v: A, T: float | Array) -> A:
-    """The next term of the soft gradient, behind (z_i − v_i)/(K T²): what logit matching misses at first.
+    """Return the next term of the soft gradient after (z_i − v_i)/(K T²): the largest part that logit matching misses.
 
         ((z_i² − mean z²) − (v_i² − mean v²)) / (2 K T³),   z and v less their means        (derivation D3.12)
 
-    Arguments and shapes as `first_order_gradient`.
+    Args:
+        z: as `first_order_gradient` takes it.
+        v: as `first_order_gradient` takes it.
+        T: as `first_order_gradient` takes it.
+
+    Returns:
+        (..., B, K).
+
+    Raises:
+        ValueError: for T.
+        TypeError: for dtypes.
 
     >>> import numpy as np
     >>> print(second_order_term(np.array([[2.0, -1.0, -1.0]]), v=np.zeros((1, 3)), T=10.0).round(6))
@@ -58,14 +77,24 @@ def second_order_term(z: A, *, v: A, T: float | Array) -> A:
 
 @guard(z=floats, v=floats, T=temperature())
 def remainder_bound(z: A, *, v: A, T: float | Array) -> A:
-    """How far the soft gradient of a case can be from logit matching: a bound for every T > 0, every K, all logits.
+    """Return a bound on how far the soft gradient of a case can be from logit matching, for every T, K and all logits.
 
         |(1/T)(q_i − p_i) − (z_i − v_i)/(K T²)| ≤ (R_z² + R_v²) / (12√3 T³)
 
-    for z and v of zero mean, R the largest logit of a case less its smallest (derivation D3.4 to D3.10). It is sharp to
-    within a thousandth (derivation D3.11).
+    Here z and v have zero mean, and R is the largest logit of a case less its smallest (derivation D3.4 to D3.10). The
+    bound is sharp to within a thousandth (derivation D3.11).
 
-    Arguments as `first_order_gradient`. Returns: (..., B, 1).
+    Args:
+        z: as `first_order_gradient` takes it.
+        v: as `first_order_gradient` takes it.
+        T: as `first_order_gradient` takes it.
+
+    Returns:
+        (..., B, 1).
+
+    Raises:
+        ValueError: for T.
+        TypeError: for dtypes.
 
     >>> import numpy as np
     >>> print(remainder_bound(np.array([[3.0, 0.0]]), v=np.array([[0.0, 4.0]]), T=8.0).round(6))
@@ -77,14 +106,23 @@ def remainder_bound(z: A, *, v: A, T: float | Array) -> A:
 
 @guard(z=floats, v=floats, tolerance=_tolerance)
 def sufficient_temperature(z: A, *, v: A, tolerance: float) -> A:
-    """A temperature from which on logit matching is right to within a tolerance, case by case, proven.
+    """Return a temperature from which on logit matching is proven right to within a tolerance, case by case.
 
         T = K (R_z² + R_v²) / (12√3 tolerance max_i |z_i − v_i|),   z and v less their means        (derivation D3.14)
 
-    From there on every element of the soft gradient is within tolerance times the largest one of logit matching.
+    From there on, every element of the soft gradient is within tolerance times the largest one of logit matching.
 
-    Args: z, v as `first_order_gradient`; tolerance > 0, relative: 0.01 for one per cent.
-    Returns: (..., B, 1); infinite where z − v is constant: there is nothing to match.
+    Args:
+        z: as `first_order_gradient` takes it.
+        v: as `first_order_gradient` takes it.
+        tolerance: a number > 0, relative: 0.01 for one per cent.
+
+    Returns:
+        (..., B, 1), infinite where z − v is constant, because there is nothing to match.
+
+    Raises:
+        ValueError: for the tolerance.
+        TypeError: for dtypes.
 
     >>> import numpy as np
     >>> z, v = np.zeros((1, 10)), np.array([[9.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]])
@@ -98,12 +136,23 @@ def sufficient_temperature(z: A, *, v: A, tolerance: float) -> A:
 
 @guard(z=floats, v=floats, tolerance=_tolerance)
 def estimated_temperature(z: A, *, v: A, tolerance: float) -> A:
-    """About the temperature at which logit matching is right to within a tolerance, from the next term alone.
+    """Return about the temperature at which logit matching is right to within a tolerance, from only the next term.
 
         T ≈ max_i |(z_i² − mean z²) − (v_i² − mean v²)| / (2 tolerance max_i |z_i − v_i|)        (derivation D3.15)
 
-    z and v less their means. Not a bound; the smaller the tolerance, the nearer. Arguments and returns as
-    `sufficient_temperature`.
+    Here z and v are less their means. This is not a bound; the smaller the tolerance, the more accurate it is.
+
+    Args:
+        z: as `first_order_gradient` takes it.
+        v: as `first_order_gradient` takes it.
+        tolerance: as `sufficient_temperature` takes it.
+
+    Returns:
+        (..., B, 1), as `sufficient_temperature`.
+
+    Raises:
+        ValueError: for the tolerance.
+        TypeError: for dtypes.
 
     >>> import numpy as np
     >>> z, v = np.zeros((1, 10)), np.array([[9.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]])
@@ -116,9 +165,9 @@ def estimated_temperature(z: A, *, v: A, tolerance: float) -> A:
 
 
 def _linear_softmax(xp: Namespace, u: A) -> A:
-    """The softmax with 1 + u in place of exp(u)."""
+    """Return the softmax with 1 + u in place of exp(u)."""
     total = u.shape[-1] + xp.sum(u, axis=-1, keepdims=True)
-    if isinstance(total, np.ndarray) and not np.all(total):  # on a GPU it would wait to look
+    if isinstance(total, np.ndarray) and not np.all(total):  # on a GPU, looking would have to wait
         raise ValueError("1 + z/T sums to 0 over a case: T is far too low for a first-order approximation, raise it")
     return (1 + u) / total
 
@@ -136,7 +185,7 @@ def _largest(xp: Namespace, x: A) -> A:
 
 
 def _per_difference(xp: Namespace, numerator: A, z: A, v: A) -> A:
-    """A numerator (..., B, 1) over max_i |z_i − v_i|, infinite where that is zero."""
+    """Return a numerator (..., B, 1) over max_i |z_i − v_i|, infinite where that is zero."""
     largest = _largest(xp, _zero_mean(xp, z - v))  # (..., B, 1)
-    same: A = largest <= 0  # it is never below 0
+    same: A = largest <= 0  # never below 0
     return xp.where(same, math.inf, numerator / xp.where(same, 1.0, largest))

@@ -12,74 +12,56 @@ _PAIRS = (
 )
 
 
-def _paired(alone: Any, taught: Any, ddof: int = 1, root: bool = True) -> Any:
-    n = len(alone)
-    saved = [a - b for a, b in zip(alone, taught, strict=True)]
-    mean = sum(saved) / n
-    variance = sum((s - mean) ** 2 for s in saved) / (n - ddof)
-    return mean, (variance / n if root else variance) ** 0.5
+def _saved(alone: Any, taught: Any) -> Any:
+    saved = alone - taught
+    return np.mean(saved), np.std(saved, ddof=1) / len(saved) ** 0.5
 
 
-def _unpaired(alone: Any, taught: Any, ddof: int = 1) -> Any:
-    of_both = sum(np.var(counts, ddof=ddof) for counts in (alone, taught)) / len(alone)
-    return np.mean(alone) - np.mean(taught), of_both**0.5
+def _not_saved(alone: Any, taught: Any) -> dict[str, Any]:
+    saved, n = alone - taught, len(alone)
+    mean, error = _saved(alone, taught)
+    sd, sd_over_n = np.std(saved, ddof=1), np.std(saved)
+    unpaired = [((np.var(alone, ddof=d) + np.var(taught, ddof=d)) / n) ** 0.5 for d in (1, 0)]
+    return {
+        "unpaired: take the differences first, what a seed gives to both then cancels": [(mean, e) for e in unpaired],
+        "the standard deviation of the pairs; the standard error of their mean is it over √S": [
+            (mean, sd),
+            (mean, sd_over_n),
+        ],
+        "the variance of the mean; the standard error is its root": [(mean, sd**2 / n), (mean, sd_over_n**2 / n)],
+        "the standard deviation goes over √S, not over S": [(mean, sd / n), (mean, sd_over_n / n)],
+        "over √S: that S − 1 is in the standard deviation already": (mean, sd / (n - 1) ** 0.5),
+        "the sum of the differences, it should be their mean": (np.sum(saved), error),
+        "the other order: first the mean, then the standard error": (error, mean),
+        "the standard error is missing: return both": mean,
+        "divide by S − 1, not S: the mean was estimated from the same pairs (ddof=1)": (mean, sd_over_n / n**0.5),
+        "the sign: errors saved are alone − taught": [(-mean, error), (-mean, sd), (-mean, sd_over_n)],
+    }
+
+
+def _share(teacher: float, alone: float, taught: float) -> float:
+    return (alone - taught) / (alone - teacher)
+
+
+def _no_share(teacher: float, alone: float, taught: float) -> dict[str, Any]:
+    share, saved, way, left = _share(teacher, alone, taught), alone - taught, alone - teacher, taught - teacher
+    return {
+        "that is the share of errors saved; the teacher is the goal, not zero errors": saved / alone,
+        "that is the share left to go": left / way,
+        "the other way up": 1 / share,
+        "the sign: errors saved are alone − taught": -share,
+        "that is the ratio of the two networks' errors": [teacher / taught, taught / teacher],
+        "in per cent; a share is asked for": 100 * share,
+        "divide by the whole way, alone − teacher": [saved / teacher, float(saved), saved / left],
+    }
 
 
 EXERCISES = {
-    "7.1": Exercise(
-        "errors saved, pair by pair",
-        solution=_paired,
-        cases=_PAIRS,
-        mistakes={
-            "unpaired: take the differences first, what a seed gives to both then cancels": (
-                _unpaired,
-                lambda a, b: _unpaired(a, b, ddof=0),
-            ),
-            "the standard deviation of the pairs; the standard error of their mean is it over √S": (
-                lambda a, b: _paired(a, b, root=False),
-                lambda a, b: _paired(a, b, ddof=0, root=False),
-            ),
-            "the variance of the mean; the standard error is its root": (
-                lambda a, b: (_paired(a, b)[0], _paired(a, b)[1] ** 2),
-                lambda a, b: (_paired(a, b)[0], _paired(a, b, ddof=0)[1] ** 2),
-            ),
-            "the standard deviation goes over √S, not over S": (
-                lambda a, b: (_paired(a, b)[0], _paired(a, b)[1] / len(a) ** 0.5),
-                lambda a, b: (_paired(a, b)[0], _paired(a, b, ddof=0)[1] / len(a) ** 0.5),
-            ),
-            "over √S: that S − 1 is in the standard deviation already": lambda a, b: (
-                _paired(a, b)[0],
-                _paired(a, b, root=False)[1] / (len(a) - 1) ** 0.5,
-            ),
-            "the sum of the differences, it should be their mean": lambda a, b: (np.sum(a - b), _paired(a, b)[1]),
-            "the other order: first the mean, then the standard error": lambda a, b: _paired(a, b)[::-1],
-            "the standard error is missing: return both": lambda a, b: _paired(a, b)[0],
-            "divide by S − 1, not S: the mean was estimated from the same pairs (ddof=1)": lambda a, b: _paired(
-                a, b, ddof=0
-            ),
-            "the sign: errors saved are alone − taught": (
-                lambda a, b: (-_paired(a, b)[0], _paired(a, b)[1]),
-                lambda a, b: _paired(b, a, root=False),
-                lambda a, b: _paired(b, a, ddof=0, root=False),
-            ),
-        },
-    ),
+    "7.1": Exercise("errors saved, pair by pair", solution=_saved, mistakes=_not_saved, cases=_PAIRS),
     "7.2": Exercise(
         "the share of the way to the teacher",
-        solution=lambda teacher, alone, taught: 1 - (taught - teacher) / (alone - teacher),
+        solution=_share,
+        mistakes=_no_share,
         cases=((67, 146, 74), (80, 140, 110), (100, 150, 160)),
-        mistakes={
-            "that is the share of errors saved; the teacher is the goal, not zero errors": lambda t, a, s: (a - s) / a,
-            "that is the share left to go": lambda t, a, s: (s - t) / (a - t),
-            "the other way up": lambda t, a, s: (a - t) / (a - s),
-            "the sign: errors saved are alone − taught": lambda t, a, s: (s - a) / (a - t),
-            "that is the ratio of the two networks' errors": (lambda t, a, s: t / s, lambda t, a, s: s / t),
-            "in per cent; a share is asked for": lambda t, a, s: 100 * (a - s) / (a - t),
-            "divide by the whole way, alone − teacher": (
-                lambda t, a, s: (a - s) / t,
-                lambda t, a, s: float(a - s),
-                lambda t, a, s: (a - s) / (s - t),
-            ),
-        },
     ),
 }

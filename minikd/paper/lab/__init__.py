@@ -1,1 +1,1 @@
-"""The laboratory: jobs, how they are run and kept, and how their results are judged."""
+"""The laboratory: jobs, how they are done and kept, and how their results are judged. It knows no experiment."""

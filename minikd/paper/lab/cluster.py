@@ -1,7 +1,7 @@
 """A Dask cluster that does calls, behind the interface of `concurrent.futures`.
 
-A worker is sent nothing but built-in functions and bytes. One that lacks minikd answers with an error then; if it were
-sent a function of minikd, it could not read the message, would close itself, and nobody would be told why.
+Workers are sent only built-in functions and bytes. A worker that lacks minikd can then answer with an error. If it
+were sent a function of minikd, it could not read the message: it would close itself, and nobody would learn why.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import platform
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor, Executor, Future
-from concurrent.futures import TimeoutError as TooLong  # on Python 3.10 another one than the built-in one
+from concurrent.futures import TimeoutError as TooLong  # on Python 3.10 it differs from the built-in one
 from contextlib import contextmanager
 from functools import partial
 from threading import Thread
@@ -25,32 +25,39 @@ from minikd import __version__
 from minikd.paper.lab import workers
 
 LIMIT = 10.0  # seconds for an answer that takes no work
-CALL = "__import__('minikd.paper.lab.cluster').paper.cluster.answer(version, call)"
+CALL = "__import__('importlib').import_module('minikd.paper.lab.cluster').answer(version, call)"
 
 T = TypeVar("T")
 
 
 @contextmanager
 def dask(address: str) -> Iterator[tuple[Executor, Callable[[], int]]]:
-    """The workers of a Dask cluster, which may come, go and die; minikd must be installed where they run.
+    """Use the workers of a Dask cluster, which may come, go and die; minikd must be installed where they run.
 
-    Raises: ValueError without the extra `dask`, where no scheduler answers, or where a worker cannot do jobs of minikd.
+    Args:
+        address: of the scheduler.
+
+    Yields:
+        The executor, and a function that returns how many threads compute at the moment.
+
+    Raises:
+        ValueError: the extra `dask` is missing, no scheduler answers, or a worker cannot do jobs of minikd.
     """
     try:
         from distributed import Client
         from distributed.utils import silence_logging_cmgr
     except ImportError:
         raise ValueError("--dask needs the extra `dask`: python -m pip install 'minikd[dask]'") from None
-    with silence_logging_cmgr(logging.CRITICAL):  # no tracebacks of its own: each cause is told here, in one line
+    with silence_logging_cmgr(logging.CRITICAL):  # no tracebacks of its own: we report each cause in one line
         try:
-            # Its own limit does not hold where something accepts the connection and says nothing.
+            # Its own limit does not hold if something accepts the connection and says nothing.
             client = within(1.5 * LIMIT, lambda: Client(address, timeout=LIMIT))
         except TooLong:
             raise ValueError(_not_a_scheduler(address)) from None
         except (OSError, ValueError) as error:
             example = "start one with `dask scheduler`, and give its address, as in tcp://127.0.0.1:8786"
             raise ValueError(f"no Dask scheduler at {address!r} ({error}): {example}") from None
-        except Exception:  # whatever distributed makes of bytes that are not its own
+        except Exception:  # whatever distributed makes of foreign bytes
             raise ValueError(_not_a_scheduler(address)) from None
         with client:
             cluster = Cluster(client, address)
@@ -66,7 +73,7 @@ def _not_a_scheduler(address: str) -> str:
 
 
 class Cluster(Executor):
-    """Does calls on the workers of a cluster. A failure of the cluster raises BrokenExecutor, which names its cause."""
+    """Does calls on the workers of a cluster; if the cluster fails, BrokenExecutor names the cause."""
 
     def __init__(self, client: Any, address: str) -> None:
         self._client, self._address = client, address
@@ -75,7 +82,7 @@ class Cluster(Executor):
         self._waiting = False
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        """Do a call, which must be picklable, on some worker."""
+        """Do a call on some worker; function, arguments and result must be picklable."""
         future: Future[Any] = Future()
         call = _named(fn, args, kwargs)
         try:
@@ -86,9 +93,12 @@ class Cluster(Executor):
         return future
 
     def count(self) -> int:
-        """How many threads compute just now. New workers do a small call first. A line says that there are none.
+        """Return how many threads compute at the moment; new workers do a small call first.
 
-        Raises: BrokenExecutor where the scheduler is gone, or a worker cannot do jobs of minikd.
+        If there are none, a line says so.
+
+        Raises:
+            BrokenExecutor: the scheduler is gone, or a worker cannot do jobs of minikd.
         """
         try:
             threads = within(3 * LIMIT, self._client.nthreads)
@@ -126,24 +136,24 @@ class Cluster(Executor):
 
 
 def answer(version: str, call: bytes) -> bytes:
-    """On a worker: do a call, if minikd is there the same as where the call comes from."""
+    """Do a call on a worker, if its minikd is the same as where the call comes from."""
     if version != __version__:
         raise ImportError(f"its minikd is {__version__}")
     return workers.reply(call)
 
 
 def versions() -> str:
-    """What the last digits of a result depend on, besides the processor."""
+    """Return what the last digits of a result depend on, besides the processor."""
     return f"Python {platform.python_version()} and NumPy {np.__version__}"
 
 
 def _named(fn: Callable[..., Any], args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None) -> dict[str, Any]:
-    """The names that `CALL` reads."""
+    """Return the names that `CALL` reads."""
     return {"version": __version__, "call": pickle.dumps((fn, args, kwargs or {}))}
 
 
 def _hand_on(future: Future[Any], answered: Future[bytes]) -> None:
-    """Give a call's future what the cluster answered."""
+    """Give a call's future the cluster's answer."""
     if answered.cancelled():
         future.set_exception(BrokenExecutor("the Dask scheduler has gone, and the job with it"))
         return
@@ -166,7 +176,7 @@ def _unfit(worker: str, error: BaseException) -> str:
 
 
 def within(seconds: float, call: Callable[[], T]) -> T:
-    """What a call returns, or raises; `concurrent.futures.TimeoutError` where it takes longer, and is given up."""
+    """Return what a call returns, or raise what it raises; raise TimeoutError if it takes longer, and give it up."""
     future: Future[T] = Future()
 
     def do() -> None:

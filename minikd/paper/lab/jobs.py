@@ -1,40 +1,71 @@
-"""Jobs: the independent pieces of work that the rows rest on, and the folder that keeps what they gave.
+"""Jobs: the independent pieces of work that the rows rest on, and the folder that keeps their results.
 
-A job is the name of a task, its settings in plain JSON, and the jobs whose results it reads. The three together are its
-key, so rows that ask for the same job share it, and what was done once, before a kill or for another row, is found
-again. A job's result depends on nothing else: not on the rows asked for, the number of workers or their order.
+A job is a task, its settings in plain JSON, and the jobs whose results it reads. The three together make its key. Rows
+that ask for the same job therefore share it, and whatever was done once, before a kill or for another row, is found
+again. A job's result depends on nothing else: not on the rows you ask for, the number of workers, or their order.
 """
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable
+from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
+from minikd.engines.device import Device
 from minikd.training import checkpoint, runs
 
+Json: TypeAlias = dict[str, Any]
+"""Plain JSON, by name."""
 REVISION = 1
-"""To be raised when a task's arithmetic changes, so that no result of the old one is taken for the new one's."""
+"""Raise it when a task's arithmetic changes, so that a result of the old one is never taken for one of the new."""
+
+
+class Result(NamedTuple):
+    """What a job gave.
+
+    Attributes:
+        record: plain JSON; `seconds` is its computing time on one core.
+        arrays: by name, on the host.
+    """
+
+    record: Json
+    arrays: dict[str, np.ndarray]
+
+
+Inputs: TypeAlias = dict[str, Result]
+"""The results of a job's needs."""
+Output: TypeAlias = tuple[Json, dict[str, np.ndarray]]
+"""A record and arrays, as a task returns them."""
+Task: TypeAlias = Callable[[Json, Inputs, Device], Output]
+"""What a job does: from its settings, the results of its needs, and a device."""
 
 
 @dataclass(frozen=True, eq=False)
 class Job:
     """A piece of work.
 
-    task: a name in `minikd.paper.lab.executor.TASKS`. settings: plain JSON. needs: the jobs whose results the task
-    reads, by the names it knows them by. title: for people. work: its length beside that of other jobs, for the time
-    left.
+    Attributes:
+        do: the task, a module's function: a worker imports it by its dotted name.
+        settings: plain JSON.
+        needs: the jobs whose results the task reads, by the names that the task knows them by.
+        title: for people.
+        work: how long it takes, relative to other jobs; the time left is estimated from it.
     """
 
-    task: str
-    settings: dict[str, Any]
+    do: Task
+    settings: Json
     needs: dict[str, Job] = field(default_factory=dict)
     title: str = ""
     work: float = 1.0
+
+    @property
+    def task(self) -> str:
+        """The task's name in keys and records: that of `closed_forms_task` is "closed forms"."""
+        return self.do.__name__.removesuffix("_task").replace("_", " ")
 
     @cached_property
     def key(self) -> str:
@@ -42,22 +73,15 @@ class Job:
         return runs.key([REVISION, self.task, self.settings, {name: job.key for name, job in self.needs.items()}])
 
 
-class Result(NamedTuple):
-    """What a job gave: a record in plain JSON, `seconds` of computing among it, and arrays on the host."""
-
-    record: dict[str, Any]
-    arrays: dict[str, np.ndarray]
-
-
 class Store:
-    """A folder of results, one sealed file a job; a file is there as a whole or not at all."""
+    """A folder of results, one sealed file per job. A file is there as a whole or not at all."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
 
     def path(self, job: Job) -> Path:
-        """Where the result of a job is, or will be."""
+        """Return where the result of a job is, or will be."""
         return self.folder / f"{job.key}.safetensors"
 
     def __contains__(self, job: object) -> bool:
@@ -68,13 +92,17 @@ class Store:
         checkpoint.save(self.path(job), result.arrays, {**result.record, "title": job.title})
 
     def get(self, job: Job) -> Result:
-        """A result that was kept; raises CheckpointError where it is missing or damaged."""
+        """Return a result that was kept.
+
+        Raises:
+            CheckpointError: the file is missing or damaged.
+        """
         arrays, record = checkpoint.load(self.path(job))
         return Result(record, arrays)
 
 
 def missing(jobs: Iterable[Job], store: Container[Job] = ()) -> dict[str, Job]:
-    """By key, the jobs that are yet to be done for these to be, each after those it needs; without a store, all."""
+    """Return, by key, the jobs still to be done for these, each after those it needs; without a store, all of them."""
     found: dict[str, Job] = {}
 
     def visit(job: Job) -> None:

@@ -1,95 +1,157 @@
 """A row of the scoreboard: a claim of the paper, its figure, the jobs that measure ours, and how they are judged.
 
 Rows name their jobs by profile: "smoke" proves that the code runs and claims nothing, "cpu" gives real figures on two
-cores, "full" repeats them with more seeds at full length.
+cores, and "full" repeats them with more seeds at full length.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import product
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import NamedTuple, TypeAlias
 
-import numpy as np
-from numpy.typing import ArrayLike
-
-from minikd.paper.lab.jobs import Job, Result
+from minikd.paper.lab.jobs import Job, Json, Result, Store
+from minikd.system.files import write_atomically
 
 PROFILES = ("smoke", "cpu", "full")
 REPRODUCED, DIRECTION, NOT = "reproduced", "reproduced in direction", "not reproduced"
 
 
+class Name(NamedTuple):
+    """What a job is to its row.
+
+    Attributes:
+        kind: in a word, as in "student".
+        at: the number that the row varies: a temperature, a width, a rate, or a share.
+        seed: of the repetition.
+    """
+
+    kind: str
+    at: float = 0.0
+    seed: int = 0
+
+
+Jobs: TypeAlias = dict[Name, Job]
+Results: TypeAlias = Mapping[Name, Result]
+
+
+def of(results: Results, kind: str, at: float = 0.0) -> list[Result]:
+    """Return the results of one kind at one number, one per seed."""
+    return grouped(results)[kind][at]
+
+
+def grouped(results: Results) -> dict[str, dict[float, list[Result]]]:
+    """Return the results by kind and number, one per seed."""
+    groups: dict[str, dict[float, list[Result]]] = {}
+    for name, result in results.items():
+        groups.setdefault(name.kind, {}).setdefault(name.at, []).append(result)
+    return groups
+
+
 class Outcome(NamedTuple):
-    """What came of a row: our figure in words, the verdict, why, and the numbers behind it in plain JSON."""
+    """What came of a row.
+
+    Attributes:
+        ours: our figure, in words.
+        verdict: REPRODUCED, DIRECTION or NOT.
+        why: the reason for the verdict.
+        numbers: what is behind it, in plain JSON.
+    """
 
     ours: str
     verdict: str
     why: str
-    numbers: dict[str, Any]
+    numbers: Json
+
+
+def verdict(whole: object, direction: object = False) -> str:
+    """Return REPRODUCED if the whole claim holds, DIRECTION if only its direction does, and NOT otherwise."""
+    return REPRODUCED if whole else DIRECTION if direction else NOT
 
 
 @dataclass(frozen=True)
 class Row:
     """A claim.
 
-    id: as the project numbers the paper's claims. claim: in a line; {members} in it stands for the size of an ensemble.
-    paper: the paper's figure, as text. jobs: profile → the row's jobs by name. judge: profile and their results →
-    outcome. members: profile → the size of its ensemble.
+    Attributes:
+        id: as the project numbers the paper's claims.
+        claim: in one line; {members} stands for the size of an ensemble.
+        paper: the paper's figure, as text.
+        jobs: returns a profile's jobs by name.
+        judge: returns the outcome, from the profile and the results.
+        members: returns the size of a profile's ensemble.
     """
 
     id: str
     claim: str
     paper: str
-    jobs: Callable[[str], dict[str, Job]]
-    judge: Callable[[str, Mapping[str, Result]], Outcome]
+    jobs: Callable[[str], Jobs]
+    judge: Callable[[str, Results], Outcome]
     members: Callable[[str], int] = lambda profile: 0
 
     def about(self, profile: str) -> str:
-        """The claim as a profile tests it."""
+        """Return the claim as a profile tests it."""
         members = self.members(profile)
         return self.claim.format(members="ten" if members == 10 else members)
 
+    def judged(self, profile: str, jobs: Jobs, store: Store, command: str) -> Json:
+        """Return this row's line of the scoreboard, in plain JSON.
 
-# ---- statistics ------------------------------------------------------------------------------------------------------
+        Args:
+            profile: which one.
+            jobs: this row's, all of them done.
+            store: where their results are.
+            command: the one that does this row again.
 
-
-def mean_sd(values: Sequence[float], digits: int = 1) -> str:
-    """ "119.0 ± 4.9": the mean and the standard deviation; of a single value the value alone.
-
-    >>> mean_sd([118, 120]), mean_sd([118])
-    ('119.0 ± 1.4', '118')
-    """
-    if len(values) == 1:
-        return f"{round(values[0], digits):g}"
-    return f"{np.mean(values):.{digits}f} ± {np.std(values, ddof=1):.{digits}f}"
-
-
-def fraction(part: float, whole: float) -> float | None:
-    """part / whole, or None where there is no whole: a share of nothing, or of a loss, has no meaning.
-
-    >>> fraction(2.0, 4.0), fraction(-1.0, 0.0), fraction(-2.0, -4.0)
-    (0.5, None, None)
-    """
-    return part / whole if whole > 0 else None
+        Raises:
+            CheckpointError: a result is damaged.
+        """
+        results = {name: store.get(job) for name, job in jobs.items()}
+        outcome = self.judge(profile, results)
+        if profile == "smoke":
+            outcome = outcome._replace(verdict="claims nothing", why="smoke shows that the code runs")
+        seconds = round(sum(result.record["seconds"] for result in results.values()), 1)
+        about = {"row": self.id, "claim": self.about(profile), "paper": self.paper}
+        return {**about, **outcome._asdict(), "command": command, "seconds": seconds}
 
 
-def sign_flip_p(differences: ArrayLike) -> float:
-    """Two-sided p that paired differences have no direction: the share of all sign patterns with a mean as far from 0.
-
-    Exact for up to 16 pairs, the most that are taken. With n pairs it is never below 2^(1 − n).
-
-    >>> sign_flip_p([1.0, 2.0, 3.0]), sign_flip_p([1.0, -1.0])
-    (0.25, 1.0)
-    """
-    d = np.asarray(differences, np.float64)
-    if d.ndim != 1 or not 1 <= len(d) <= 16:
-        raise ValueError(f"sign_flip_p takes 1 to 16 differences, got shape {d.shape}")
-    sums = np.abs(np.array(list(product((1.0, -1.0), repeat=len(d)))) @ d)  # (2ⁿ,)
-    return float(np.mean(sums >= abs(d.sum()) * (1 - 1e-12)))
+# ---- the scoreboard --------------------------------------------------------------------------------------------------
 
 
-def near(value: float, figure: float, out_of: int = 10_000) -> bool:
-    """Whether a mean count of errors is at most the paper's, which is of a single run, and two binomial sd."""
-    return value <= figure + 2 * math.sqrt(figure * (1 - figure / out_of))
+def table(board: Sequence[Json]) -> str:
+    """Return the scoreboard for people."""
+    return "\n\n".join(
+        f"{line['row']:<3} {line['claim']}\n"
+        f"    paper    {line['paper']}\n"
+        f"    ours     {line['ours']}\n"
+        f"    verdict  {line['verdict']}: {line['why']}\n"
+        f"    command  {line['command']}"
+        for line in board
+    )
+
+
+def run_records(jobs: Iterable[Job], store: Store) -> list[Json]:
+    """Return in plain JSON what was asked of each run, and how many seconds it took one core."""
+    return [
+        {
+            "key": job.key,
+            "title": job.title,
+            "seconds": store.get(job).record["seconds"],
+            "needs": [need.key for need in job.needs.values()],
+            "task": job.task,
+            **job.settings,
+        }
+        for job in jobs
+    ]
+
+
+def write(path: Path, record: Json) -> None:
+    """Write plain JSON, one item of a list per line, so that a change shows where it is."""
+    lines = []
+    for name, value in record.items():
+        items = ",\n  ".join(json.dumps(item, ensure_ascii=False) for item in value) if isinstance(value, list) else ""
+        text = f"[\n  {items}\n ]" if items else json.dumps(value, ensure_ascii=False)
+        lines.append(f" {json.dumps(name)}: {text}")
+    write_atomically(path, ("{\n" + ",\n".join(lines) + "\n}\n").encode())

@@ -2,7 +2,7 @@
 
 `concurrent.futures.ProcessPoolExecutor` and loky give all workers one queue for their results. If a worker is killed
 while it writes there, half a result stays in the queue, and whoever reads it waits forever. Here each worker has pipes
-of its own: when a worker ends, at whatever moment and for whatever reason, its pipes end too. There is nothing to lock.
+of its own. When a worker ends, at whatever moment and for whatever reason, its pipes end too. There is nothing to lock.
 
 A worker is a new Python: a fork would copy the locks of threads and the context of a GPU. It does not import the script
 that started it, so the script needs no `if __name__ == "__main__"`.
@@ -30,7 +30,7 @@ LENGTH = struct.Struct("<Q")  # the number of bytes of a message, in front of th
 class Workers(Executor):
     """At most `count` processes, each started when there is work for it.
 
-    An exception of a call comes back as a RuntimeError with the same text. If a worker ends before its call does, the
+    An exception in a call comes back as a RuntimeError with the same text. If a worker ends before its call does, the
     call raises BrokenExecutor, which says how the worker ended.
     """
 
@@ -42,11 +42,11 @@ class Workers(Executor):
         self._killed = False
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        """Do a call, which must be picklable, in a process."""
+        """Do a call in a process; function, arguments and result must be picklable."""
         return self._threads.submit(self._do, (fn, args, kwargs))
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """Let the processes end when the calls are done; wait for both."""
+        """Let the processes end when the calls are done, and wait for both."""
         self._threads.shutdown(wait, cancel_futures=cancel_futures)
         if wait:
             for process in self._started:
@@ -112,7 +112,7 @@ class _Process:
 
 @contextlib.contextmanager
 def _without_ctrl_c() -> Iterator[None]:
-    """Mask Ctrl-C in this thread: a process that is started now inherits that, and leaves Ctrl-C to this process."""
+    """Mask Ctrl-C in this thread. A process started now inherits the mask, and leaves Ctrl-C to this process."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
@@ -137,7 +137,7 @@ def _write(stream: IO[bytes], message: bytes) -> None:
 
 
 def _read(stream: IO[bytes]) -> bytes:
-    """The next message, as a whole; raises EOFError where the stream ends before it does."""
+    """Return the next message as a whole; raise EOFError if the stream ends before it does."""
     header = stream.read(LENGTH.size)
     message = stream.read(*LENGTH.unpack(header)) if len(header) == LENGTH.size else b""
     if not message or len(message) < LENGTH.unpack(header)[0]:
@@ -149,7 +149,7 @@ def _read(stream: IO[bytes]) -> bytes:
 
 
 def serve() -> None:
-    """Do the calls that come on the standard input, and end when it ends: a killed parent leaves no worker behind."""
+    """Do the calls that come on the standard input; end when it ends, so a killed parent leaves no worker behind."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # for Windows, which has no mask
     calls, replies = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # so that nothing that a job prints is taken for a reply
@@ -168,7 +168,7 @@ def serve() -> None:
 
 
 def reply(call: bytes) -> bytes:
-    """Do a pickled call. Returns the pickle of two things: the text of its exception or None, and its result."""
+    """Do a pickled call; return the pickle of two things: the text of its exception or None, and its result."""
     try:
         fn, args, kwargs = pickle.loads(call)
         return pickle.dumps((None, fn(*args, **kwargs)))

@@ -1,22 +1,20 @@
 """N1: do soft targets make a student less sensitive to false labels? (a common reading of Hinton et al. 2015)
 
 A share of the training labels is replaced by other classes. Students differ in the weight of the soft targets, from 0,
-the student alone, to 1; their teacher has learnt from clean labels, or from just these false ones.
+the student alone, to 1. Their teacher learnt either from clean labels or from these false ones.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from minikd.paper.lab.jobs import Job, Result
-from minikd.paper.lab.scoreboard import DIRECTION, NOT, REPRODUCED, Outcome, Row
+from minikd.paper.lab.jobs import Json
+from minikd.paper.lab.scoreboard import Jobs, Name, Outcome, Results, Row, grouped, verdict
 from minikd.paper.rows.students import PLANS, student
 from minikd.paper.tasks.networks import training
-from minikd.training.config import TrainConfig
 
 WRONG = (0.0, 0.1, 0.2, 0.4)
 ALPHAS = (0.0, 0.25, 0.5, 0.75, 0.9, 1.0)
@@ -39,53 +37,37 @@ PLANNED = {
 }
 
 
-def _jobs(profile: str) -> dict[str, Job]:
-    plan, data = PLANNED[profile], PLANS[profile].data
+def _jobs(profile: str) -> Jobs:
+    (wide, narrow), (long, short), seeds = PLANNED[profile]
+    taught = student(profile, hidden=(wide, wide), epochs=long, jitter=2, drop_hidden=0.3)
     named = {}
     for wrong in WRONG:
-        spoilt = replace(data, wrong=wrong)
-        for kind in TEACHERS if wrong else ("clean",):
-            by = training(
-                f"teacher of {wrong if kind == 'same' else 0:.0%} false labels",
-                _teacher(profile, plan),
-                spoilt if kind == "same" else data,
-                keep=("train",),
-            )
-            for seed in range(plan.seeds):
-                config = student(
-                    profile, hidden=(plan.hidden[1],) * 2, epochs=plan.epochs[1], seed=seed, alpha=ALPHAS, T=T,
-                    learning_rate=0.1,
-                )  # fmt: skip
+        clean, spoilt = PLANS[profile].data, replace(PLANS[profile].data, wrong=wrong)
+        for kind, data in (("clean", clean), ("same", spoilt)) if wrong else (("clean", clean),):
+            by = training(f"teacher of {data.wrong:.0%} false labels", taught, data, keep=("train",))
+            for seed in range(seeds):
+                config = student(profile, hidden=(narrow, narrow), epochs=short, seed=seed, alpha=ALPHAS, T=T)
                 title = f"students of {wrong:.0%} false labels, {TEACHERS[kind]}, seed {seed}"
-                named[f"{kind} {wrong} {seed}"] = training(title, config, spoilt, teacher=by)
+                named[Name(kind, wrong, seed)] = training(title, config, spoilt, teacher=by)
     return named
 
 
-def _teacher(profile: str, plan: Lengths) -> TrainConfig:
-    return student(profile, hidden=(plan.hidden[0],) * 2, epochs=plan.epochs[0], jitter=2, drop_hidden=0.3)
-
-
-def _judge(profile: str, results: Mapping[str, Result]) -> Outcome:
-    counts: dict[str, dict[float, list[list[int]]]] = {kind: {} for kind in TEACHERS}
-    for name, result in results.items():
-        kind, share, _ = name.split()
-        counts[kind].setdefault(float(share), []).append(result.record["errors"])
-    numbers: dict[str, Any] = {"alpha": list(ALPHAS), "errors": counts}
+def _judge(profile: str, results: Results) -> Outcome:
+    errors = {
+        kind: {wrong: [result.record["errors"] for result in found] for wrong, found in by_share.items()}
+        for kind, by_share in grouped(results).items()
+    }
+    numbers: Json = {"alpha": list(ALPHAS), "errors": errors}
     words, better = [], []
-    for kind, by_share in counts.items():
-        for wrong, errors in by_share.items():
-            if not wrong:
-                continue
-            errors_of = np.array(errors, np.float64)  # (seeds, alphas)
-            saved = errors_of[:, 0] - errors_of[:, -1]
-            better.append(bool((saved > 0).all()))
-            words.append(
-                f"{wrong:.0%} false, {TEACHERS[kind]}: labels only {errors_of[:, 0].mean():.0f}, soft only "
-                f"{errors_of[:, -1].mean():.0f}"
-            )
-    verdict = REPRODUCED if all(better) else DIRECTION if sum(better) > len(better) / 2 else NOT
+    for kind, by_share in errors.items():
+        for wrong, counts in by_share.items():
+            if wrong:
+                labels, soft = np.array(counts, np.float64)[:, [0, -1]].T  # (seeds,) each
+                better.append(bool((soft < labels).all()))
+                found = f"labels only {labels.mean():.0f}, soft only {soft.mean():.0f}"
+                words.append(f"{wrong:.0%} false, {TEACHERS[kind]}: {found}")
     why = f"with every seed, soft targets without labels beat labels in {sum(better)} of {len(better)} settings"
-    return Outcome("; ".join(words), verdict, why, numbers)
+    return Outcome("; ".join(words), verdict(all(better), sum(better) > len(better) / 2), why, numbers)
 
 
 ROWS = (

@@ -1,17 +1,18 @@
 """M4 and M5: which T suits which width (Hinton et al. 2015, section 3).
 
-Students of one width and one seed differ in T alone: a population that shares its batches and its first weights.
+Students of one width and one seed differ only in T: they are a population that shares its batches and first weights.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from minikd.paper.lab.jobs import Job, Result
-from minikd.paper.lab.scoreboard import DIRECTION, NOT, REPRODUCED, Outcome, Row, sign_flip_p
+from minikd.paper.lab.jobs import Json
+from minikd.paper.lab.scoreboard import Jobs, Name, Outcome, Results, Row, grouped, verdict
+from minikd.paper.lab.statistics import sign_flip_p
 from minikd.paper.rows.students import PLANS, student, teacher
 from minikd.paper.tasks.networks import training
 
@@ -28,93 +29,63 @@ class Cell(NamedTuple):
     epochs: int
 
 
-PLANNED = {
+PLANNED = {  # the narrowest first, for M5; the others for M4
     "smoke": (Cell(8, 2, 1), Cell(16, 2, 1)),
     "cpu": (Cell(30, 8, 20), Cell(100, 5, 10), Cell(300, 5, 8), Cell(800, 3, 6)),
     "full": tuple(Cell(width, 10, 60) for width in (30, 100, 300, 800)),
 }
 
 
-def _jobs(wanted: Callable[[str, Cell], bool]) -> Callable[[str], dict[str, Job]]:
-    def jobs(profile: str) -> dict[str, Job]:
-        by, data = teacher(profile), PLANS[profile].data
-        named = {}
-        for cell in PLANNED[profile]:
-            for seed in range(cell.seeds if wanted(profile, cell) else 0):
-                config = student(
-                    profile,
-                    hidden=(cell.width,) * 2,
-                    epochs=cell.epochs,
-                    seed=seed,
-                    alpha=0.9,
-                    T=TEMPERATURES,
-                    learning_rate=0.1,
-                )
-                title = f"{len(TEMPERATURES)} students of {cell.width} units, seed {seed}"
-                named[f"{cell.width} {seed}"] = training(title, config, data, teacher=by)
-        return named
-
-    return jobs
+def _jobs(cells: slice, profile: str) -> Jobs:
+    by, data, named = teacher(profile), PLANS[profile].data, {}
+    for width, seeds, epochs in PLANNED[profile][cells]:
+        for seed in range(seeds):
+            shape: dict[str, Any] = {"hidden": (width, width), "epochs": epochs}
+            config = student(profile, seed=seed, alpha=0.9, T=TEMPERATURES, **shape)
+            title = f"{len(TEMPERATURES)} students of {width} units, seed {seed}"
+            named[Name("students", width, seed)] = training(title, config, data, teacher=by)
+    return named
 
 
-def counts(results: Mapping[str, Result]) -> dict[int, np.ndarray]:
-    """Width → errors, (seeds, temperatures)."""
-    widths = dict.fromkeys(int(name.split()[0]) for name in results)
-    return {
-        width: np.array([result.record["errors"] for name, result in results.items() if name.startswith(f"{width} ")])
-        for width in widths
+def _counts(results: Results) -> tuple[dict[int, np.ndarray], Json]:
+    """Return width → errors, (seeds, temperatures); and the same in plain JSON."""
+    found = {
+        int(width): np.array([result.record["errors"] for result in results])
+        for width, results in grouped(results)["students"].items()
     }
+    errors = {str(width): errors.tolist() for width, errors in found.items()}
+    return found, {"T": list(TEMPERATURES), "errors": errors}
 
 
-def _numbers(found: Mapping[int, np.ndarray]) -> dict[str, Any]:
-    return {"T": list(TEMPERATURES), "errors": {str(width): errors.tolist() for width, errors in found.items()}}
-
-
-def _judge_flat(profile: str, results: Mapping[str, Result]) -> Outcome:
-    found = counts(results)
-    high = [T >= 8 for T in TEMPERATURES]
-    spread, words = {}, []
-    for width, errors in found.items():
-        means = errors[:, high].mean(axis=0)
-        if width >= 300 or profile == "smoke":
-            spread[width] = float(np.ptp(means))
-        words.append(f"{width} units: {means.min():.1f} to {means.max():.1f}")
-    flat = max(spread.values()) <= NOISE
-    within = f"{max(spread.values()):.1f} errors; the noise of one run is about {NOISE}"
+def _judge_flat(profile: str, results: Results) -> Outcome:
+    found, numbers = _counts(results)
+    means = {width: errors[:, np.array(TEMPERATURES) >= 8].mean(axis=0) for width, errors in found.items()}
+    ours = "; ".join(f"{width} units: {of.min():.1f} to {of.max():.1f}" for width, of in means.items())
+    spread = max(float(np.ptp(of)) for width, of in means.items() if width >= 300 or profile == "smoke")
+    within = f"{spread:.1f} errors; the noise of one run is about {NOISE}"
     why = f"with 300 units or more, the means at T = 8 to 40 lie within {within}"
-    return Outcome("; ".join(words), REPRODUCED if flat else NOT, why, _numbers(found))
+    return Outcome(ours, verdict(spread <= NOISE), why, numbers)
 
 
-def _judge_low(profile: str, results: Mapping[str, Result]) -> Outcome:
-    found = counts(results)
-    errors = found[min(found)]  # (seeds, temperatures)
-    low = np.array([T in LOW for T in TEMPERATURES])
-    best = TEMPERATURES[int(np.argmin(errors.mean(axis=0)))]
-    inside = errors[:, low].mean(axis=1)  # (seeds,)
-    sides = {"below": np.array(TEMPERATURES) < min(LOW), "above": np.array(TEMPERATURES) > max(LOW)}
-    differences = {side: errors[:, at].mean(axis=1) - inside for side, at in sides.items()}
-    p = {side: sign_flip_p(difference) for side, difference in differences.items()}
-    better = {side: bool(difference.mean() > 0) for side, difference in differences.items()}
-    ours = f"best T = {best:g}; T of 2.5 to 4: {inside.mean():.1f} errors, " + ", ".join(
-        f"{side} {inside.mean() + difference.mean():.1f} (p = {p[side]:.2g})"
-        for side, difference in differences.items()
-    )
-    sure = all(better[side] and p[side] < 0.05 for side in sides)
-    verdict = REPRODUCED if sure else DIRECTION if all(better.values()) else NOT
+def _judge_low(profile: str, results: Results) -> Outcome:
+    found, numbers = _counts(results)
+    errors, T = found[min(found)], np.array(TEMPERATURES)  # (seeds, temperatures), (temperatures,)
+    best = T[np.argmin(errors.mean(axis=0))]
+    inside = errors[:, np.isin(T, LOW)].mean(axis=1)  # (seeds,)
+    words, p, better = [], {}, []
+    for side, there in (("below", min(LOW) > T), ("above", max(LOW) < T)):
+        difference = errors[:, there].mean(axis=1) - inside
+        p[side] = sign_flip_p(difference)
+        better.append(difference.mean() > 0)
+        words.append(f"{side} {inside.mean() + difference.mean():.1f} (p = {p[side]:.2g})")
+    ours = f"best T = {best:g}; T of 2.5 to 4: {inside.mean():.1f} errors, {', '.join(words)}"
+    judged = verdict(all(better) and max(p.values()) < 0.05, all(better))
     why = "exact two-sided sign-flip test over seeds: T from 2.5 to 4 against the lower and the higher T"
-    return Outcome(ours, verdict, why, _numbers(found) | {"p": p})
-
-
-def _wider(profile: str, cell: Cell) -> bool:
-    return not _narrowest(profile, cell)
-
-
-def _narrowest(profile: str, cell: Cell) -> bool:
-    return cell == min(PLANNED[profile])
+    return Outcome(ours, judged, why, numbers | {"p": p})
 
 
 ROWS = (
-    Row("M4", "300 units or more: test errors at T = 8 to 40", "fairly similar", _jobs(_wider), _judge_flat),
-    Row("M5", "30 units: test errors by T", "T of 2.5 to 4 significantly better", _jobs(_narrowest),
-        _judge_low),
+    Row("M4", "300 units or more: test errors at T = 8 to 40", "fairly similar",
+        partial(_jobs, slice(1, None)), _judge_flat),
+    Row("M5", "30 units: test errors by T", "T of 2.5 to 4 significantly better", partial(_jobs, slice(1)), _judge_low),
 )  # fmt: skip

@@ -1,11 +1,12 @@
-"""What a job can be. A task takes plain settings and the results it needs, and returns a record and arrays.
+"""What a job of MNIST can be: train a network, average an ensemble, look at gradients.
 
-Teachers hand on their logits for all training images; a transfer set is a part of these, so its soft targets are rows.
+A task takes plain settings and the results it needs, and returns a record and arrays. Teachers hand on their logits for
+all training images. A transfer set is a part of these, so its soft targets are some of those rows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from itertools import pairwise
@@ -22,7 +23,7 @@ from minikd.data.images import Dataset, load_mnist
 from minikd.data.soft_targets import SoftTargets
 from minikd.engines.device import Device
 from minikd.engines.readable import scaled
-from minikd.paper.lab.jobs import Job, Result
+from minikd.paper.lab.jobs import Inputs, Job, Json, Output, Result
 from minikd.theory.ensembles import arithmetic_mean, geometric_mean
 from minikd.training.answers import count_errors, logits
 from minikd.training.config import TrainConfig, stream
@@ -30,8 +31,6 @@ from minikd.training.loop import TrainingDiverged, train
 from minikd.training.network import Network
 
 GRADIENT_TEMPERATURES = (1.0, 2.0, 4.0, 8.0, 20.0, 40.0, 100.0)
-
-Output = tuple[dict[str, Any], dict[str, np.ndarray]]
 
 
 # ---- data ------------------------------------------------------------------------------------------------------------
@@ -41,10 +40,13 @@ Output = tuple[dict[str, Any], dict[str, np.ndarray]]
 class Data:
     """Which part of MNIST, and which labels.
 
-    first: so many training and test images alone, for a quick look; 0 for all. held_out: the last so many training
-    images stand in for the test set, for choices. classes: of the transfer set; () for all. share: of the training
-    images, drawn at random. wrong: the share of labels that are replaced by another class, drawn at random. seed: of
-    both draws.
+    Attributes:
+        first: take only this many training and test images, for a quick look; 0 for all.
+        held_out: let the last of this many training images stand in for the test set, for choices.
+        classes: of the transfer set; () for all.
+        share: of the training images, drawn at random.
+        wrong: the share of labels that another class replaces, drawn at random.
+        seed: of both draws.
     """
 
     first: int = 0
@@ -55,7 +57,12 @@ class Data:
     seed: int = 0
 
     def load(self) -> tuple[Dataset, np.ndarray, Dataset, Dataset]:
-        """The training images with their true labels, the index of the transfer set among them, it, the test images."""
+        """Load the data.
+
+        Returns:
+            The training images with their true labels; the index of the transfer set among them; the transfer set; the
+            test images.
+        """
         full, test = mnist()
         if self.held_out:  # by place, as the committed choices were made; MNIST is not sorted by class
             cut = len(full) - self.held_out
@@ -78,51 +85,31 @@ class Data:
 
 @cache
 def mnist() -> tuple[Dataset, Dataset]:
-    """MNIST, unpacked once a process: a worker does many jobs."""
+    """Return MNIST, unpacked once per process: a worker does many jobs."""
     return load_mnist()
 
 
-# ---- tasks -----------------------------------------------------------------------------------------------------------
+# ---- what tasks share ------------------------------------------------------------------------------------------------
 
 
-def train_task(settings: dict[str, Any], inputs: dict[str, Result], device: Device) -> Output:
-    """Train a network, or a population; `teacher`, if needed, gives its soft targets.
-
-    Record: errors, one a student, on the `tested` test images; cost, of the last epoch; examples, of the transfer set.
-    With `count_train` also train_errors, on the transfer set. With `stop_early` everything is of the first epoch with
-    the fewest errors on 10,000 training images outside the transfer set, and epoch says which that was. With
-    `may_diverge` a run that diverges gives errors None, and nothing else.
-    Arrays, as `keep` lists them: the logits of all training images, `train`, and of the test images, `test`,
-    (..., N, K).
-    """
-    full, chosen, transfer, test = Data(**tuples(settings["data"])).load()
-    config = TrainConfig(**tuples(settings["config"]))
-    targets = _soft_targets(inputs["teacher"], chosen, transfer) if "teacher" in inputs else None
-    best = Best(_outside(full, chosen, config.seed), device) if settings.get("stop_early") else None
-    try:
-        network = train(config, transfer, soft_targets=targets, device=device, on_epoch=best)
-    except TrainingDiverged:
-        if not settings.get("may_diverge"):
-            raise
-        return {"errors": None}, {}
-    record = {"cost": network.history[-1]["cost"], "examples": len(transfer), "tested": len(test)}
-    if best is not None:
-        network, record["epoch"] = best.network, best.epoch
-    z = device.get(logits(network, test, device))
-    record["errors"] = errors(z, test.labels)
-    if settings.get("count_train"):
-        record["train_errors"] = count_errors(network, transfer, device)
-    arrays = {"train": lambda: device.get(logits(network, full, device)), "test": lambda: z}
-    return record, {name: arrays[name]() for name in settings["keep"]}
+def config_of(settings: Json) -> TrainConfig:
+    """Return the configuration among a job's settings."""
+    return TrainConfig(**_tuples(settings["config"]))
 
 
-def _soft_targets(teacher: Result, chosen: np.ndarray, transfer: Dataset) -> SoftTargets:
-    """A teacher's answers to the transfer set, which has the training images `chosen`."""
-    return SoftTargets(freeze(teacher.arrays["train"][chosen]), transfer.fingerprint, "", teacher.record.get("T"))
+def host_logits(network: Network, data: Dataset | Frames, device: Device) -> np.ndarray:
+    """Return a network's logits, (..., N, K), on the host."""
+    z: np.ndarray = device.get(logits(network, data, device))
+    return z
+
+
+def errors(z: np.ndarray, labels: np.ndarray) -> Any:
+    """Return how many of the largest logits (..., N, K) are not the label's: an int, or a list of them."""
+    return np.count_nonzero(np.argmax(z, axis=-1) != labels, axis=-1).tolist()
 
 
 class Best:
-    """Early stopping: called after each epoch, keeps the first network with the fewest errors on held-out examples."""
+    """Early stopping: called after each epoch, it keeps the first network with the fewest errors on held-out cases."""
 
     def __init__(self, held: Dataset | Frames, device: Device) -> None:
         self.held, self.device, self.fewest = held, device, len(held) + 1
@@ -134,34 +121,86 @@ class Best:
             self.network = replace(network, flat=network.flat.copy())
 
 
+def _data_of(settings: Json) -> Data:
+    return Data(**_tuples(settings["data"]))
+
+
+def _tuples(settings: Json) -> dict[str, Any]:
+    """Return JSON's lists as the tuples they were."""
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in settings.items()}
+
+
+def _soft_targets(teacher: Result, chosen: np.ndarray, transfer: Dataset) -> SoftTargets:
+    """Return a teacher's answers to the transfer set, which has the training images `chosen`."""
+    return SoftTargets(freeze(teacher.arrays["train"][chosen]), transfer.fingerprint, "", teacher.record.get("T"))
+
+
 def _outside(full: Dataset, chosen: np.ndarray, seed: Any) -> Dataset:
-    """10,000 training images, drawn at random among those that are not chosen; for early stopping."""
+    """Return 10,000 training images for early stopping, drawn at random among those that are not chosen."""
     others = np.setdiff1d(np.arange(len(full)), chosen)
     if not len(others):
         raise ValueError("early stopping needs training images outside the transfer set: take a smaller share")
     return full.take(np.random.default_rng(seed).permutation(others)[:10_000])
 
 
-def mean_task(settings: dict[str, Any], inputs: dict[str, Result], device: Device) -> Output:
-    """An ensemble's answers as one teacher's: `kind` "arithmetic", which holds at T alone, or "geometric"."""
-    _, _, _, test = Data(**tuples(settings["data"])).load()
-    T = settings["T"]
-    arrays = {}
-    for name in ("train", "test"):
-        v = np.stack([member.arrays[name] for member in inputs.values()])
-        arrays[name] = arithmetic_mean(v, T) if settings["kind"] == "arithmetic" else geometric_mean(v)
-    record: dict[str, Any] = {"errors": errors(arrays["test"], test.labels)}
-    return record | ({"T": T} if settings["kind"] == "arithmetic" else {}), arrays
+# ---- tasks -----------------------------------------------------------------------------------------------------------
 
 
-def gradients_task(settings: dict[str, Any], inputs: dict[str, Result], device: Device) -> Output:
-    """Train a student on soft targets, and look at the gradients of the costs on the first 10,000 images on the way.
+def train_task(settings: Json, inputs: Inputs, device: Device) -> Output:
+    """Train a network, or a population; `teacher`, if needed, gives its soft targets.
 
-    Record: moments, a list by epoch (0, the fresh network; 1; the last) of what `_gradients` says of the hard cost, and
-    of the soft costs at `GRADIENT_TEMPERATURES`, without T².
+    With `stop_early`, everything returned is of the first epoch with the fewest errors on 10,000 training images
+    outside the transfer set. With `may_diverge`, a run that diverges returns errors None, and nothing else.
+
+    Returns:
+        Record: errors, one per student, on the `tested` test images; cost, of the last epoch; examples, of the transfer
+        set. With `count_train` also train_errors, on the transfer set. With `stop_early` also epoch, the chosen one.
+        Arrays, as `keep` lists them: the logits of all training images, `train`, and of the test images, `test`,
+        (..., N, K).
     """
-    full, chosen, transfer, _ = Data(**tuples(settings["data"])).load()
-    config = TrainConfig(**tuples(settings["config"]))
+    full, chosen, transfer, test = _data_of(settings).load()
+    config = config_of(settings)
+    targets = _soft_targets(inputs["teacher"], chosen, transfer) if "teacher" in inputs else None
+    best = Best(_outside(full, chosen, config.seed), device) if settings.get("stop_early") else None
+    try:
+        network = train(config, transfer, soft_targets=targets, device=device, on_epoch=best)
+    except TrainingDiverged:
+        if not settings.get("may_diverge"):
+            raise
+        return {"errors": None}, {}
+    record = {"cost": network.history[-1]["cost"], "examples": len(transfer), "tested": len(test)}
+    if best is not None:
+        network, record["epoch"] = best.network, best.epoch
+    z = host_logits(network, test, device)
+    record["errors"] = errors(z, test.labels)
+    if settings.get("count_train"):
+        record["train_errors"] = count_errors(network, transfer, device)
+    arrays = {"train": lambda: host_logits(network, full, device), "test": lambda: z}
+    return record, {name: arrays[name]() for name in settings["keep"]}
+
+
+def mean_task(settings: Json, inputs: Inputs, device: Device) -> Output:
+    """Average an ensemble's answers to those of one teacher: `kind` is "geometric", or "arithmetic", which holds at T.
+
+    Returns:
+        Record: errors, on the test images; T, of the arithmetic mean. Arrays: as `train_task`.
+    """
+    _, _, _, test = _data_of(settings).load()
+    arithmetic, T = settings["kind"] == "arithmetic", settings["T"]
+    members = {name: np.stack([member.arrays[name] for member in inputs.values()]) for name in ("train", "test")}
+    arrays = {name: arithmetic_mean(v, T) if arithmetic else geometric_mean(v) for name, v in members.items()}
+    return {"errors": errors(arrays["test"], test.labels), **({"T": T} if arithmetic else {})}, arrays
+
+
+def gradients_task(settings: Json, inputs: Inputs, device: Device) -> Output:
+    """Train a student on soft targets, and look at the gradients on the first 10,000 images on the way.
+
+    Returns:
+        Record: moments, one per epoch (0, the fresh network; 1; the last): what `_gradients` says of the hard cost, and
+        of the soft costs at `GRADIENT_TEMPERATURES`, without T².
+    """
+    full, chosen, transfer, _ = _data_of(settings).load()
+    config = config_of(settings)
     targets = _soft_targets(inputs["teacher"], chosen, transfer)
     looked = slice(0, 10_000)
     x: np.ndarray = scaled(transfer.images[looked].reshape(-1, transfer.images[0].size), config.dtype)
@@ -170,12 +209,11 @@ def gradients_task(settings: dict[str, Any], inputs: dict[str, Result], device: 
 
     def look(network: Network) -> None:
         epoch = network.history[-1]["epoch"] if network.history else 0
-        if epoch not in (0, 1, config.epochs):
-            return
-        z, caches = mlp_forward(x, network.layers())
-        hard = _gradients(caches, len(x) * hard_cross_entropy(z, y=y)[1])
-        soft = [_gradients(caches, len(x) * soft_cross_entropy(z, v=v, T=T)[1]) for T in GRADIENT_TEMPERATURES]
-        moments.append({"epoch": epoch, "hard": hard, "soft": soft})
+        if epoch in (0, 1, config.epochs):
+            z, caches = mlp_forward(x, network.layers())
+            hard = _gradients(caches, len(x) * hard_cross_entropy(z, y=y)[1])
+            soft = [_gradients(caches, len(x) * soft_cross_entropy(z, v=v, T=T)[1]) for T in GRADIENT_TEMPERATURES]
+            moments.append({"epoch": epoch, "hard": hard, "soft": soft})
 
     sizes = (x.shape[1], *config.hidden, full.classes)
     look(Network(sizes, initialise(sizes, stream(config.seeds[0], "initialisation"), config.dtype)))
@@ -184,12 +222,17 @@ def gradients_task(settings: dict[str, Any], inputs: dict[str, Result], device: 
 
 
 def _gradients(caches: Cache, dz: np.ndarray) -> dict[str, float]:
-    """What the gradients of N cases are like, one by one.
+    """Measure the gradients of N cases, one by one.
 
-    Args: caches, of `mlp_forward`; dz (N, K), each case's own gradient, not divided by N.
-    Returns: size, the mean L2 norm of a row of dz; noise, the variance between cases of the gradient of all parameters
-        over the square of its mean: E‖g − ḡ‖² / ‖ḡ‖². A case's gradient of W is an outer product, so its norm is a
-        product of norms.
+    A case's gradient of W is an outer product, so its norm is a product of norms.
+
+    Args:
+        caches: of `mlp_forward`.
+        dz: (N, K), each case's own gradient, not divided by N.
+
+    Returns:
+        size, the mean L2 norm of a row of dz; noise, the variance between cases of the gradient of all parameters over
+        the square of its mean, E‖g − ḡ‖² / ‖ḡ‖².
     """
     N = len(dz)
     d: Any = dz
@@ -204,23 +247,6 @@ def _gradients(caches: Cache, dz: np.ndarray) -> dict[str, float]:
     return {"size": size, "noise": float(np.mean(squares)) * N**2 / square_of_sum - 1}
 
 
-TASKS: dict[str, Callable[[dict[str, Any], dict[str, Result], Device], Output]] = {
-    "train": train_task,
-    "mean": mean_task,
-    "gradients": gradients_task,
-}
-
-
-def errors(z: np.ndarray, labels: np.ndarray) -> Any:
-    """How many of the largest logits (..., N, K) are not the label's: an int, or a list of them."""
-    return np.count_nonzero(np.argmax(z, axis=-1) != labels, axis=-1).tolist()
-
-
-def tuples(settings: dict[str, Any]) -> dict[str, Any]:
-    """JSON's lists as the tuples they were."""
-    return {name: tuple(value) if isinstance(value, list) else value for name, value in settings.items()}
-
-
 # ---- jobs ------------------------------------------------------------------------------------------------------------
 
 
@@ -233,21 +259,31 @@ def training(
     keep: tuple[str, ...] = (),
     **options: bool,
 ) -> Job:
-    """The job that trains such a network on such data; options: count_train, stop_early, may_diverge (`train_task`)."""
-    settings: dict[str, Any] = {"config": config.record(), "data": _plain(data), "keep": list(keep)}
+    """Return the job that trains such a network on such data.
+
+    Args:
+        title: for people.
+        config: of the network.
+        data: the transfer set and the test set.
+        teacher: gives soft targets.
+        keep: the logits to keep, "train" or "test".
+        **options: of `train_task`: count_train, stop_early, may_diverge.
+    """
+    settings: Json = {"config": config.record(), "data": _plain(data), "keep": list(keep)}
     settings |= {name: True for name, wanted in options.items() if wanted}
-    return Job("train", settings, {} if teacher is None else {"teacher": teacher}, title, _work(config, data))
+    return Job(train_task, settings, {} if teacher is None else {"teacher": teacher}, title, _work(config, data))
 
 
 def gradients(title: str, config: TrainConfig, data: Data, teacher: Job) -> Job:
-    """The job that looks at the gradients of such a student."""
+    """Return the job that looks at the gradients of such a student."""
     settings = {"config": config.record(), "data": _plain(data)}
-    return Job("gradients", settings, {"teacher": teacher}, title, _work(config, data) + 10)
+    return Job(gradients_task, settings, {"teacher": teacher}, title, _work(config, data) + 10)
 
 
-def mean(title: str, kind: str, T: float, members: dict[str, Job], data: Data) -> Job:
-    """The job that averages the answers of an ensemble."""
-    return Job("mean", {"kind": kind, "T": T, "data": _plain(data)}, members, title)
+def mean(title: str, kind: str, T: float, members: Iterable[Job], data: Data) -> Job:
+    """Return the job that averages the answers of an ensemble."""
+    needs = {f"member {m}": member for m, member in enumerate(members)}
+    return Job(mean_task, {"kind": kind, "T": T, "data": _plain(data)}, needs, title)
 
 
 def _plain(data: Data) -> dict[str, Any]:
@@ -255,8 +291,7 @@ def _plain(data: Data) -> dict[str, Any]:
 
 
 def _work(config: TrainConfig, data: Data) -> float:
-    """Products of a run, in units of about a second."""
-    sizes = (784, *config.hidden, 10)
-    parameters = sum(a * b for a, b in pairwise(sizes))
+    """Estimate the products of a run, in units of about a second."""
+    parameters = sum(a * b for a, b in pairwise((784, *config.hidden, 10)))
     examples = (data.first or 60_000) * data.share * (len(data.classes) / 10 if data.classes else 1)
     return 1e-10 * parameters * examples * config.epochs * (config.population or 1) + 0.5

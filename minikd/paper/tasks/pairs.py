@@ -1,33 +1,29 @@
-"""Pairs of digits: a task with 100 classes, some of them easily taken for each other, and specialists for these.
+"""Pairs of digits: a problem with 100 classes, some of them easily confused, and specialists for these.
 
-A generalist learns all classes. Each specialist starts from its weights and learns a few classes that the generalist
-mixes up, and a dustbin for the rest (Hinton et al. 2015, section 5).
+A generalist learns all classes. Each specialist starts from the generalist's weights. It learns a few classes that the
+generalist confuses, and a dustbin for all the others (Hinton et al. 2015, section 5).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import cache
-from typing import Any
 
 import numpy as np
 
 from minikd.core.softmax import softmax
 from minikd.data.images import Dataset
 from minikd.engines.device import Device
-from minikd.paper.lab.jobs import Result
-from minikd.paper.tasks.networks import Output, errors, mnist, tuples
+from minikd.paper.lab.jobs import Inputs, Json, Output
+from minikd.paper.tasks.networks import config_of, errors, host_logits, mnist
 from minikd.theory.ensembles import arithmetic_mean, geometric_mean
 from minikd.theory.specialists import Specialist, answer, dustbin_correction, reverse_specialist_cost, specialist_cost
-from minikd.training.answers import logits
-from minikd.training.config import TrainConfig
 from minikd.training.loop import train
 from minikd.training.network import Network
 
 
 @cache
 def load_pairs(train_count: int, test_count: int, seed: int) -> tuple[Dataset, Dataset]:
-    """Pairs of MNIST's training images, and of its test images: (N, 28, 56), class 10 · left + right."""
+    """Return pairs of MNIST's training images, and of its test images: (N, 28, 56), class 10 · left + right."""
     train_set, test = mnist()
     rng = np.random.default_rng(seed)
     return _pair(train_set, train_count, rng), _pair(test, test_count, rng)
@@ -41,18 +37,23 @@ def _pair(single: Dataset, count: int, rng: np.random.Generator) -> Dataset:
 
 
 def confusable(p: np.ndarray, clusters: int, size: int, seed: int) -> np.ndarray:
-    """The class sets of the specialists, by on-line k-means on the columns of the covariance of predictions (P1).
+    """Choose the class sets of the specialists, by on-line k-means on the columns of the predictions' covariance (P1).
 
-    Classes that are often probable for the same images have columns that are alike. Columns come ten times over, in a
-    random order, and each moves the centre nearest to it a part of the way; then a specialist gets the `size` classes
-    nearest to its centre, so that a class may have several specialists or none. No labels are needed.
+    Classes that are often probable for the same images have similar columns. The columns come ten times, in a random
+    order, and each moves the nearest centre part of the way. Then a specialist gets the `size` classes nearest to its
+    centre, so a class may have several specialists or none. No labels are needed.
 
-    The generalist is nearly certain of what it was trained on: at T = 1 the columns are all but orthogonal, and every
-    set fills up with the same rare classes. A higher T brings out how the wrong answers rank.
+    The generalist is nearly certain of what it was trained on. At T = 1 the columns are therefore almost orthogonal,
+    and every set fills up with the same rare classes. A higher T brings out how the wrong answers rank.
 
-    Args: p (N, K), the generalist's softened probabilities; seed, of the first centres, which are columns drawn at
-        random, and of the order.
-    Returns: (clusters, size) int, each row in rising order.
+    Args:
+        p: (N, K), the generalist's softened probabilities.
+        clusters: how many specialists.
+        size: classes per specialist.
+        seed: of the first centres, which are columns drawn at random, and of the order.
+
+    Returns:
+        (clusters, size) int, each row in rising order.
     """
     columns = np.cov(p.astype(np.float64), rowvar=False)  # (K, K)
     columns /= np.linalg.norm(columns, axis=0)  # as directions: how often a class occurs does not matter
@@ -67,28 +68,30 @@ def confusable(p: np.ndarray, clusters: int, size: int, seed: int) -> np.ndarray
     return np.sort(np.argsort(distance, axis=-1, kind="stable")[:, :size], axis=-1)
 
 
-def generalist_task(settings: dict[str, Any], inputs: dict[str, Result], device: Device) -> Output:
-    """Train on all classes, and choose those of the specialists.
+def generalist_task(settings: Json, inputs: Inputs, device: Device) -> Output:
+    """Train a generalist on all classes, and choose those of the specialists.
 
-    Record: errors, tested. Arrays: flat, the weights; test, the logits (N, K); classes, (specialists, size).
+    Returns:
+        Record: errors, tested. Arrays: flat, the weights; test, the logits (N, K); classes, (specialists, size).
     """
     train_set, test = load_pairs(*settings["pairs"])
-    config = TrainConfig(**tuples(settings["config"]))
+    config = config_of(settings)
     network = train(config, train_set, device=device)
-    z = device.get(logits(network, test, device))
-    p = softmax(device.get(logits(network, train_set, device)), settings["T"])
+    z = host_logits(network, test, device)
+    p = softmax(host_logits(network, train_set, device), settings["T"])
     classes = confusable(p, settings["specialists"], settings["size"], config.seeds[0])
     record = {"errors": errors(z, test.labels), "tested": len(test)}
     return record, {"flat": network.flat, "test": z, "classes": classes}
 
 
-def specialist_task(settings: dict[str, Any], inputs: dict[str, Result], device: Device) -> Output:
+def specialist_task(settings: Json, inputs: Inputs, device: Device) -> Output:
     """Train specialist `index` from the generalist's weights, half its examples special (P2), and correct it (P3).
 
-    Record: share, of its classes among the examples; examples. Arrays: test, its corrected logits (N, size + 1).
+    Returns:
+        Record: share, of its classes among the examples; examples. Arrays: test, its corrected logits (N, size + 1).
     """
     train_set, test = load_pairs(*settings["pairs"])
-    config = TrainConfig(**tuples(settings["config"]))
+    config = config_of(settings)
     arrays = inputs["generalist"].arrays
     classes = arrays["classes"][settings["index"]]
     special = np.flatnonzero(np.isin(train_set.labels, classes))
@@ -96,7 +99,7 @@ def specialist_task(settings: dict[str, Any], inputs: dict[str, Result], device:
     rest = np.random.default_rng(settings["index"]).permutation(rest)[: len(special)]
     chosen = np.concatenate([special, rest])
 
-    number = np.full(train_set.classes, len(classes), np.uint8)  # of the dustbin, but for its own classes
+    number = np.full(train_set.classes, len(classes), np.uint8)  # of the dustbin, except for its own classes
     number[classes] = np.arange(len(classes))
     data = Dataset(train_set.images[chosen], number[train_set.labels[chosen]], "special pairs", len(classes) + 1)
 
@@ -110,16 +113,18 @@ def specialist_task(settings: dict[str, Any], inputs: dict[str, Result], device:
 
     network = train(config, data, start=start, device=device)
     share = len(special) / len(train_set)
-    z = dustbin_correction(device.get(logits(network, test, device)), share=share, sampled=len(special) / len(chosen))
+    z = dustbin_correction(host_logits(network, test, device), share=share, sampled=len(special) / len(chosen))
     return {"share": share, "examples": len(data)}, {"test": z}
 
 
-def answers_task(settings: dict[str, Any], inputs: dict[str, Result], device: Device) -> Output:
-    """The combined answers (P4), counted.
+def answers_task(settings: Json, inputs: Inputs, device: Device) -> Output:
+    """Count the combined answers (P4).
 
-    Record: before and after, errors of the generalist and of the combination on the `tested` pairs; conditional, the
-    cases of all specialists' classes and how many the generalist and the specialist get right choosing among these
-    classes alone (P5); covered, by the number of specialists for the true class: cases, errors before, and after (P6).
+    Returns:
+        Record: before and after, errors of the generalist and of the combination on the `tested` pairs; conditional,
+        the cases of all specialists' classes, and how many of them the generalist and the specialist get right if they
+        choose only among these classes (P5); covered, by the number of specialists for the true class: cases, errors
+        before, and errors after (P6).
     """
     _, test = load_pairs(*settings["pairs"])
     g, y = inputs["generalist"].arrays["test"], test.labels
@@ -144,13 +149,15 @@ def answers_task(settings: dict[str, Any], inputs: dict[str, Result], device: De
     return record | {"conditional": conditional.tolist(), "covered": covered}, {}
 
 
-def closed_forms_task(settings: dict[str, Any], inputs: dict[str, Result], device: Device) -> Output:
-    """Plain descent by the hand-written gradients, where all models cover all classes, beside the closed forms (P4).
+def closed_forms_task(settings: Json, inputs: Inputs, device: Device) -> Output:
+    """Compare plain descent by the hand-written gradients with the closed forms (P4).
 
-    The generalists answer the first 300 test pairs; the first is the generalist, the others are its
-    specialists, without a dustbin.
-    Record: for "arithmetic" and "geometric", the largest difference between the probabilities of the descent's answer
-    and of that mean, after each of `steps`.
+    All models cover all classes, because only then are the closed forms known. The models answer the first 300 test
+    pairs. The first one is the generalist, and the others are its specialists, without a dustbin.
+
+    Returns:
+        Record: for "arithmetic" and "geometric", the largest difference between the probabilities of the descent's
+        answer and of that mean, after each of `steps`.
     """
     v = np.stack([generalist.arrays["test"][:300].astype(np.float64) for generalist in inputs.values()])
     specialists = [Specialist(range(v.shape[-1]), own) for own in v[1:]]
@@ -167,11 +174,3 @@ def closed_forms_task(settings: dict[str, Any], inputs: dict[str, Result], devic
                 apart.append(float(np.max(np.abs(softmax(z) - closed))))
         record[kind] = apart
     return record, {}
-
-
-TASKS: dict[str, Callable[[dict[str, Any], dict[str, Result], Device], Output]] = {
-    "generalist": generalist_task,
-    "specialist": specialist_task,
-    "answers": answers_task,
-    "closed forms": closed_forms_task,
-}
