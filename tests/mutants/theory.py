@@ -135,8 +135,8 @@ stopped when the first case has arrived
 + on.all()
 
 all specialists asked, whatever the generalist says
-- [Specialist(classes, own[cases]) for classes, own in specialists if k in classes]
-+ [Specialist(classes, own[cases]) for classes, own in specialists]
+- k in classes
++ True
 """,
     ),
 ]
