@@ -24,9 +24,9 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
-    if hasattr(config, "workerinput"):  # one of several processes of pytest-xdist, which fill the cores
+    if hasattr(config, "workerinput"):  # one process of pytest-xdist per core: one thread of BLAS for each
         threadpool_limits(1)
-        os.environ["OPENBLAS_NUM_THREADS"] = "1"  # for the processes that tests start
+        os.environ["OPENBLAS_NUM_THREADS"] = "1"  # also for the processes that tests start
     if config.getoption("--thorough"):
         settings.load_profile("thorough")
 
