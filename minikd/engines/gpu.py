@@ -39,7 +39,7 @@ CUDA_ERRORS = ("CUDARuntimeError", "CUDADriverError")
 OUT_OF_MEMORY = {(CUDA_ERRORS[0], 2), (CUDA_ERRORS[1], 2), ("CUBLASError", 3)}
 OLD_DRIVER, NO_DEVICE, NO_KERNEL = 35, 100, 209
 KERNEL_FAULTS = {700, 715, 716, 717, 718, 719}
-"""Codes of a kernel that read or wrote where it must not, or went astray: a bug, or the card."""
+"""Codes of a kernel that read or wrote where it must not, or got lost. The reason is a bug, or the card."""
 FAULTS = {
     34: "Python finds the CUDA toolkit's stub, not the driver's library ({said}); "
     "take the toolkit's folder `stubs` out of LD_LIBRARY_PATH",
