@@ -69,6 +69,7 @@ except SystemExit:
     assert run("-c", code).stderr == ""
 
 
+@pytest.mark.slow
 def test_a_command_imports_only_itself():
     code = """
 import sys
@@ -152,6 +153,7 @@ def test_a_command_to_repeat_needs_no_path(capsys):
 # ---- the process -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_package_installs_the_command():
     project = (ROOT / "pyproject.toml").read_text("utf-8")
     ((module, function),) = re.findall(r'\[project\.scripts\]\nminikd = "(.+):(.+)"\n', project)
@@ -160,6 +162,7 @@ def test_the_package_installs_the_command():
     assert said.stderr.startswith("minikd mnist: T must be")
 
 
+@pytest.mark.slow
 def test_python_m_names_itself_in_full():
     said = run("-m", "minikd", "export", "--help", cwd=ROOT)
     assert (said.returncode, said.stderr) == (0, "")
@@ -168,13 +171,14 @@ def test_python_m_names_itself_in_full():
     assert (said.returncode, said.stdout, said.stderr.partition(":")[0]) == (2, "", "minikd export")
 
 
+@pytest.mark.slow
 def test_a_console_without_the_characters_of_mathematics_shows_others():
     said = run("-m", "minikd", "speech", "--members", "1", encoding="ascii", cwd=ROOT)
     assert said.stderr.startswith("minikd speech: --members must be >= 2")
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX pipes")
-@pytest.mark.parametrize("words", [["--help"], ["export", "--help"]])
+@pytest.mark.parametrize("words", [["--help"], pytest.param(["export", "--help"], marks=pytest.mark.slow)])
 def test_a_reader_that_goes_ends_it_quietly(words):
     reader, writer = os.pipe()
     os.close(reader)
@@ -183,6 +187,7 @@ def test_a_reader_that_goes_ends_it_quietly(words):
     assert (said.returncode, said.stderr) == (cli.BROKEN_PIPE, "")
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_it_with_one_line():
     code = """
 import signal, sys, types

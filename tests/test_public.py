@@ -56,6 +56,7 @@ def loaded(code: str) -> set[str]:
     return {name.partition(".")[0] for name in said.stdout.split()}
 
 
+@pytest.mark.slow
 def test_importing_minikd_loads_nothing_and_all_its_names_load_no_cupy_matplotlib_or_onnx():
     assert "numpy" not in loaded("import minikd")
     found = loaded("from minikd import *\nassert callable(train) and callable(sufficient_temperature)")
@@ -78,6 +79,7 @@ def test_the_version_comes_first_and_can_be_read_without_running_anything():
     assert ast.literal_eval(version.value) == minikd.__version__
 
 
+@pytest.mark.slow
 def test_a_type_checker_sees_the_signatures_and_refuses_other_names(tmp_path):
     pytest.importorskip("mypy")
     program = tmp_path / "program.py"

@@ -1,1 +1,1 @@
-"""The commands of minikd, apart from `paper` and `speech`."""
+"""The commands of minikd, except `paper` and `speech`."""

@@ -95,10 +95,12 @@ class Setting(NamedTuple):
 
     @property
     def name(self) -> str:
+        """What the parsed arguments call it."""
         return self.flag.lstrip("-").replace("-", "_")
 
     @property
     def fields(self) -> tuple[str, ...]:
+        """The fields of a `TrainConfig` that it sets."""
         return ("drop_input", "drop_hidden") if self.name == "drop" else (self.name.removeprefix("teacher_"),)
 
     def default(self, config: TrainConfig) -> str:
@@ -346,7 +348,7 @@ def _one_line(parser: Parser) -> Iterator[None]:
     except TrainingDiverged as error:
         parser.fail(str(error), code=1)
     except KeyboardInterrupt:
-        parser.fail("stopped; the same command with --resume goes on from here", code=130)
+        parser.fail("stopped; the same command with --resume resumes from here", code=130)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

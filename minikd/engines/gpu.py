@@ -39,33 +39,21 @@ CUDA_ERRORS = ("CUDARuntimeError", "CUDADriverError")
 OUT_OF_MEMORY = {(CUDA_ERRORS[0], 2), (CUDA_ERRORS[1], 2), ("CUBLASError", 3)}
 OLD_DRIVER, NO_DEVICE, NO_KERNEL = 35, 100, 209
 KERNEL_FAULTS = {700, 715, 716, 717, 718, 719}
-"""Codes of a kernel that read or wrote where it must not, or went astray: a bug, or the card."""
+"""Codes of a kernel that read or wrote where it must not, or got lost. The reason is a bug, or the card."""
 FAULTS = {
-    34: (
-        "Python finds the CUDA toolkit's stub, not the driver's library",
-        "take the toolkit's folder `stubs` out of LD_LIBRARY_PATH",
-    ),
-    46: (
-        "the card is taken",
-        "another process may hold it, or its compute mode forbids this one: nvidia-smi shows both",
-    ),
-    214: (
-        "the card's memory is faulty",
-        "try again; if it happens again, the card must be reset or replaced: nvidia-smi -q -d ECC counts such errors",
-    ),
-    222: ("the driver is older than this CuPy's compiler", "update the driver"),
-    802: (
-        "the card is not ready",
-        "see that the driver's services run, among them nvidia-fabricmanager where NVSwitch joins the cards",
-    ),
-    803: (
-        "the driver's library and its kernel module are of different versions",
-        "restart the machine, as after every update of the driver",
-    ),
-    804: (
-        "CUDA's forward compatibility does not serve this card",
-        "update the driver, or take the folder `compat` of CUDA out of LD_LIBRARY_PATH",
-    ),
+    34: "Python finds the CUDA toolkit's stub, not the driver's library ({said}); "
+    "take the toolkit's folder `stubs` out of LD_LIBRARY_PATH",
+    46: "the card is taken ({said}); "
+    "another process may hold it, or its compute mode forbids this one: nvidia-smi shows both",
+    214: "the card's memory is faulty ({said}); "
+    "try again; if it happens again, the card must be reset or replaced: nvidia-smi -q -d ECC counts such errors",
+    222: "the driver is older than this CuPy's compiler ({said}); update the driver",
+    802: "the card is not ready ({said}); "
+    "see that the driver's services run, among them nvidia-fabricmanager where NVSwitch joins the cards",
+    803: "the driver's library and its kernel module are of different versions ({said}); "
+    "restart the machine, as after every update of the driver",
+    804: "CUDA's forward compatibility does not serve this card ({said}); "
+    "update the driver, or take the folder `compat` of CUDA out of LD_LIBRARY_PATH",
 }
 """What is wrong and what to do, by CUDA's code of an error."""
 
@@ -89,23 +77,24 @@ def probe_gpu() -> ModuleType:
         DeviceError: where one of these does not work, in one line.
     """
     cupy = _import_cupy()
-    driver = count = 0
-    works = False
     try:
-        driver = int(cupy.cuda.runtime.driverGetVersion())
-        count = int(cupy.cuda.runtime.getDeviceCount()) if driver else 0
-        if count:
-            ones = cupy.asarray(np.ones((8, 8), np.float32))
-            works = float(cupy.sum(_small_product(ones))) == 512.0
+        wrong = _wrong_with(cupy)
     except Exception as error:
-        raise DeviceError(f"no GPU: {_explain(error, cupy)}") from None
-    if driver == 0:
-        raise DeviceError(f"no GPU: {_no_driver()}")
-    if count == 0:
-        raise DeviceError(f"no GPU: {_no_device('the driver lists none')}")
-    if not works:
-        raise DeviceError(f"no GPU: a small product gave a wrong result; {LOOK}")
+        wrong = _explain(error, cupy)
+    if wrong:
+        raise DeviceError(f"no GPU: {wrong}")
     return cupy
+
+
+def _wrong_with(cupy: Any) -> str:
+    """Say what of the driver, a device and a small product does not work, or "". CuPy may also raise."""
+    runtime = cupy.cuda.runtime
+    if not int(runtime.driverGetVersion()):
+        return _no_driver()
+    if not int(runtime.getDeviceCount()):
+        return _no_device("the driver lists none")
+    ones = cupy.asarray(np.ones((8, 8), np.float32))
+    return "" if float(cupy.sum(_small_product(ones))) == 512.0 else f"a small product gave a wrong result; {LOOK}"
 
 
 def _small_product(ones: Any) -> Any:
@@ -273,8 +262,7 @@ def _explain(error: Exception, cupy: Any, *, training: bool = False) -> str:
     if code == NO_DEVICE:
         return _no_device(said)
     if code in FAULTS:
-        what, advice = FAULTS[code]
-        return f"{what} ({said}); {advice}"
+        return FAULTS[code].format(said=said)
     if fault := _cache_fault(cause):
         return fault
     source = str(cause) if kind == "CompileException" else ""

@@ -9,12 +9,12 @@ _NETWORKS: tuple[tuple[int, ...], ...] = ((784, 800, 800, 10), (784, 30, 10), (7
 
 
 def _forward(sizes: Any, B: float) -> float:
-    """The operations of a product per layer: a multiplication and an addition per weight and case."""
+    """Count the operations of a product per layer: a multiplication and an addition per weight and case."""
     return float(sum(2 * B * D * H for D, H in pairwise(sizes)))
 
 
 def _step(sizes: Any, B: float) -> float:
-    """Forward, dW, and dx of all layers except the first: nobody needs that one."""
+    """Count forward, dW, and the dx of all layers except the first, which nobody needs."""
     return 3 * _forward(sizes, B) - _forward(sizes[:2], B)
 
 
