@@ -16,7 +16,7 @@ _HOMES = {
     # Networks: train them, ask them, keep them
     "minikd.training.network": ("Network",),
     "minikd.training.config": ("TrainConfig",),
-    "minikd.training.loop": ("train",),
+    "minikd.training.loop": ("train", "Run"),
     "minikd.training.answers": ("logits", "count_errors"),
     "minikd.training.runs": ("save_network", "load_network"),
     "minikd.commands.export": ("to_onnx",),
@@ -60,6 +60,7 @@ if TYPE_CHECKING:  # the same names for type-checkers and editors
     from minikd.training.answers import count_errors as count_errors
     from minikd.training.answers import logits as logits
     from minikd.training.config import TrainConfig as TrainConfig
+    from minikd.training.loop import Run as Run
     from minikd.training.loop import train as train
     from minikd.training.network import Network as Network
     from minikd.training.runs import load_network as load_network
@@ -78,4 +79,4 @@ else:  # a type-checker that saw this function would accept every name
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted([*__all__, *(name for name in globals() if name.startswith("__"))])

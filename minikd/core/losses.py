@@ -11,7 +11,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from minikd.core.array import A, Array, get_xp, one_hot
+import numpy as np
+
+from minikd.core.array import A, Array, get_xp, on_host, one_hot
 from minikd.core.guard import Arguments, guard, labels, like, logits, optional, temperature, weight
 from minikd.core.softmax import log_softmax, softmax
 
@@ -93,10 +95,15 @@ def _weight_with_its_targets(name: str, alpha: Any, given: Arguments) -> Any:
     alpha = weight("z")(name, alpha, given)
     single = alpha if isinstance(alpha, float) else None
     if given["v"] is None and single != 0:
-        raise ValueError(f"alpha = {alpha} gives weight to soft targets, but v is None: pass v, or alpha=0.0")
+        raise ValueError(f"alpha = {_shown(alpha)} gives weight to soft targets, but v is None: pass v, or alpha=0.0")
     if given["y"] is None and single != 1:
-        raise ValueError(f"alpha = {alpha} gives weight to hard targets, but y is None: pass y, or alpha=1.0")
+        raise ValueError(f"alpha = {_shown(alpha)} gives weight to hard targets, but y is None: pass y, or alpha=1.0")
     return alpha
+
+
+def _shown(alpha: Any) -> Any:
+    """A weight, or those of a population, in one line."""
+    return alpha if isinstance(alpha, float) else np.ravel(np.asarray(alpha)).tolist() if on_host(alpha) else "an array"
 
 
 DISTILLATION = {
@@ -149,7 +156,7 @@ def distillation_loss(
     >>> print(dz.round(4))
     [[-0.2715  0.305  -0.0335]]
     """
-    soft_weight = alpha * T**2  # the only T² of minikd
+    soft_weight = alpha * T**2  # the only T² of the core
     hard_weight = 1 - alpha
     if v is None or _is(alpha, 0):
         return hard_cross_entropy(z, y=y)  # type: ignore[arg-type]  # alpha < 1, so y is there

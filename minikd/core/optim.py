@@ -1,12 +1,14 @@
-"""Momentum, gradient clipping and max-norm. The one module of the core that writes into its arguments."""
+"""Momentum, gradient clipping and max-norm. These functions write into their arguments."""
 
 from __future__ import annotations
 
 from minikd.core.array import A, Array, get_xp
-from minikd.core.guard import floats, guard, norm, same_shape
+from minikd.core.guard import floats, guard, norm, number, same_shape
+
+_momentum = number(lambda momentum: 0 <= momentum < 1, "a number in [0, 1)")
 
 
-@guard(parameters=floats, velocity=same_shape("parameters"), gradient=same_shape("parameters"))
+@guard(parameters=floats, velocity=same_shape("parameters"), gradient=same_shape("parameters"), momentum=_momentum)
 def momentum_step(
     parameters: Array, velocity: Array, gradient: Array, *, learning_rate: float | Array, momentum: float
 ) -> None:

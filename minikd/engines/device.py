@@ -78,7 +78,20 @@ def get_device(name: str, *, tf32: bool | None = None) -> Device:
         # Runs with TF32 and without it have names of their own, so that one does not pass for the other.
         name = "gpu, TF32" if cublas.getMathMode(handle) == MATH_MODES[True] else "gpu"
         return Device(name, cupy, put=cupy.asarray, get=cupy.asnumpy, engine=engine)
-    raise ValueError(f"the device must be 'cpu' or 'gpu', got {name!r}")
+    raise ValueError(f"the device must be 'cpu', or 'gpu' for an NVIDIA card, got {name!r}")
+
+
+def as_device(device: str | Device) -> Device:
+    """Return a device given by its name, or as it is.
+
+    Args:
+        device: "cpu", "gpu" or a `Device`.
+
+    Raises:
+        ValueError: as `get_device`.
+        DeviceError: as `get_device`.
+    """
+    return get_device(device) if isinstance(device, str) else device
 
 
 def to_device(array: Array, device: str | Device) -> Any:
@@ -88,7 +101,7 @@ def to_device(array: Array, device: str | Device) -> Any:
         array: an array of NumPy or CuPy.
         device: "cpu", "gpu" or a `Device`.
     """
-    target = get_device(device) if isinstance(device, str) else device
+    target = as_device(device)
     return array if get_xp(array=array) is target.xp else target.put(to_host(array))
 
 

@@ -137,7 +137,21 @@ def _counters(batch_size: int, size: int) -> np.ndarray:
     return np.asarray(hash32(np.arange(batch_size * size, dtype=np.uint32).reshape(batch_size, size)))
 
 
+_KINDS = {
+    "config": "a TrainConfig",
+    "dataset": 'a data set: make one with Dataset(images, labels, "name")',
+    "soft_targets": 'SoftTargets: soft_targets(teacher, dataset), or SoftTargets(logits, dataset.fingerprint, "name")',
+}
+
+
 def _check_fit(config: TrainConfig, dataset: Dataset | Frames, soft_targets: SoftTargets | None) -> None:
+    for name, value, kinds in (
+        ("config", config, TrainConfig),
+        ("dataset", dataset, (Dataset, Frames)),
+        ("soft_targets", soft_targets, (SoftTargets, type(None))),
+    ):
+        if not isinstance(value, kinds):
+            raise TypeError(f"{name} must be {_KINDS[name]}, got {type(value).__name__}")
     if config.batch_size > len(dataset):
         raise ValueError(
             f"batch_size must be at most the number of examples, {len(dataset)}, got {config.batch_size}: lower it"

@@ -6,27 +6,27 @@ import json
 import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from numbers import Integral, Real
 from typing import Any, ClassVar
 
 import numpy as np
 
-_NUMBER = (int, float)
-_NORM = (int, float, type(None))
+_NORM = (Real, type(None))
 _RULES: dict[str, tuple[Any, Callable[[Any], bool], str]] = {  # the type, the range, and both in words
-    "hidden": (int, lambda H: H >= 1, "a tuple of layer sizes, each a whole number ≥ 1"),
-    "epochs": (int, lambda n: n >= 1, "a whole number ≥ 1"),
-    "batch_size": (int, lambda B: B >= 1, "a whole number ≥ 1"),
-    "learning_rate": (_NUMBER, lambda r: 0 < r < math.inf, "a finite number > 0"),
-    "warmup": (_NUMBER, lambda w: 0 <= w < 1, "a share of the run, in [0, 1)"),
-    "momentum": (_NUMBER, lambda m: 0 <= m < 1, "a number in [0, 1)"),
+    "hidden": (Integral, lambda H: H >= 1, "a tuple of layer sizes, each a whole number ≥ 1"),
+    "epochs": (Integral, lambda n: n >= 1, "a whole number ≥ 1"),
+    "batch_size": (Integral, lambda B: B >= 1, "a whole number ≥ 1"),
+    "learning_rate": (Real, lambda r: 0 < r < math.inf, "a finite number > 0"),
+    "warmup": (Real, lambda w: 0 <= w < 1, "a share of the run, in [0, 1)"),
+    "momentum": (Real, lambda m: 0 <= m < 1, "a number in [0, 1)"),
     "clip_norm": (_NORM, lambda c: c is None or 0 < c < math.inf, "a finite L2 norm > 0, or None"),
-    "drop_input": (_NUMBER, lambda d: 0 <= d < 1, "a probability of dropping, in [0, 1)"),
-    "drop_hidden": (_NUMBER, lambda d: 0 <= d < 1, "a probability of dropping, in [0, 1)"),
+    "drop_input": (Real, lambda d: 0 <= d < 1, "a probability of dropping, in [0, 1)"),
+    "drop_hidden": (Real, lambda d: 0 <= d < 1, "a probability of dropping, in [0, 1)"),
     "max_norm": (_NORM, lambda c: c is None or 0 < c < math.inf, "a finite L2 norm > 0, or None"),
-    "jitter": (int, lambda j: j >= 0, "a whole number of pixels ≥ 0"),
-    "alpha": (_NUMBER, lambda a: 0 <= a <= 1, "the weight of the soft targets, in [0, 1]"),
-    "T": (_NUMBER, lambda T: 1e-3 <= T <= 1e6, "a temperature from 1e-3 to 1e6"),
-    "seed": (int, lambda s: s >= 0, "a whole number ≥ 0"),
+    "jitter": (Integral, lambda j: j >= 0, "a whole number of pixels ≥ 0"),
+    "alpha": (Real, lambda a: 0 <= a <= 1, "the weight of the soft targets, in [0, 1]"),
+    "T": (Real, lambda T: 1e-3 <= T <= 1e6, "a temperature from 1e-3 to 1e6"),
+    "seed": (Integral, lambda s: s >= 0, "a whole number ≥ 0"),
     "dtype": (str, lambda d: d in ("float32", "float64"), "'float32' or 'float64'"),
 }
 LEARNING_RATE = 0.2
@@ -37,8 +37,9 @@ LEARNING_RATE = 0.2
 class TrainConfig:
     """Everything that decides a training run, except the data and the soft targets.
 
-    The defaults are those of `python -m minikd.mnist`, which were chosen on held-out training images. The gradient is
-    clipped because T² times the soft gradient of a fresh student is so large that unclipped steps lead it astray.
+    Batch size, learning rate, warm-up, momentum and clipping have the defaults of `python -m minikd.mnist`, which were
+    chosen on held-out training images. The gradient is clipped because T² times the soft gradient of a fresh student is
+    so large that unclipped steps lead it astray.
 
     `learning_rate`, `alpha`, `T` and `seed` may be tuples of S numbers. Then S students train in one pass, as a
     population. Students of one seed share their batches.
@@ -85,15 +86,18 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         if not isinstance(self.hidden, tuple):
-            raise ValueError(f"hidden must be a tuple of layer sizes, got {self.hidden!r}")
+            raise ValueError(f"hidden must be a tuple of layer sizes, such as (30, 30), got {self.hidden!r}")
         for name, (kind, holds, rule) in _RULES.items():
             value = getattr(self, name)
             many = isinstance(value, tuple) and name in ("hidden", *self.PER_STUDENT)
             right = [isinstance(v, kind) and not isinstance(v, bool) and holds(v) for v in (value if many else [value])]
             if not right or not all(right):
-                raise ValueError(f"{name} must be {rule}, got {value!r}")
-            if kind in (_NUMBER, _NORM) and value is not None:  # 8 is 8.0, and NumPy's float64 promotes nothing
-                object.__setattr__(self, name, tuple(map(float, value)) if many else float(value))
+                listed = name in self.PER_STUDENT and isinstance(value, list | np.ndarray)
+                fix = ": write a tuple, with one number per student" if listed else ""
+                raise ValueError(f"{name} must be {rule}, got {value!r}{fix}")
+            if kind is not str and value is not None:  # NumPy's numbers become Python's, which promote no array
+                plain = int if kind is Integral else float
+                object.__setattr__(self, name, tuple(map(plain, value)) if many else plain(value))
         lengths = {name: len(value) for name in self.PER_STUDENT if isinstance(value := getattr(self, name), tuple)}
         if len(set(lengths.values())) > 1:
             raise ValueError(f"a population has one size, got {lengths}: give each as many numbers, or a single one")

@@ -22,7 +22,7 @@ from minikd.core.mlp import initialise
 from minikd.data.frames import Frames
 from minikd.data.images import Dataset
 from minikd.data.soft_targets import SoftTargets
-from minikd.engines.device import CPU, Device
+from minikd.engines.device import CPU, Device, as_device
 from minikd.engines.engine import Batch, Engine, State
 from minikd.training import checkpoint
 from minikd.training.answers import errors_of
@@ -87,8 +87,9 @@ class Run:
         soft_targets: SoftTargets | None = None,
         start: Network | None = None,
         evaluation: Dataset | Frames | None = None,
-        device: Device = CPU,
+        device: Device | str = CPU,
     ) -> None:
+        device = as_device(device)
         if evaluation is not None and evaluation.shape != dataset.shape:
             shapes = f"{dataset.shape} and {evaluation.shape}"
             raise ValueError(f"dataset and evaluation must have images of one size, got {shapes}")
@@ -108,8 +109,8 @@ class Run:
         }
 
     def network(self) -> Network:
-        """Return the network as it is now. On a CPU its weights go on changing with the run: copy what you keep."""
-        return Network(self.sizes, self.device.get(self.state.parameters), self.history)
+        """Return a copy of the network as it is now, with its history so far."""
+        return Network(self.sizes, np.array(self.device.get(self.state.parameters)), list(self.history))
 
     def epochs(self, on_step: Callable[[int, int], None] | None = None) -> Iterator[dict[str, Any]]:
         """Train from where the run is to the end of its schedule, and yield each epoch's record when it is done.
@@ -219,7 +220,7 @@ def train(
     soft_targets: SoftTargets | None = None,
     start: Network | None = None,
     evaluation: Dataset | Frames | None = None,
-    device: Device = CPU,
+    device: Device | str = CPU,
     checkpoint_path: Path | None = None,
     resume: bool = False,
     on_step: Callable[[int, int], None] | None = None,
@@ -234,13 +235,12 @@ def train(
         start: a network of these layer sizes whose weights to begin with, in place of random ones; a single one for
             every student of a population.
         evaluation: a data set on which errors are counted after each epoch. They are recorded, and decide nothing.
-        device: where to train.
+        device: where to train: "cpu", "gpu" or a `Device`.
         checkpoint_path: a file that is replaced after each epoch.
         resume: whether to go on from the checkpoint, if it is there. The run then ends with the same bits as if it had
             never stopped (on a CPU).
         on_step: called with (steps done, steps in all).
-        on_epoch: called with the network as it is, with its history so far. On a CPU its weights go on changing, so
-            copy what you keep.
+        on_epoch: called with a copy of the network as it is, with its history so far.
 
     Returns:
         The network. Its history has one record per epoch: epoch (from 1), cost (the mean training cost in nats),
