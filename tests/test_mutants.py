@@ -1,7 +1,9 @@
 """The mutation gate itself: its list is sound, and what no test notices fails it."""
 
 import ast
+import builtins
 import contextlib
+import functools
 import io
 from pathlib import Path
 
@@ -30,6 +32,26 @@ def test_no_two_mutants_share_a_name_or_a_change():
 def test_a_mutant_is_another_program_in_a_module_that_holds_its_code_once(mutant):
     still = find_module(mutant.module, ROOT).read_text(encoding="utf-8")
     assert mutated(mutant, ROOT) != ast.unparse(ast.parse(still))
+
+
+@functools.cache
+def words(module: str) -> set[str]:
+    """Every name of a module: variables, functions, arguments, imports."""
+    nodes = ast.walk(ast.parse(find_module(module, ROOT).read_text(encoding="utf-8")))
+    return {text for node in nodes for text in vars(node).values() if isinstance(text, str)}
+
+
+def names(code: str, context: type[ast.expr_context] | tuple[type[ast.expr_context], ...]) -> set[str]:
+    return {
+        node.id for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Name) and isinstance(node.ctx, context)
+    }
+
+
+@pytest.mark.parametrize("mutant", [mutant for mutant in MUTANTS if not mutant.in_strings], ids=title)
+def test_a_mutant_uses_no_name_that_its_module_lacks(mutant):
+    """Else it ends in a NameError, which any test would catch."""
+    there = words(mutant.module) | set(dir(builtins)) | names(mutant.put, (ast.Store, ast.Del))
+    assert names(mutant.put, ast.Load) <= there
 
 
 def test_the_tests_of_every_mutant_are_there():
