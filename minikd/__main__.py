@@ -12,7 +12,7 @@ from minikd.system.cli import Parser, start, typed
 COMMANDS = {
     "mnist": ("minikd.commands.mnist", "train a teacher, a student alone and the same student distilled"),
     "paper": ("minikd.paper.command", "repeat the paper's experiments, and compare with its numbers"),
-    "speech": ("minikd.speech.__main__", "distil an ensemble that hears spoken digits into one network"),
+    "speech": ("minikd.paper.speech_command", "distil an ensemble that hears spoken digits into one network"),
     "notebooks": ("minikd.learn.notebooks", "open the notebooks, one question each"),
     "gpu": ("minikd.commands.gpu", "test the GPU: the kernels against the readable functions, and their speed"),
     "export": ("minikd.commands.export", "write a trained network as ONNX, for any runtime"),

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from minikd.__main__ import COMMANDS, main
+from minikd.paper import command
 from minikd.system import cli
 
 ROOT = Path(__file__).parent.parent
@@ -144,10 +145,12 @@ def test_an_error_begins_with_what_the_reader_typed(capsys, words, wrong):
     assert capsys.readouterr().err == err.replace(f"minikd {words[0]}: ", f"{DOORS[words[0]]}: ")
 
 
-def test_a_command_to_repeat_needs_no_path(capsys):
+def test_a_command_to_repeat_needs_no_path():
     with cli.typed("minikd paper"):
-        parser = cli.Parser("paper", "about")
-    assert (parser.prog, parser.command) == ("minikd paper", "python -m minikd.paper")
+        parser = command.build_parser()
+    assert parser.prog == "minikd paper"
+    asked = command.Call(parser, parser.parse_args(["N1", "--profile", "smoke"]))
+    assert asked.command(["N1"]) == "python -m minikd.paper N1 --profile smoke"
 
 
 # ---- the process -----------------------------------------------------------------------------------------------------

@@ -76,7 +76,7 @@ class Call(NamedTuple):
             words.append(f"--{name}")
             if value is not True:
                 words.append(",".join(map(str, value)) if isinstance(value, tuple) else str(value))
-        return f"{self.parser.prog} {shlex.join(words)}".rstrip()
+        return f"{self.parser.command} {shlex.join(words)}".rstrip()
 
 
 def build_parser() -> Parser:
