@@ -128,7 +128,7 @@ def same_shape(other: str) -> Rule:
 def labels(other: str) -> Rule:
     """Integer labels in 0 … K − 1, one per case of the other argument, which is (..., B, K).
 
-    Where reading them would wait, on a GPU, their range is checked where data enter, not here.
+    On a GPU, where reading them would wait, their range is not checked here: `Dataset` has checked it.
     """
 
     def rule(name: str, value: Any, given: Arguments) -> Array:
@@ -148,7 +148,7 @@ def labels(other: str) -> Rule:
 
 
 def _check_range(name: str, y: Array, other: str, K: int) -> None:
-    """That labels are classes. One that is not would match no class, as if its case had no target at all."""
+    """Check that every label is a class: the case of any other label would count as one without a target."""
     if isinstance(y, np.ndarray) and y.dtype == np.int64 and y.view(np.uint64).max() < K:
         return  # the usual labels, in one pass: a negative number reads as a huge one
     xp: Any = get_xp(y=y)
@@ -180,7 +180,7 @@ def optional(rule: Rule) -> Rule:
 
 
 def number(holds: Callable[[Any], Any], words: str) -> Rule:
-    """A number that holds. It comes back as a Python float, which promotes no array."""
+    """A number for which `holds` is true. It comes back as a Python float, which promotes no array."""
 
     def rule(name: str, value: Any, given: Arguments) -> float:
         if not isinstance(value, Real) or not holds(value):
@@ -198,7 +198,7 @@ def per_student(holds: Callable[[Any], Any], words: str, of: str = "") -> Rule:
 
     A number comes back as a Python float, which promotes no array. An array must have the dtype and the device of the
     function's first argument. Its values are checked where the host can read them. On a GPU that would wait, so there
-    whoever made the array checks them, as the training loop does.
+    whoever makes the array must check them, as `TrainConfig` does.
 
     Args:
         holds: whether the value, or each value of an array, is in range.

@@ -1,7 +1,7 @@
 """The costs of distillation: soft, hard, both together (E2, E6, E7), and matching logits (E4).
 
 Every cost takes logits, sums over the K classes and averages over the B cases. It returns (C, dz), the cost and its
-gradient with respect to the student's logits, from one function, so that one is the antiderivative of the other. There
+gradient with respect to the student's logits, from one function, so dz is always the gradient of this C. There
 is no option to average over the classes: that shrinks the gradient by K, and is the commonest bug of distillation code.
 
 Targets are keyword-only, so nobody can swap teacher and student by position.
@@ -66,8 +66,8 @@ def hard_cross_entropy(z: A, *, y: Array) -> tuple[A, A]:
 
     Args:
         z: (..., B, K) float, the student's logits in nats.
-        y: (B,) or (..., B) integer labels in 0 … K − 1. On a GPU, where reading them would wait, their range is checked
-            where data enter, not here.
+        y: (B,) or (..., B) integer labels in 0 … K − 1. On a GPU, where reading them would wait, their range is not
+            checked here: `Dataset` has checked it. Check labels of your own.
 
     Returns:
         C, (...,), in nats: averaged over B.
@@ -136,8 +136,8 @@ def distillation_loss(
 
     Args:
         z: as `soft_cross_entropy` takes it.
-        v: as `soft_cross_entropy` takes it; None only where alpha = 0.
-        y: as `hard_cross_entropy` takes it; None only where alpha = 1.
+        v: as `soft_cross_entropy` takes it; None only where alpha is the number 0.
+        y: as `hard_cross_entropy` takes it; None only where alpha is the number 1.
         T: as `soft_cross_entropy` takes it.
         alpha: the weight of the soft targets, dimensionless: a number in [0, 1], or an array (..., 1, 1) of z's dtype,
             one per student.
@@ -185,8 +185,8 @@ def logit_matching(z: A, *, v: A) -> tuple[A, A]:
 
         C = (1/B) Σ_b Σ_i ½ (z_i − v_i)²,      dz_i = (z_i − v_i) / B        (Hinton et al. 2015, E4)
 
-    T² times the gradient of the soft cross-entropy tends to 1/K of this one. So does T² times its cost, except for the
-    teacher's entropy (derivations D3.2, D3.3 and D3.13). `minikd.theory.limits` says how near it is at a given T.
+    T² times the gradient of the soft cross-entropy tends to 1/K of this one. T² times its cost, less the teacher's
+    entropy, tends to 1/K of this cost (derivations D3.2, D3.3 and D3.13). `minikd.theory.limits` says how near it is at a given T.
 
     Args:
         z: as `soft_cross_entropy` takes it.

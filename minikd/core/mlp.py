@@ -97,7 +97,7 @@ def unflatten(flat: A, sizes: Sequence[int]) -> Layers[A]:
 def mlp_forward(x: A, layers: Layers[A], dropout: Sequence[Dropout | None] | None = None) -> tuple[A, Cache]:
     """Return the logits of a network (derivation D6.9).
 
-    Without dropout they stand for their mean over all masks: exactly where no ReLU follows the masks, else nearly
+    Without dropout, they approximate their mean over all masks. They equal it where no ReLU follows the masks
     (derivation D7.4 to D7.7).
 
     Args:

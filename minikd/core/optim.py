@@ -56,8 +56,8 @@ def clip_factor(gradient: A, clip_norm: float) -> A:
         clip_norm: a finite number > 0.
 
     Returns:
-        (..., 1), in (0, 1], on the gradient's device: multiply the learning rate by it. It is nan where the norm is
-        infinite, so that the next cost shows it.
+        (..., 1), in (0, 1], on the gradient's device: multiply the learning rate by it. For an infinite norm it
+        is nan, so that the next cost is nan, and training stops.
 
     Raises:
         ValueError: for clip_norm.

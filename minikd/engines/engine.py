@@ -22,16 +22,16 @@ from minikd.core.mlp import Layers, unflatten
 class Source:
     """A data set on a device, from which an engine cuts the batches of a run.
 
-    Example n is `rows` rows of `cols` numbers of X. It starts at n · stride, plus its shift: the jitter of an image, or
-    the start of a window of frames. From one row to the next it is `width` numbers.
+    An example is rows of numbers of X. Example n starts at n · stride, plus its shift: the jitter of an image, or the
+    start of a window of frames.
 
     Attributes:
         X: uint8 images, (N, D), or flat where they are padded to be moved; or flat frames of the dtype.
         y: (N,) int64, the labels.
         V: (N, K) of the dtype, the teacher's logits, or None.
-        stride: as above; 0 for frames.
-        width: as above.
-        cols: as above.
+        stride: numbers of X from the start of one example to the next; 0 for frames, whose shift says it all.
+        width: numbers of X from the start of one row of an example to the next.
+        cols: numbers in a row of an example.
         window: (D,) int64, where the numbers of an example lie beside its start; None where examples are rows of X.
         inputs: D, the number of inputs.
         batch_size: B, cases per student.
