@@ -134,8 +134,8 @@ def _relu_cache(name: str, out: Any, given: Arguments) -> Cache:
 def relu_backward(dout: A, cache: Cache, *, out: A | None = None) -> A:
     """Return dx: dout where x > 0, else 0, also at the kink x = 0 (derivations D6.6 and D6.7).
 
-    It is a product with the mask. `where` gives the same for finite gradients, but on a CPU it branches at every element,
-    which is 15 times slower.
+    It is a product with the mask. `where` gives the same for finite gradients, but on a CPU it branches at every
+    element, which is 15 times slower.
 
     Args:
         dout: (..., B, H) float.
