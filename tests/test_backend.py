@@ -92,9 +92,9 @@ def test_moving_between_devices_copies_only_where_it_must():
 
 @pytest.mark.parametrize("name", ["tpu", "", "CPU", "cuda"])
 def test_an_unknown_device_is_refused_by_name(name):
-    with pytest.raises(ValueError, match=rf"^the device must be 'cpu' or 'gpu', got '{name}'$"):
+    with pytest.raises(ValueError, match=rf"^the device must be 'cpu', or 'gpu' for an NVIDIA card, got '{name}'$"):
         get_device(name)
-    with pytest.raises(ValueError, match="the device must be 'cpu' or 'gpu'"):
+    with pytest.raises(ValueError, match="the device must be 'cpu', or 'gpu'"):
         to_device(np.zeros(1), name)
 
 

@@ -15,7 +15,7 @@ import minikd
 ROOT = Path(__file__).parent.parent
 NAMES = [
     "softmax", "log_softmax", "soft_cross_entropy", "hard_cross_entropy", "distillation_loss", "logit_matching",
-    "Network", "TrainConfig", "train", "logits", "count_errors", "save_network", "load_network", "to_onnx",
+    "Network", "TrainConfig", "train", "Run", "logits", "count_errors", "save_network", "load_network", "to_onnx",
     "get_device",
     "Dataset", "load_mnist", "load_idx_folder", "Frames", "SoftTargets", "soft_targets", "load_teacher",
     "check_gradient",

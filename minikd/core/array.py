@@ -55,6 +55,7 @@ class Namespace(Protocol):
     float32: Any
     float64: Any
     uint8: Any
+    int64: Any
     uint32: Any
 
     def isdtype(self, dtype: Any, kind: str) -> bool: ...
@@ -222,14 +223,14 @@ def class_numbers(z: Array, dtype: Any) -> Any:
 
     Args:
         z: (..., B, K).
-        dtype: an integer dtype.
+        dtype: the labels' integer dtype, which may be too narrow for K.
 
     Returns:
-        (..., K, 1) of the dtype.
+        (..., K, 1) or (K, 1), integers that compare with labels of the dtype.
     """
     xp = get_xp(z=z)
     if _is_numpy_or_cupy(z):
-        return xp.arange(z.shape[-1], dtype=dtype)[:, None]
+        return xp.arange(z.shape[-1], dtype=xp.int64)[:, None]
     return xp.cumulative_sum(xp.ones_like(z[..., :1, :].mT, dtype=dtype), axis=-2) - 1
 
 

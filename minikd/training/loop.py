@@ -74,6 +74,21 @@ def train_step(
 class Run:
     """One training run: everything is checked at construction, and `epochs` trains.
 
+    `train` is the run that goes to the end of its schedule. Loop over `epochs` yourself to stop early, or to keep the best
+    network.
+
+    Args:
+        config: as `train` takes it.
+        dataset: as `train` takes it.
+        soft_targets: as `train` takes it.
+        start: as `train` takes it.
+        evaluation: as `train` takes it.
+        device: as `train` takes it.
+
+    Raises:
+        ValueError: for what does not fit together.
+        TypeError: for a config, a data set or soft targets of another type.
+
     Attributes:
         state: what the run changes, on the device.
         history: one record per epoch that is done, as `train` documents it.

@@ -309,8 +309,8 @@ the first student's T and alpha for all
         "test_losses.py",
         """
 classes counted from one
-- xp.arange(z.shape[-1], dtype=dtype)[:, None]
-+ xp.arange(z.shape[-1], dtype=dtype)[:, None] + 1
+- xp.arange(z.shape[-1], dtype=xp.int64)[:, None]
++ xp.arange(z.shape[-1], dtype=xp.int64)[:, None] + 1
 """,
     ),
     *planted(
