@@ -74,8 +74,8 @@ def train_step(
 class Run:
     """One training run: everything is checked at construction, and `epochs` trains.
 
-    `train` is the run that goes to the end of its schedule. Loop over `epochs` yourself to stop early, or to keep the best
-    network.
+    `train` is the run that goes to the end of its schedule. Loop over `epochs` yourself to stop early, or to keep the
+    best network.
 
     Args:
         config: as `train` takes it.
