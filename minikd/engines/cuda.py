@@ -294,7 +294,7 @@ def forward(x: Array, layers: Layers[Array], dropout: Sequence[Keyed | None] | N
         The cache for `backward`.
 
     Raises:
-        ValueError: for dropout on the input.
+        ValueError: if there is dropout on the input.
     """
     dropout = [None] * len(layers) if dropout is None else dropout
     if dropout[0] is not None:

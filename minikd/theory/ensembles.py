@@ -54,8 +54,8 @@ def geometric_mean(v: A) -> A:
         (..., N, K), to be passed on as the logits of one teacher.
 
     Raises:
-        ValueError: for the shape.
-        TypeError: for the dtype.
+        ValueError: if the shape is wrong.
+        TypeError: if the dtype is wrong.
 
     >>> import numpy as np
     >>> geometric_mean(np.array([[[4.0, 0.0, 0.0]], [[0.0, 2.0, 0.0]]]))
@@ -84,8 +84,8 @@ def arithmetic_mean(v: A, T: float | Array) -> A:
         (..., N, K), to be passed on as the logits of one teacher. None is above 0, except for rounding.
 
     Raises:
-        ValueError: for the shapes and T.
-        TypeError: for the dtypes.
+        ValueError: if shapes do not match, or T is out of range.
+        TypeError: if a dtype is wrong.
 
     >>> import numpy as np
     >>> from minikd.core.softmax import softmax

@@ -36,7 +36,7 @@ def first_order_gradient(z: A, *, v: A, T: float | Array) -> A:
 
     Raises:
         ValueError: where 1 + z/T sums to 0 over a case, and for T.
-        TypeError: for dtypes.
+        TypeError: if a dtype is wrong.
 
     >>> import numpy as np
     >>> z, v = np.array([[1.0, 0.0, -1.0]]), np.array([[3.0, -1.0, -2.0]])
@@ -62,8 +62,8 @@ def second_order_term(z: A, *, v: A, T: float | Array) -> A:
         (..., B, K).
 
     Raises:
-        ValueError: for T.
-        TypeError: for dtypes.
+        ValueError: if T is out of range.
+        TypeError: if a dtype is wrong.
 
     >>> import numpy as np
     >>> print(second_order_term(np.array([[2.0, -1.0, -1.0]]), v=np.zeros((1, 3)), T=10.0).round(6))
@@ -93,8 +93,8 @@ def remainder_bound(z: A, *, v: A, T: float | Array) -> A:
         (..., B, 1).
 
     Raises:
-        ValueError: for T.
-        TypeError: for dtypes.
+        ValueError: if T is out of range.
+        TypeError: if a dtype is wrong.
 
     >>> import numpy as np
     >>> print(remainder_bound(np.array([[3.0, 0.0]]), v=np.array([[0.0, 4.0]]), T=8.0).round(6))
@@ -121,8 +121,8 @@ def sufficient_temperature(z: A, *, v: A, tolerance: float) -> A:
         (..., B, 1), infinite where z − v is constant, because there is nothing to match.
 
     Raises:
-        ValueError: for the tolerance.
-        TypeError: for dtypes.
+        ValueError: if the tolerance is out of range.
+        TypeError: if a dtype is wrong.
 
     >>> import numpy as np
     >>> z, v = np.zeros((1, 10)), np.array([[9.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]])
@@ -151,8 +151,8 @@ def estimated_temperature(z: A, *, v: A, tolerance: float) -> A:
         (..., B, 1), as `sufficient_temperature`.
 
     Raises:
-        ValueError: for the tolerance.
-        TypeError: for dtypes.
+        ValueError: if the tolerance is out of range.
+        TypeError: if a dtype is wrong.
 
     >>> import numpy as np
     >>> z, v = np.zeros((1, 10)), np.array([[9.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]])

@@ -41,8 +41,8 @@ def shift_classes(z: NDArray[np.floating], classes: Sequence[int], s: float) -> 
         z′, of z's shape and dtype.
 
     Raises:
-        TypeError: for z.
-        ValueError: for its shape, the classes and s.
+        TypeError: if z is not a float array on the host.
+        ValueError: if its shape, the classes or s are wrong.
 
     >>> shift_classes(np.array([[1.0, 2.0, 3.0]]), [0, 2], -7.5)
     array([[-6.5,  2. , -4.5]])
@@ -70,8 +70,8 @@ def matching_shift(z: NDArray[np.floating], classes: Sequence[int], prior: float
         s, in nats, to 53 bits of max(1, |s|) except for the rounding of the mean.
 
     Raises:
-        TypeError: for z.
-        ValueError: for its shape, for logits that are not finite, for classes and prior.
+        TypeError: if z is not a float array on the host.
+        ValueError: if its shape is wrong, a logit is not finite, or the classes or the prior are out of range.
 
     >>> z = np.log(np.array([[0.1, 0.9], [0.2, 0.8]]))
     >>> s = matching_shift(z, [0], prior=0.5)

@@ -71,8 +71,8 @@ def dustbin_correction(z: NDArray[np.floating], *, share: float, sampled: float 
         z′, of z's shape and dtype.
 
     Raises:
-        TypeError: for z.
-        ValueError: for the shares.
+        TypeError: if z is not a float array on the host.
+        ValueError: if a share is out of range.
 
     >>> dustbin_correction(np.array([[2.0, 1.0, 0.0]]), share=0.2).round(3)
     array([[2.   , 1.   , 1.386]])
@@ -102,7 +102,7 @@ def specialist_cost(
 
     Raises:
         TypeError: for anything but float arrays on the host.
-        ValueError: for shapes, classes and values.
+        ValueError: if shapes, classes or values are wrong.
 
     >>> g, z = np.log([[0.5, 0.3, 0.2]]), np.zeros((1, 3))
     >>> C, dz = specialist_cost(z, generalist=g, specialists=[Specialist([0], np.log([[0.8, 0.2]]))])
