@@ -3,7 +3,7 @@
 Suppose a student was trained without 3s. Its logit for 3 is then too low by nearly the same amount on every case. The
 logit is not infinitely low, as it would be with hard labels. Its bias comes to rest where the mean of q is the mean of
 p, and the teacher gives every digit some small chance of being a 3 (derivations D9.5, D9.6). So it is enough to raise
-one bias. By how much can be read off cases without labels, if the share of 3s among them is known.
+one bias. Cases without labels tell by how much, if the share of 3s among them is known.
 
 All of this happens on the host, once, after training.
 """
@@ -29,8 +29,8 @@ def shift_classes(z: NDArray[np.floating], classes: Sequence[int], s: float) -> 
 
         z′_k = z_k + s [k ∈ classes]      (Hinton et al. 2015, M7 and M9; derivations D9.1 to D9.4)
 
-    This multiplies the odds of these classes together by e^s, on every case, and leaves their odds among themselves as
-    they are. It repairs exactly what another proportion of these classes in training has done.
+    This multiplies the odds of these classes together by e^s, on every case, and does not change their odds among
+    themselves. It repairs exactly the effect of a different proportion of these classes in training.
 
     Args:
         z: (..., K) float on the host: logits, or a network's last biases.
