@@ -1,6 +1,6 @@
 """The figures of the scoreboard, drawn only from its numbers, and two of the teacher that ships, from its logits.
 
-Those of the scoreboard take the rows' numbers, by their ids, as `minikd.paper --write` keeps them. Stars are the
+The figures of the scoreboard take the rows' numbers, by their ids, as `minikd.paper --write` keeps them. Stars are the
 paper's numbers; dots, bars and lines are ours.
 """
 

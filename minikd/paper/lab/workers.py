@@ -53,7 +53,7 @@ class Workers(Executor):
                 process.close()
 
     def kill(self) -> None:
-        """End the processes at once, in a thread, because another Ctrl-C would stop this one halfway."""
+        """End the processes at once. A thread does this, because another Ctrl-C would stop the main thread halfway."""
         ending = threading.Thread(target=self._end)
         ending.start()
         ending.join()

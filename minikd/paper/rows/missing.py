@@ -1,7 +1,7 @@
 """M6 to M9: students whose transfer set lacked classes, before and after one bias is moved (Hinton et al. 2015, §3).
 
-There are three shifts. "none" is none. The "oracle" chooses the paper's shift, the best one on the test labels. The
-"honest" one sees no label at all: it makes the mean probability of the moved classes on the unlabelled training images
+There are three ways to shift. "none" shifts nothing. "oracle" is the paper's way, the best shift on the test labels.
+"honest" sees no label at all: it makes the mean probability of the moved classes on the unlabelled training images
 equal to the teacher's there (derivation D9).
 """
 

@@ -1,6 +1,6 @@
 """What a job of MNIST can be: train a network, average an ensemble, look at gradients.
 
-A task takes plain settings and the results it needs, and returns a record and arrays. Teachers hand on their logits for
+A task takes plain settings and the results it needs, and returns a record and arrays. Teachers pass on their logits for
 all training images. A transfer set is a part of these, so its soft targets are some of those rows.
 """
 

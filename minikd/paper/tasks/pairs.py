@@ -40,8 +40,8 @@ def confusable(p: np.ndarray, clusters: int, size: int, seed: int) -> np.ndarray
     """Choose the class sets of the specialists, by on-line k-means on the columns of the predictions' covariance (P1).
 
     Classes that are often probable for the same images have similar columns. The columns come ten times, in a random
-    order, and each moves the nearest centre part of the way. Then a specialist gets the `size` classes nearest to its
-    centre, so a class may have several specialists or none. No labels are needed.
+    order, and each moves the nearest centre part of the way towards it. Then a specialist gets the `size` classes
+    nearest to its centre, so a class may have several specialists or none. No labels are needed.
 
     The generalist is nearly certain of what it was trained on. At T = 1 the columns are therefore almost orthogonal,
     and every set fills up with the same rare classes. A higher T brings out how the wrong answers rank.

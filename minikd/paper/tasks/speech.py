@@ -1,7 +1,7 @@
 """What a job of speech can be: the aligned corpus, an acoustic model, a committee of them, the choice of a temperature.
 
-All of them rest on one job that no worker does, `recordings`. Whoever asks for the rows provides its result, from a
-folder or the public archive (`provide`), so a worker needs no data of its own.
+All of them need one job that no worker does, `recordings`. The caller provides its result, from a folder or the public
+archive (`provide`), so a worker needs no data.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ class Speech:
         return recogniser.log_priors(self.result.arrays["train.labels"], self.model.states)
 
     def corpus(self, part: str) -> recogniser.Corpus:
-        """Return the utterances of a part; no flat start can use them, because where each digit lies is not kept."""
+        """Return the utterances of a part. A flat start cannot use them: where each digit lies is not kept."""
         arrays, digits = self.result.arrays, [tuple(one) for one in self.result.record["digits"][part]]
         frames, starts, bounds = (freeze(arrays[f"{part}.{name}"]) for name in ("frames", "starts", "bounds"))
         return recogniser.Corpus(frames, starts, bounds, digits, spans=[])
@@ -129,7 +129,7 @@ class Speech:
         return np.concatenate([np.arange(bounds[u], bounds[u + 1]) for u in np.sort(chosen)])
 
     def judge(self, answers: Callable[[str], np.ndarray], *, words: bool) -> Output:
-        """Judge what logits are worth.
+        """Judge logits by what they get right.
 
         Args:
             answers: returns the logits of a part, (N, states).
@@ -228,9 +228,9 @@ def committee_task(settings: Json, inputs: Inputs, device: Device) -> Output:
 
 
 def look_task(settings: Json, inputs: Inputs, device: Device) -> Output:
-    """Look at what a committee hears of the first `count` frames of the first test utterance that says `digit`.
+    """Look at what a committee hears in the first `count` frames of the first test utterance that says `digit`.
 
-    Where only a few utterances were drawn and none says it, look at the first one.
+    If only a few utterances were drawn and none says it, look at the first one.
 
     Returns:
         Record: digits, what is said in the whole utterance. Arrays: frames (count, 40), as the network reads them;
