@@ -1,4 +1,4 @@
-"""Jobs: the independent pieces of work that the rows rest on, and the folder that keeps their results.
+"""Jobs: the independent pieces of work that the rows need, and the folder that keeps their results.
 
 A job is a task, its settings in plain JSON, and the jobs whose results it reads. The three together make its key. So
 rows that ask for the same job share it, and work that was done once, before a kill or for another row, is found again.

@@ -1,4 +1,4 @@
-"""The statistics that verdicts rest on."""
+"""The statistics behind the verdicts."""
 
 from __future__ import annotations
 

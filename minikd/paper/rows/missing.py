@@ -63,8 +63,9 @@ def measure(case: Case, profile: str, results: Results) -> Json:
     """Measure the errors of each student by every shift.
 
     Returns:
-        `shift`, `errors` and `wrong` (the errors on the moved classes), each by way, one number per student; `cases`,
-        how many test cases are of the moved classes, and how many there are; `curve`, the mean errors at `SHIFTS`.
+        - shift, errors, wrong: by way of shifting, one number per student. `wrong` counts errors on the moved classes.
+        - cases: how many test cases are of the moved classes, and how many there are.
+        - curve: the mean errors at `SHIFTS`.
     """
     _, _, _, test = PLANS[profile].data.load()
     theirs = np.isin(test.labels, case.moved)  # (N,)

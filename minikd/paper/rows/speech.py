@@ -113,7 +113,7 @@ def check(plan: Plan, recordings: Recordings) -> None:
 
 
 def corpus(plan: Plan) -> Job:
-    """Return the job of the aligned corpus, which everything here rests on."""
+    """Return the job of the aligned corpus, which everything here needs."""
     settings = {
         "first": plan.first,
         "passes": dict(plan.passes),

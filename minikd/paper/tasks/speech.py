@@ -70,9 +70,13 @@ def corpus_task(settings: Json, inputs: Inputs, device: Device) -> Output:
     The labels settle on one pass over the training part.
 
     Returns:
-        Record: per_digit, the states of a digit; changed, the share of labels that changed in each round of alignment;
-        digits, by part what is said in each utterance. Arrays: stay, of the model; by part frames, starts, bounds and
-        labels.
+        The record:
+
+        - per_digit: the states of a digit.
+        - changed: the share of labels that changed in each round of alignment.
+        - digits: by part, what is said in each utterance.
+
+        The arrays: stay, of the model; and by part frames, starts, bounds and labels.
     """
     recordings = _recordings(inputs["recordings"])
     record: Json = {"per_digit": settings["per_digit"], "digits": {}}
@@ -136,9 +140,16 @@ class Speech:
             words: whether to recognise words, too.
 
         Returns:
-            Record: frames, by part the number of frames, and of those that are right. With words also penalty, and
-            development, the word errors there by penalty. Arrays, by part, for each utterance: right, the right frames;
-            frames, how many it has. With words also errors, and words, how many it has.
+            The record:
+
+            - frames: by part, the number of frames, and how many are right.
+            - penalty: the chosen insertion penalty, with `words`.
+            - development: the word errors on the development set by penalty, with `words`.
+
+            The arrays, by part, with one number per utterance:
+
+            - right, frames: how many frames are right, and how many there are.
+            - errors, words: how many word errors and words there are, with `words`.
         """
         record: Json = {"frames": {}}
         arrays: dict[str, np.ndarray] = {}
@@ -171,10 +182,15 @@ def acoustic_task(settings: Json, inputs: Inputs, device: Device) -> Output:
     than a batch is one batch.
 
     Returns:
-        Record: what `Speech.judge` says, with words if `words` asks for them; T; cost, of the last epoch; learnt, the
-        number of frames learnt from, and of those that are right at the end. With `stop_early` also stopped: the same
-        frames and learnt of the first epoch with the fewest errors on `PROBE` development frames, and its number.
-        Arrays: as `Speech.judge`. With `keep` also flat, the weights.
+        The record: what `Speech.judge` says, with words if `words` asks for them, and
+
+        - T: the temperature.
+        - cost: that of the last epoch.
+        - learnt: the number of frames learnt from, and how many are right at the end.
+        - stopped: with `stop_early`, the same frames and learnt for the first epoch with the fewest errors on `PROBE`
+          development frames, and the number of this epoch.
+
+        The arrays of `Speech.judge`, and with `keep` also flat, the weights.
     """
     speech, config = Speech(inputs["corpus"]), config_of(settings)
     if "temperature" in inputs:
@@ -215,8 +231,8 @@ def committee_task(settings: Json, inputs: Inputs, device: Device) -> Output:
     Either is a teacher for every T.
 
     Returns:
-        Record and arrays: as `Speech.judge`, with words if `words` asks for them; and train, the logits of all training
-        frames, (N, states).
+        The record and the arrays of `Speech.judge`, with words if `words` asks for them. Another array is train, the
+        logits of all training frames, (N, states).
     """
     speech = Speech(inputs["corpus"])
 
@@ -233,8 +249,9 @@ def look_task(settings: Json, inputs: Inputs, device: Device) -> Output:
     If only a few utterances were drawn and none says it, look at the first one.
 
     Returns:
-        Record: digits, what is said in the whole utterance. Arrays: frames (count, 40), as the network reads them;
-        labels (count,); z (count, states), the geometric mean's logits.
+        The record: digits, what is said in the whole utterance.
+        The arrays: frames (count, 40), as the network reads them; labels (count,); z (count, states), the geometric
+        mean's logits.
     """
     speech = Speech(inputs["corpus"])
     corpus, data = speech.corpus("test"), speech.examples("test")
@@ -250,7 +267,7 @@ def temperature_task(settings: Json, inputs: Inputs, device: Device) -> Output:
     """Choose the T of the student that is right on most development frames.
 
     Returns:
-        Record: T; right, by T, how many frames each student is right on.
+        The record: T; and right, by T, how many frames each student gets right.
     """
     right = {result.record["T"]: result.record["frames"]["development"][1] for result in inputs.values()}
     best = max(right, key=lambda T: right[T])
