@@ -20,7 +20,7 @@ LABEL_GAP = 0.055  # least distance between two labels at the lines' ends, as a 
 def learning_curves(histories: Mapping[str, Sequence[Mapping[str, float]]], evaluated_on: str = "test") -> Figure:
     """Draw the errors of several networks against the epoch in one panel, and the training cost of each in its own.
 
-    The costs have panels of their own because they cannot be compared: a distillation cost carries T², and cannot fall
+    Each cost has its own panel, because the costs cannot be compared: a distillation cost carries T², and cannot fall
     below the entropy of the teacher's answers.
 
     Args:

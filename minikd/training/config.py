@@ -59,7 +59,7 @@ class TrainConfig:
         jitter: images are moved by up to this many pixels each way; the gap is filled with zeros.
         alpha: the weight of the soft targets, in [0, 1]. The labels get the rest.
         T: the temperature of the soft targets.
-        seed: initial weights, batch order, dropout and jitter each draw from a stream of their own.
+        seed: initial weights, batch order, dropout and jitter each draw from a different stream.
         dtype: "float32" or "float64".
 
     Raises:
