@@ -67,7 +67,7 @@ def get_device(name: str, *, tf32: bool | None = None) -> Device:
     """
     if name == "cpu":
         if tf32:
-            raise ValueError("TF32 is a number format of GPUs: leave tf32 out, or take the device 'gpu'")
+            raise ValueError("TF32 is a number format of GPUs: leave tf32 out, or use the device 'gpu'")
         return CPU
     if name == "gpu":
         cupy: Any = probe_gpu()

@@ -128,7 +128,7 @@ def align(score: NDArray[np.float64], speech: Corpus, model: hmm.Model) -> NDArr
         if not np.isfinite(weight):
             raise ValueError(
                 f"utterance {u} has {own.stop - own.start} frames for {len(digits)} digits of {model.per_digit} "
-                "states: take fewer states per digit"
+                "states: use fewer states per digit"
             )
         labels[own] = graph.state[path]
     return labels

@@ -141,7 +141,7 @@ def _outside(full: Dataset, chosen: np.ndarray, seed: Any) -> Dataset:
     """Return 10,000 training images for early stopping, drawn at random among those that are not chosen."""
     others = np.setdiff1d(np.arange(len(full)), chosen)
     if not len(others):
-        raise ValueError("early stopping needs training images outside the transfer set: take a smaller share")
+        raise ValueError("early stopping needs training images outside the transfer set: use a smaller share")
     return full.take(np.random.default_rng(seed).permutation(others)[:10_000])
 
 
