@@ -348,7 +348,7 @@ def _one_line(parser: Parser) -> Iterator[None]:
     except TrainingDiverged as error:
         parser.fail(str(error), code=1)
     except KeyboardInterrupt:
-        parser.fail("stopped; the same command with --resume resumes from here", code=130)
+        parser.fail("stopped; the same command with --resume continues from here", code=130)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

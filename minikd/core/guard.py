@@ -180,7 +180,7 @@ def optional(rule: Rule) -> Rule:
 
 
 def number(holds: Callable[[Any], Any], words: str) -> Rule:
-    """Return the rule for a number for which `holds` is true. It comes back as a Python float, which promotes no array."""
+    """Return the rule for a number for which `holds` is true. It becomes a Python float, which promotes no array."""
 
     def rule(name: str, value: Any, given: Arguments) -> float:
         if not isinstance(value, Real) or not holds(value):

@@ -185,7 +185,7 @@ def logit_matching(z: A, *, v: A) -> tuple[A, A]:
 
         C = (1/B) Σ_b Σ_i ½ (z_i − v_i)²,      dz_i = (z_i − v_i) / B        (Hinton et al. 2015, E4)
 
-    T² times the gradient of the soft cross-entropy tends to 1/K of this one. T² times its cost, less the teacher's
+    T² times the gradient of the soft cross-entropy tends to 1/K of this one. T² times its cost, minus the teacher's
     entropy, tends to 1/K of this cost (derivations D3.2, D3.3 and D3.13). `minikd.theory.limits` says how near it is
     at a given T.
 

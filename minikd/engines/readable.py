@@ -78,8 +78,7 @@ def loss(z: Array, *, v: Array | None, y: Array | None, T: float | Array, alpha:
     """Return the cost and dz: `distillation_loss`, on logits that lie class by class in memory.
 
     NumPy is slow at reducing a short last axis: for a maximum or a sum over the classes of (128, 10) it starts 128
-    short loops. Stored class by class the same numbers are 10 long ones. Results inherit this
-    layout.
+    short loops. Stored class by class, the same numbers need 10 long loops. Results inherit this layout.
     """
     return distillation_loss(_class_major(z), v=None if v is None else _class_major(v), y=y, T=T, alpha=alpha)
 

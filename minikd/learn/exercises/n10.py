@@ -14,7 +14,7 @@ def _forward(sizes: Any, B: float) -> float:
 
 
 def _step(sizes: Any, B: float) -> float:
-    """Count forward, dW, and the dx of all layers except the first, which nobody needs."""
+    """Count forward, dW, and the dx of all layers except the first, whose dx is not needed."""
     return 3 * _forward(sizes, B) - _forward(sizes[:2], B)
 
 
