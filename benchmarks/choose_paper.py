@@ -3,9 +3,10 @@
     python -m benchmarks.choose_paper
 
 trains every candidate below on the first 50,000 training images and counts its errors on the last 10,000 of them. Each
-candidate is the base with one thing changed, or more. Students are taught by the base teacher, and the last of them by
-the unclipped one, two seeds each. What is done is kept below `runs`, so that a call that was stopped goes on; at the
-end the table is printed and `benchmarks/results/choose_paper.json` written. About 80 minutes on two cores.
+candidate is the base with one or more settings changed. The base teacher teaches the students, and the unclipped one
+the last of them, with two seeds each. Finished work is kept below `runs`, so the same command resumes after a stop. At
+the end the table is printed, and `benchmarks/results/choose_paper.json` is written. It takes about 80 minutes on two
+cores.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@
 
 trains every candidate below on the first 50,000 training images and counts its errors on the last 10,000 of them.
 Teachers come first. The students then learn alone and from the best of them, at the same rate and for as many epochs,
-two seeds each. What is done is kept below `runs`, so that a call that was stopped goes on; at the end
+two seeds each. Finished work is kept below `runs`, so the same command resumes after a stop. At the end
 `benchmarks/results/choose_quick.json` is written. Two processes of one thread each.
 """
 

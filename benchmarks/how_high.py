@@ -2,7 +2,7 @@
 
     python -m benchmarks.how_high
 
-trains the quick teacher and its distilled student (about two minutes), and works out the soft gradient of every test
+trains the quick teacher and its distilled student (about two minutes), and computes the soft gradient of every test
 image: for the student before its first step and after its last. Labels are not used. Prints two tables and writes
 `benchmarks/results/how_high.json`. The error of a case is the largest one of its ten elements, relative to the largest
 element of logit matching; derivation D3 says what it should be.
@@ -52,7 +52,7 @@ def errors(z: np.ndarray, v: np.ndarray, T: float) -> tuple[np.ndarray, np.ndarr
 
 
 def needed(z: np.ndarray, v: np.ndarray, tolerance: float, grid: np.ndarray) -> np.ndarray:
-    """The lowest T of a rising grid from which on a case's error stays within the tolerance, (N,)."""
+    """Return the lowest T of a rising grid from which a case's error stays within the tolerance, (N,)."""
     last_bad = np.zeros(len(z), int)  # one more than the number of the last T that is not within it
     for i, T in enumerate(grid):
         last_bad[errors(z, v, T)[0] > tolerance] = i + 1

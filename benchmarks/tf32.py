@@ -38,7 +38,7 @@ def rounded(a: np.ndarray) -> np.ndarray:
 
 
 class TF32(np.ndarray):
-    """An array whose products are TF32's; whatever is worked out from it is one too."""
+    """An array whose products are TF32's; whatever is computed from it is one too."""
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, out: Any = None, **settings: Any) -> Any:
         plain = [np.asarray(one) if isinstance(one, np.ndarray) else one for one in inputs]

@@ -52,7 +52,7 @@ class Bench:
         warm: bool = True,
         tolerance: float | None = 1e-4,
     ) -> dict[str, Any]:
-        """Rounds for so many seconds; how many steps were timed, and the quartiles of each contestant's seconds a step.
+        """Run rounds for this many seconds. Return how many steps were timed, and the quartiles of seconds per step.
 
         turn counts where the host computes, block on a GPU; tolerance as `agree` takes it, or None for steps that
         return different things.

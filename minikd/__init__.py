@@ -1,7 +1,7 @@
 """Knowledge distillation (Hinton, Vinyals & Dean 2015) that you can read, check and use.
 
-The public names stand below in groups: write `from minikd import softmax, train`, and `help(softmax)` to have one
-explained. Each is loaded when you first use it, so `import minikd` itself takes no time.
+The public names are listed below in groups. Write `from minikd import softmax, train`, and `help(softmax)` for an
+explanation. Each name is loaded when you first use it, so `import minikd` itself takes no time.
 """
 
 __version__ = "0.1.0"

@@ -17,7 +17,7 @@ COMMANDS = {
     "gpu": ("minikd.commands.gpu", "test the GPU: the kernels against the readable functions, and their speed"),
     "export": ("minikd.commands.export", "write a trained network as ONNX, for any runtime"),
 }
-"""The module of each command, imported only when the command is asked for, and what it does."""
+"""The module of each command, which is imported only when the command is used, and what the command does."""
 ABOUT = "Knowledge distillation (Hinton, Vinyals & Dean 2015) that you can read, check and use."
 MAP = f"""\
 commands:

@@ -370,7 +370,7 @@ def test_the_command_prints_every_row_of_speech_on_recordings_of_ones_own(tones,
     ("arguments", "message"),
     [
         (["--data", "nowhere"], "nowhere: does not exist: give the folder that holds recordings/*.wav, or the archive"),
-        (["--members", "1"], "--members must be ≥ 2, for one network is no ensemble, got 1"),
+        (["--members", "1"], "--members must be ≥ 2, because one network is no ensemble, got 1"),
         (["--hidden", "12,0"], "--hidden must be layer sizes, each a whole number ≥ 1, got (12, 0)"),
         (["--hidden", "wide"], "must be numbers joined by commas"),
         (["--workers", "0"], "--workers must be ≥ 1"),

@@ -20,7 +20,7 @@ def ok(z, v, T):
         (
             lambda: check_gradient(3, "relu"),
             TypeError,
-            "function must be the one that works out your gradient, got int",
+            "function must be the one that computes your gradient, got int",
         ),
         (
             lambda: check_gradient(lambda logits: logits, "relu"),

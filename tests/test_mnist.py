@@ -236,7 +236,7 @@ def test_a_run_of_another_temperature_goes_on_with_a_half_trained_teacher(capsys
         patch.setattr(runs.Metrics, "set", stop)  # after the first epoch
         with pytest.raises(SystemExit, match="130"):
             command("--T", "4")
-    assert "stopped; the same command with --resume resumes from here" in capsys.readouterr().err
+    assert "stopped; the same command with --resume continues from here" in capsys.readouterr().err
     (partial,) = (tmp_path / "runs" / "teachers").glob("*.checkpoint.safetensors")
     assert len(load(partial)[1]["history"]) == 1
     run = Path(json.loads(command("--json", "--T", "5"))["folder"])

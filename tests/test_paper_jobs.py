@@ -179,7 +179,7 @@ def test_early_stopping_takes_the_first_best_epoch_on_images_that_were_not_learn
     assert np.array_equal(arrays["test"], logits(network, test))
     assert record["train_errors"] == count_errors(network, transfer)
     everything = training("all", config, Data(first=1000), stop_early=True)
-    with pytest.raises(ValueError, match="take a smaller share"):
+    with pytest.raises(ValueError, match="use a smaller share"):
         train_task(everything.settings, {}, CPU)
 
 

@@ -37,7 +37,7 @@ def check_onnx_path(path: str | os.PathLike[str]) -> None:
         path: the file.
 
     Raises:
-        ValueError: for a wrong name, a folder that cannot be written, or a library that is missing or broken.
+        ValueError: if the name is wrong, the folder cannot be written, or the library is missing or broken.
     """
     if Path(path).suffix != ".onnx":
         raise ValueError(f"an ONNX file's name must end in .onnx, got {os.fspath(path)!r}")
@@ -49,7 +49,7 @@ def _library() -> Any:
     """Return the library onnx with its parts imported.
 
     Raises:
-        ValueError: in one line, where that fails for any reason.
+        ValueError: if that fails for any reason, in one line.
     """
     try:
         for part in ("checker", "helper", "numpy_helper"):
@@ -57,7 +57,7 @@ def _library() -> Any:
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] != "onnx":
             raise _broken(error) from None
-        # Where the library is missing, Python takes any folder of this name for a package.
+        # If the library is missing, Python takes any folder of this name for a package.
         other = importlib.util.find_spec("onnx")
         places = [] if other is None else [other.origin, *(other.submodule_search_locations or [])]
         found = next((f" ({place} is not it)" for place in places if place), "")
@@ -85,7 +85,7 @@ def to_onnx(network: Network, path: str | os.PathLike[str], about: Mapping[str, 
         about: what the file's metadata should say beside the digest of the weights and minikd's version.
 
     Raises:
-        ValueError: as `check_onnx_path`, and for a population.
+        ValueError: as `check_onnx_path`, and if the network is a population.
     """
     check_onnx_path(path)
     onnx = _library()

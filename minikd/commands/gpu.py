@@ -64,7 +64,7 @@ def report(device: Device, networks: tuple[tuple[int, ...], ...] = NETWORKS, ste
 
     Args:
         device: one that has the kernels.
-        networks: the layer sizes of those whose steps are timed.
+        networks: the layer sizes of the networks whose steps are timed.
         steps: how many are timed in each block.
 
     Returns:
@@ -101,7 +101,7 @@ def describe(device: Device) -> Iterator[str]:
 def deviations(device: Device) -> dict[str, float]:
     """Return how far each fused function's results are from the readable one's on the host, as a share of their norm.
 
-    Everything takes part: three students with temperatures, weights and learning rates of their own, dropout, jitter,
+    The test covers everything: three students with different temperatures, weights and learning rates, dropout, jitter,
     clipping and max-norm.
     """
     rng, sizes = np.random.default_rng(0), (784, 100, 70, 10)
@@ -134,7 +134,7 @@ def deviations(device: Device) -> dict[str, float]:
 
 
 def _distance(got: np.ndarray, expected: np.ndarray) -> float:
-    """‖got − expected‖ / ‖expected‖."""
+    """Return ‖got − expected‖ / ‖expected‖."""
     return float(np.linalg.norm(got - expected) / np.linalg.norm(expected))
 
 

@@ -77,7 +77,7 @@ PRESETS = {
         TrainConfig(hidden=(800, 800), epochs=60, T=20.0, alpha=0.9),
     ),
 }
-"""What the networks are where the command line says nothing."""
+"""The settings of the networks, unless the command line changes them."""
 
 
 def norm(text: str) -> float | None:
@@ -86,7 +86,7 @@ def norm(text: str) -> float | None:
 
 
 class Setting(NamedTuple):
-    """An option that sets a field of some networks' configurations, or two fields."""
+    """An option that sets one or two fields in the configurations of some networks."""
 
     flag: str
     kind: Callable[[str], Any]
@@ -115,7 +115,7 @@ def _typed(value: Any) -> str:
 
 
 def _size_and_steps(prefix: str = "") -> list[Setting]:
-    """Return the settings that students and teacher each have of their own."""
+    """Return the settings that are separate for students and teacher."""
     return [
         Setting(f"--{prefix}hidden", numbers(int), "H,H", "units of each hidden layer"),
         Setting(f"--{prefix}epochs", int, "N", "passes over the training set"),
@@ -150,10 +150,10 @@ GROUPS = dict(zip(SETTINGS, ([DISTILLED], [ALONE, DISTILLED], [TEACHER], [*NETWO
 
 
 def configurations(args: argparse.Namespace) -> dict[str, TrainConfig]:
-    """Return the configurations of the three networks for seed 0: those of the preset with what the options change.
+    """Return the configurations of the three networks for seed 0: those of the preset, changed by the options.
 
     Raises:
-        ValueError: for a value out of range.
+        ValueError: if a value is out of range.
     """
     configs = dict(PRESETS[args.preset])
     for name in configs:
@@ -172,14 +172,14 @@ def configurations(args: argparse.Namespace) -> dict[str, TrainConfig]:
 
 
 def place(text: str) -> Path:
-    """Return a path. An empty one, as an unset variable of a shell leaves it, would mean the working directory."""
+    """Return a path. An empty one, which an unset shell variable leaves, would mean the working directory."""
     if not text:
         raise argparse.ArgumentTypeError("must be a path, got an empty one: is a variable of your shell unset?")
     return Path(text)
 
 
 def build_parser() -> Parser:
-    """Return the options. A setting that is not given is absent from what is parsed, as the preset has its value."""
+    """Return the options. A setting that is not given is absent from the result, because the preset has its value."""
     parser = Parser("mnist", ABOUT, EXAMPLES)
     for title, settings in SETTINGS.items():
         group = parser.add_argument_group(title)
@@ -227,14 +227,14 @@ def _add_options_of_the_run(parser: Parser) -> None:
 
 
 class Run:
-    """The three networks that the command line asks for, with all that can be checked before training.
+    """The three networks that the command line asks for. All that can be checked before training is checked.
 
     Args:
         args: of `build_parser`.
 
     Raises:
-        DeviceError: where there is no usable GPU.
-        ValueError: for everything else that is wrong, in one line.
+        DeviceError: if there is no usable GPU.
+        ValueError: if anything else is wrong, in one line.
     """
 
     def __init__(self, args: argparse.Namespace) -> None:
@@ -256,7 +256,7 @@ class Run:
 
     @cached_property
     def asked(self) -> dict[str, Any]:
-        """What was asked for, in plain JSON types."""
+        """The settings that were asked for, in plain JSON types."""
         sets = {"train": self.train_set, "evaluation": self.test_set}
         return {
             "networks": {n: {k: v for k, v in c.record().items() if k != "seed"} for n, c in self.configs.items()},
@@ -298,7 +298,7 @@ class Run:
     def _obtain(
         self, name: str, config: TrainConfig, targets: SoftTargets | None, metrics: runs.Metrics
     ) -> tuple[Network, list[str]]:
-        """Return a network of this name and seed; and the file of a teacher that was there already, if it is one."""
+        """Return a network of this name and seed; and, if it is a teacher that was there already, its file."""
         assert isinstance(config.seed, int)
         seed, title = config.seed, f"{name}, seed {config.seed}"
         own = path = runs.network_path(self.folder, seed, name)
@@ -348,7 +348,7 @@ def _one_line(parser: Parser) -> Iterator[None]:
     except TrainingDiverged as error:
         parser.fail(str(error), code=1)
     except KeyboardInterrupt:
-        parser.fail("stopped; the same command with --resume resumes from here", code=130)
+        parser.fail("stopped; the same command with --resume continues from here", code=130)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

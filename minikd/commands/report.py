@@ -33,7 +33,7 @@ def summarise(
     Args:
         asked: what was asked for, as `config.json` holds it.
         networks: by seed and name.
-        logit_range: the teachers' largest logit minus their smallest, on a typical training image, in nats.
+        logit_range: the teachers' largest logit minus their smallest on a typical training image, in nats.
         reused: the files of teachers that were there already.
         folder: of the run.
     """
@@ -68,9 +68,9 @@ def summarise(
 def reasons(asked: dict[str, Any], rows: dict[str, dict[str, Any]], gain: dict[str, Any]) -> list[str]:
     """Return why the soft targets did not help, as far as the results can tell, the likeliest reason first.
 
-    They helped where the mean gain exceeds twice its standard error. About half of two students' errors are on images
-    that the other one gets right, and the standard deviation of the pairs is taken to be at least that of their number.
-    So two pairs that agree by chance prove nothing.
+    They helped if the mean gain exceeds twice its standard error. About half of two students' errors are on images that
+    the other one gets right. The standard deviation of the pairs is taken to be at least that of the number of these
+    errors. So two pairs that agree by chance prove nothing.
 
     Args:
         asked: what was asked for, as `config.json` holds it.
@@ -118,7 +118,7 @@ def _sd(values: Any) -> float | None:
 
 
 def table(results: dict[str, Any]) -> str:
-    """Return the results as a person reads them."""
+    """Return the results as a table for people."""
     asked, rows = results["asked"], results["results"]
     training, evaluation = asked["train"], asked["evaluation"]
     taught, seeds, N = asked["networks"][DISTILLED], asked["seeds"], evaluation["examples"]
@@ -150,7 +150,7 @@ def table(results: dict[str, Any]) -> str:
 
 
 def _verdict(rows: dict[str, dict[str, Any]], gain: dict[str, Any], doubts: list[str]) -> str:
-    """Say what the soft targets saved; and which share of the way to the teacher that is, where neither is chance."""
+    """Say what the soft targets saved, and which share of the way to the teacher that is, if neither is chance."""
     pairs = len(gain["errors"])
     did = "saved" if gain["mean"] >= 0 else "cost"
     words = f"The soft targets {did} {_mean_sd(abs(gain['mean']), gain['sd'])} errors"

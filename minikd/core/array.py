@@ -1,7 +1,7 @@
 """The arrays of the core, and the one dialect that NumPy and CuPy share.
 
 The core never asks where it runs: `get_xp(z=z, v=v)` takes the namespace from the arrays, and checks that they belong
-together. `Array` and `Namespace` list all that the core uses, so a type-checker sees what leaves the dialect.
+together. `Array` and `Namespace` list all that the core uses, so a type checker finds whatever is outside the dialect.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any, Protocol, TypeVar, cast
 import numpy as np
 
 A = TypeVar("A", bound="Array")
-"""One kind of array: what goes into a function in NumPy's comes out in NumPy's."""
+"""One kind of array: a function that gets NumPy arrays returns NumPy arrays."""
 
 
 class Array(Protocol):
@@ -95,8 +95,8 @@ def get_xp(**arrays: Array) -> Namespace:
         arrays: the arrays by name, as the caller's own arguments are called. The names go into the error.
 
     Raises:
-        TypeError: for what is no array.
-        ValueError: for arrays on different devices.
+        TypeError: if something is not an array.
+        ValueError: if the arrays are on different devices.
 
     >>> get_xp(z=np.zeros(3)).__name__
     'numpy'
@@ -132,9 +132,9 @@ def get_float_xp(**arrays: Array) -> Namespace:
         arrays: as `get_xp` takes them.
 
     Raises:
-        TypeError: for another dtype, and for two dtypes at once: nothing is promoted silently. As `get_xp` for what is
-            no array.
-        ValueError: as `get_xp`.
+        TypeError: if there is another dtype, or if both occur, because nothing is promoted silently. Also if something
+            is not an array.
+        ValueError: if the arrays are on different devices.
     """
     xp = get_xp(**arrays)
     first, dtype = None, None
@@ -151,7 +151,7 @@ def get_float_xp(**arrays: Array) -> Namespace:
 
 
 def _namespace(array: Any) -> Any:
-    """The namespace that an array names. CuPy's arrays name none: there it is the package that defines their type."""
+    """Return the namespace that an array names. CuPy's arrays name none, so theirs is the package of their type."""
     if hasattr(array, "__array_namespace__"):
         return array.__array_namespace__() if hasattr(array, "device") else None
     package = sys.modules.get(type(array).__module__.partition(".")[0])
@@ -169,7 +169,7 @@ def _place(xp: Any, device: Any) -> str:
 
 
 def on_host(array: Any) -> bool:
-    """Return whether the array's values can be read without waiting for a device, by what it says of its memory."""
+    """Return whether the array says that its values can be read without waiting for a device."""
     if type(array) is np.ndarray:
         return True
     return hasattr(array, "__dlpack_device__") and array.__dlpack_device__()[0] == 1  # kDLCPU
@@ -178,8 +178,8 @@ def on_host(array: Any) -> bool:
 def write_into(out: A | None, function: Callable[..., A], *operands: Any, **options: Any) -> A:
     """Return function(*operands, **options), written straight into `out` where the namespace can.
 
-    NumPy and CuPy take `out=`, which saves a fresh array and a pass over memory. The array API standard knows no
-    `out=`: there the result is copied in, to the same bits.
+    NumPy and CuPy take `out=`, which saves a fresh array and a pass over memory. The array API standard has no `out=`,
+    so with other namespaces the result is copied in, with the same bits.
 
     Args:
         out: an array of the result's shape and dtype, overwritten; or None, for a fresh one.
@@ -218,8 +218,8 @@ def one_hot(y: Array, z: A) -> A:
 def class_numbers(z: Array, dtype: Any) -> Any:
     """Return the class numbers 0 … K − 1 on z's device, as a column.
 
-    The array API standard makes numbers on another device only with `device=`, which CuPy does not know. So where there
-    is only the standard, the numbers are counted off z, by a cumulative sum of ones.
+    The array API standard makes numbers on another device only with `device=`, which CuPy does not have. So where only
+    the standard can be used, the numbers come from z, by a cumulative sum of ones.
 
     Args:
         z: (..., B, K).
@@ -235,5 +235,5 @@ def class_numbers(z: Array, dtype: Any) -> Any:
 
 
 def _is_numpy_or_cupy(array: Array) -> bool:
-    """Whether its namespace has more than the bare standard: `out=`, and arrays on the current device."""
+    """Return whether its namespace has more than the bare standard: `out=`, and arrays on the current device."""
     return type(array) is np.ndarray or hasattr(get_xp(array=array), "ndarray")

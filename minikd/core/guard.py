@@ -1,12 +1,12 @@
-"""The checks of the core. They are declared in one line above a function, so its body is mathematics only.
+"""The checks of the core. One line above a function declares them, so the body is only mathematics.
 
     @guard(z=logits, v=like("z"), T=temperature("z"))
     def soft_cross_entropy(z, *, v, T): ...
 
 A *rule* checks one argument. It takes the argument's name, its value and all arguments by name. It returns the value to
-use, or raises an error that says the rule, what came and how to fix it. Rules run in the order in which they are
-declared. Inside a guarded function nothing is checked again, so a cost may call the softmax without paying twice. The
-training loop checks its first step, and runs the others inside `unguarded()`.
+use, or raises an error that states the rule, the value that came and how to fix it. Rules run in the order in which
+they are declared. Inside a guarded function nothing is checked again, so a cost may call the softmax without paying
+twice. The training loop checks its first step, and runs the others inside `unguarded()`.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ def guard(**rules: Rule) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Declare the checks of a function's arguments; the function itself stays reachable as `__wrapped__`.
 
     Args:
-        rules: for each argument to be checked, by name, its rule. The first argument of the function is the one that
-            others are compared with, as to dtype and device.
+        rules: for each argument to be checked, by name, its rule. Rules compare the dtype and the device of the other
+            arguments with those of the function's first argument.
     """
 
     def declare(function: Callable[P, R]) -> Callable[P, R]:
@@ -67,7 +67,7 @@ def guard(**rules: Rule) -> Callable[[Callable[P, R]], Callable[P, R]]:
 
 
 class unguarded:
-    """Run guarded functions without their checks: for callers that have checked, such as the training loop.
+    """Run guarded functions without their checks, for callers that have checked, such as the training loop.
 
     Args:
         when: False to change nothing.
@@ -87,14 +87,14 @@ class unguarded:
 
 
 def floats(name: str, value: Any, given: Arguments) -> Array:
-    """A float32 or float64 array, of the dtype and on the device of the function's first argument."""
+    """Require a float32 or float64 array, with the dtype and the device of the function's first argument."""
     first = next(iter(given))
     get_float_xp(**{first: given[first], name: value})
     return value  # type: ignore[no-any-return]
 
 
 def logits(name: str, value: Any, given: Arguments) -> Array:
-    """`floats` of shape (..., B, K), not empty."""
+    """Require `floats` of shape (..., B, K), not empty."""
     z = floats(name, value, given)
     if z.ndim < 2 or 0 in z.shape:
         raise ValueError(f"{name} must have shape (..., B, K) with B, K > 0, got {z.shape}")
@@ -102,7 +102,7 @@ def logits(name: str, value: Any, given: Arguments) -> Array:
 
 
 def like(other: str) -> Rule:
-    """`floats` of the other argument's shape; the leading axes, those of a population, may broadcast to it."""
+    """Require `floats` of the other argument's shape. The leading axes, those of a population, may broadcast to it."""
 
     def rule(name: str, value: Any, given: Arguments) -> Array:
         v, shape = floats(name, value, given), given[other].shape
@@ -114,7 +114,7 @@ def like(other: str) -> Rule:
 
 
 def same_shape(other: str) -> Rule:
-    """`floats` of exactly the other argument's shape."""
+    """Require `floats` of exactly the other argument's shape."""
 
     def rule(name: str, value: Any, given: Arguments) -> Array:
         x, shape = floats(name, value, given), given[other].shape
@@ -126,7 +126,7 @@ def same_shape(other: str) -> Rule:
 
 
 def labels(other: str) -> Rule:
-    """Integer labels in 0 … K − 1, one per case of the other argument, which is (..., B, K).
+    """Require integer labels in 0 … K − 1, one per case of the other argument, which is (..., B, K).
 
     On a GPU, where reading them would wait, their range is not checked here: `Dataset` has checked it.
     """
@@ -162,7 +162,7 @@ def _check_range(name: str, y: Array, other: str, K: int) -> None:
 
 
 def _fits(shape: tuple[int, ...], target: tuple[int, ...], own: int) -> bool:
-    """Whether the last `own` axes are the target's, and the leading ones, the population's, broadcast to its."""
+    """Return whether the last `own` axes are the target's, and the leading axes, the population's, broadcast to its."""
     if len(shape) < own or shape[len(shape) - own :] != target[len(target) - own :]:
         return False
     try:
@@ -175,12 +175,12 @@ def _fits(shape: tuple[int, ...], target: tuple[int, ...], own: int) -> bool:
 
 
 def optional(rule: Rule) -> Rule:
-    """The rule, for an argument that may be None."""
+    """Return the rule for an argument that may also be None."""
     return lambda name, value, given: None if value is None else rule(name, value, given)
 
 
 def number(holds: Callable[[Any], Any], words: str) -> Rule:
-    """A number for which `holds` is true. It comes back as a Python float, which promotes no array."""
+    """Return the rule for a number for which `holds` is true. It becomes a Python float, which promotes no array."""
 
     def rule(name: str, value: Any, given: Arguments) -> float:
         if not isinstance(value, Real) or not holds(value):
@@ -194,11 +194,11 @@ norm = number(lambda norm: 0 < norm < math.inf, "a finite L2 norm > 0")
 
 
 def per_student(holds: Callable[[Any], Any], words: str, of: str = "") -> Rule:
-    """A number that holds, or one for each student of a population: an array (..., 1, 1).
+    """Return the rule for a number for which `holds` is true, or an array (..., 1, 1) of one per student.
 
     A number comes back as a Python float, which promotes no array. An array must have the dtype and the device of the
-    function's first argument. Its values are checked where the host can read them. On a GPU that would wait, so there
-    whoever makes the array must check them, as `TrainConfig` does.
+    function's first argument. Its values are checked where the host can read them. On a GPU, reading would wait, so
+    there the maker of the array must check them, as `TrainConfig` does.
 
     Args:
         holds: whether the value, or each value of an array, is in range.
@@ -229,10 +229,10 @@ def per_student(holds: Callable[[Any], Any], words: str, of: str = "") -> Rule:
 
 
 def temperature(of: str = "") -> Rule:
-    """The temperature T: a finite number > 0, or one per student."""
+    """Return the rule for the temperature T: a finite number > 0, or one per student."""
     return per_student(lambda T: (T > 0) & (math.inf > T), "a finite number > 0", of)
 
 
 def weight(of: str = "") -> Rule:
-    """The weight alpha of the soft targets: a number in [0, 1], or one per student."""
+    """Return the rule for alpha, the weight of the soft targets: a number in [0, 1], or one per student."""
     return per_student(lambda alpha: (alpha >= 0) & (alpha <= 1), "a number in [0, 1]", of)

@@ -19,7 +19,7 @@ Cache: TypeAlias = Any
 
 
 def _affine_shapes(name: str, b: Any, given: Arguments) -> Any:
-    """The rule for b: x, W and b have shapes of which x W + b can be made."""
+    """Check b: the shapes of x, W and b must allow x W + b."""
     x, W, b = given["x"].shape, given["W"].shape, floats(name, b, given)
     if len(W) < 2 or b.shape != (*W[:-2], W[-1]):
         raise ValueError(f"W must have shape (..., D, H) and b (..., H), got {W} and {b.shape}")
@@ -42,8 +42,8 @@ def affine_forward(x: A, W: A, b: A) -> tuple[A, Cache]:
         The cache for `affine_backward`.
 
     Raises:
-        ValueError: for shapes and devices.
-        TypeError: for dtypes.
+        ValueError: if shapes or devices do not match.
+        TypeError: if a dtype is wrong.
 
     >>> import numpy as np
     >>> out, cache = affine_forward(np.array([[1.0, 2.0]]), np.array([[1.0], [10.0]]), np.array([0.5]))
@@ -56,7 +56,7 @@ def affine_forward(x: A, W: A, b: A) -> tuple[A, Cache]:
 
 
 def _affine_cache(name: str, cache: Any, given: Arguments) -> Cache:
-    """The rule for a cache of `affine_forward`: its weights belong with dout."""
+    """Check a cache of `affine_forward`: its weights must have dout's dtype and device."""
     floats("W", cache[1], given)
     return cache
 
@@ -73,7 +73,7 @@ def affine_backward(
         dout: (..., B, H) float.
         cache: from `affine_forward`.
         out: arrays (dW, db) to write into, if you have a place for them.
-        input_gradient: False for a first layer, whose dx nobody needs: it costs a third of the products.
+        input_gradient: False for a first layer, whose dx is not needed. It would cost a third of the products.
 
     Returns:
         dx, of x's shape; None without input_gradient.
@@ -81,8 +81,8 @@ def affine_backward(
         db, (..., H).
 
     Raises:
-        ValueError: for devices.
-        TypeError: for dtypes.
+        ValueError: if the arrays are on different devices.
+        TypeError: if a dtype is wrong.
     """
     xp, (x, W) = get_xp(dout=dout), cache
     dW_out, db_out = out or (None, None)
@@ -93,7 +93,7 @@ def affine_backward(
 
 
 def _sum_over_students(dx: A, ndim: int) -> A:
-    """dx without the leading axes that x, of `ndim` axes, lacked.
+    """Return dx without the leading axes that x, of `ndim` axes, lacked.
 
     Where students share x, each of them adds to its gradient (derivation D6.14).
     """
@@ -109,21 +109,21 @@ def relu_forward(x: A, *, out: A | None = None) -> tuple[A, Cache]:
 
     Args:
         x: (..., B, H) float.
-        out: an array to write into, if you have a place for it; x itself if nobody needs x any more.
+        out: an array to write into, if you have a place for it; x itself if x is no longer needed.
 
     Returns:
         out, of x's shape.
         The cache for `relu_backward`: out is all that it needs, because out is positive exactly where x is.
 
     Raises:
-        TypeError: for dtypes.
+        TypeError: if a dtype is wrong.
     """
     out = write_into(out, get_xp(x=x).maximum, x, 0.0)
     return out, out
 
 
 def _relu_cache(name: str, out: Any, given: Arguments) -> Cache:
-    """The rule for a cache of `relu_forward`: it is the output, which has dout's shape."""
+    """Check a cache of `relu_forward`: it is the output, which must have dout's shape."""
     floats("out", out, given)
     if given["dout"].shape != out.shape:
         raise ValueError(f"dout must have the output's shape, {out.shape}, got {given['dout'].shape}")
@@ -140,14 +140,14 @@ def relu_backward(dout: A, cache: Cache, *, out: A | None = None) -> A:
     Args:
         dout: (..., B, H) float.
         cache: from `relu_forward`.
-        out: an array to write into, if you have a place for it; dout itself if nobody needs dout any more.
+        out: an array to write into, if you have a place for it; dout itself if dout is no longer needed.
 
     Returns:
         dx, of dout's shape.
 
     Raises:
-        ValueError: for shapes and devices.
-        TypeError: for dtypes.
+        ValueError: if shapes or devices do not match.
+        TypeError: if a dtype is wrong.
     """
     xp = get_xp(dout=dout)
     mask = xp.astype(cache > 0, dout.dtype)  # (..., B, H)
@@ -158,7 +158,7 @@ def relu_backward(dout: A, cache: Cache, *, out: A | None = None) -> A:
 
 
 def _mask(name: str, keep: Any, given: Arguments) -> Any:
-    """The rule for keep: a boolean mask of x's last two axes."""
+    """Check keep: it must be a boolean mask of x's last two axes."""
     x: Array = given["x"]
     if not get_xp(x=x, keep=keep).isdtype(keep.dtype, "bool"):
         raise TypeError(f"{name} must be boolean, got {keep.dtype}: draw it with dropout_mask")
@@ -171,8 +171,8 @@ def _mask(name: str, keep: Any, given: Arguments) -> Any:
 def dropout_forward(x: A, keep: Array, drop: float) -> tuple[A, Cache]:
     """Return x / (1 − drop) where keep, else 0: inverted dropout (Srivastava et al. 2014).
 
-    Survivors are scaled up while training. So the mean over masks is x, and nothing is scaled afterwards; the variance
-    is x² drop / (1 − drop) (derivations D7.2 and D7.3). There is no mode flag: without dropout, do not call this.
+    Survivors are scaled up in training. So the mean over masks is x, and nothing is scaled afterwards. The variance is
+    x² drop / (1 − drop) (derivations D7.2 and D7.3). There is no mode flag: without dropout, do not call this.
 
     Args:
         x: (..., B, H) float.
@@ -184,8 +184,8 @@ def dropout_forward(x: A, keep: Array, drop: float) -> tuple[A, Cache]:
         The cache for `dropout_backward`.
 
     Raises:
-        ValueError: for shapes, devices and drop.
-        TypeError: for dtypes.
+        ValueError: if shapes or devices do not match, or drop is out of range.
+        TypeError: if a dtype is wrong.
     """
     scale = get_xp(x=x).astype(keep, x.dtype)  # (..., B, H)
     scale *= 1 / (1 - drop)
@@ -193,7 +193,7 @@ def dropout_forward(x: A, keep: Array, drop: float) -> tuple[A, Cache]:
 
 
 def _dropout_cache(name: str, cache: Any, given: Arguments) -> Cache:
-    """The rule for a cache of `dropout_forward`: its scale belongs with dout."""
+    """Check a cache of `dropout_forward`: its scale must have dout's dtype and device."""
     floats("scale", cache[0], given)
     return cache
 
@@ -210,8 +210,8 @@ def dropout_backward(dout: A, cache: Cache) -> A:
         dx, of x's shape.
 
     Raises:
-        ValueError: for devices.
-        TypeError: for dtypes.
+        ValueError: if the arrays are on different devices.
+        TypeError: if a dtype is wrong.
     """
     scale, ndim = cache
     dx: A = dout * scale  # (..., B, H)

@@ -39,8 +39,8 @@ def soft_cross_entropy(z: A, *, v: A, T: float | Array) -> tuple[A, A]:
         dz, of z's shape.
 
     Raises:
-        ValueError: for shapes, devices and T.
-        TypeError: for dtypes.
+        ValueError: if shapes or devices do not match, or T is out of range.
+        TypeError: if a dtype is wrong.
 
     >>> import numpy as np
     >>> z, v = np.array([[2.0, -1.0, 0.5]]), np.array([[3.0, -2.0, 1.0]])
@@ -60,7 +60,7 @@ def soft_cross_entropy(z: A, *, v: A, T: float | Array) -> tuple[A, A]:
 def hard_cross_entropy(z: A, *, y: Array) -> tuple[A, A]:
     """Return the cross-entropy of the student's probabilities at T = 1 with the labels.
 
-    A label is a soft target that is all on one class.
+    A label is a soft target that puts all its weight on one class.
 
         C = −(1/B) Σ_b log q_y,      dz_i = (q_i − [i = y]) / B        (derivation D2.6)
 
@@ -74,8 +74,8 @@ def hard_cross_entropy(z: A, *, y: Array) -> tuple[A, A]:
         dz, of z's shape.
 
     Raises:
-        ValueError: for shapes, devices and labels out of range.
-        TypeError: for dtypes.
+        ValueError: if shapes or devices do not match, or a label is out of range.
+        TypeError: if a dtype is wrong.
 
     >>> import numpy as np
     >>> C, dz = hard_cross_entropy(np.array([[2.0, -1.0, 0.5]]), y=np.array([0]))
@@ -91,7 +91,7 @@ def hard_cross_entropy(z: A, *, y: Array) -> tuple[A, A]:
 
 
 def _weight_with_its_targets(name: str, alpha: Any, given: Arguments) -> Any:
-    """The rule for alpha: a weight, and every target to which it gives weight is there."""
+    """Check alpha: it must be a weight, and every target that it gives weight to must be there."""
     alpha = weight("z")(name, alpha, given)
     single = alpha if isinstance(alpha, float) else None
     if given["v"] is None and single != 0:
@@ -130,8 +130,8 @@ def distillation_loss(
         C = alpha T² C_soft(z, v, T) + (1 − alpha) C_hard(z, y)        (derivations D5.1 and D5.2)
 
     The soft gradient shrinks as 1/T². The factor T² undoes that, so alpha keeps its meaning as T changes. The balance
-    is asymptotic in T, not exact (derivations D5.3 and D5.4); at low T the soft part fades (derivation D5.7). Bounds
-    that hold for every T stand in derivations D5.5 and D5.6. Without T² it is the cost of another alpha (derivation
+    is asymptotic in T, and not exact (derivations D5.3 and D5.4); at low T the soft part fades (derivation D5.7).
+    Derivations D5.5 and D5.6 have bounds that hold for every T. Without T² it is the cost of another alpha (derivation
     D5.8). alpha = 1 needs no labels, and alpha = 0 needs no teacher.
 
     Args:
@@ -147,7 +147,7 @@ def distillation_loss(
         dz, of z's shape.
 
     Raises:
-        ValueError: as the two costs; for alpha out of range, and for a target that alpha needs and that is None.
+        ValueError: as the two costs. Also if alpha is out of range, or a target that it gives weight to is None.
         TypeError: as the two costs.
 
     >>> import numpy as np
@@ -170,12 +170,12 @@ def distillation_loss(
 
 
 def _is(alpha: float | Array, end: float) -> bool:
-    """Whether alpha is a single number, at this end of its range: then one of the two costs has no weight."""
+    """Return whether alpha is a single number at this end of its range. Then one of the two costs has no weight."""
     return isinstance(alpha, float | int) and alpha == end
 
 
 def _of_cost(weight: float | Array) -> float | Array:
-    """A weight of gradients, (..., 1, 1), as a weight of costs, (...,); a number stays one."""
+    """Return a weight of gradients, (..., 1, 1), as a weight of costs, (...,). A number stays a number."""
     return weight if isinstance(weight, float | int) else weight[..., 0, 0]
 
 
@@ -185,7 +185,7 @@ def logit_matching(z: A, *, v: A) -> tuple[A, A]:
 
         C = (1/B) Σ_b Σ_i ½ (z_i − v_i)²,      dz_i = (z_i − v_i) / B        (Hinton et al. 2015, E4)
 
-    T² times the gradient of the soft cross-entropy tends to 1/K of this one. T² times its cost, less the teacher's
+    T² times the gradient of the soft cross-entropy tends to 1/K of this one. T² times its cost, minus the teacher's
     entropy, tends to 1/K of this cost (derivations D3.2, D3.3 and D3.13). `minikd.theory.limits` says how near it is
     at a given T.
 
@@ -198,8 +198,8 @@ def logit_matching(z: A, *, v: A) -> tuple[A, A]:
         dz, of z's shape.
 
     Raises:
-        ValueError: for shapes and devices.
-        TypeError: for dtypes.
+        ValueError: if shapes or devices do not match.
+        TypeError: if a dtype is wrong.
 
     >>> import numpy as np
     >>> C, dz = logit_matching(np.array([[1.0, -1.0]]), v=np.array([[3.0, -3.0]]))

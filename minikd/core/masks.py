@@ -1,4 +1,4 @@
-"""Dropout's masks: a counter-based hash, with the same bits on every backend, as they come from integers only."""
+"""Dropout's masks: a counter-based hash of integers, so the bits are the same on every backend."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from minikd.core.array import Array, get_xp
 def dropout_mask(counters: Any, key: int | Array, drop: float) -> Any:
     """Return True where a unit is kept.
 
-    Unit i is kept at one step where hash(counter_i xor key) is at least drop · 2³². No generator has a state to carry:
-    a mask is a function of its key. Units are kept independently of each other (derivation D7.1).
+    Unit i is kept at one step where hash(counter_i xor key) is at least drop · 2³². There is no generator whose state
+    would have to be kept: a mask is a function of its key. Units are kept independently of each other (derivation
+    D7.1).
 
     Args:
         counters: (B, H) uint32, `hash32` of 0, 1, 2, …: scattered once, so that keys that differ in one bit draw
@@ -24,8 +25,8 @@ def dropout_mask(counters: Any, key: int | Array, drop: float) -> Any:
         keep, (..., B, H) bool.
 
     Raises:
-        ValueError: for drop.
-        TypeError: for counters or keys that are not uint32.
+        ValueError: if drop is out of range.
+        TypeError: if counters or keys are not uint32.
 
     >>> import numpy as np
     >>> counters = hash32(np.arange(100_000, dtype=np.uint32))
@@ -41,7 +42,7 @@ def drop_threshold(drop: float) -> int:
     """Return drop · 2³²: a unit is dropped where its hash is below it.
 
     Raises:
-        ValueError: for drop outside [0, 1).
+        ValueError: if drop is outside [0, 1).
     """
     return min(round(check_drop(drop) * 2**32), 2**32 - 1)
 
@@ -50,7 +51,7 @@ def check_drop(drop: float) -> float:
     """Return drop, after checking that it is a probability in [0, 1).
 
     Raises:
-        ValueError: where it is not.
+        ValueError: if it is not.
     """
     if not 0 <= drop < 1:
         raise ValueError(f"drop must be a probability in [0, 1), got {drop}: it is the share dropped, not kept")
@@ -69,7 +70,7 @@ def hash32(x: Any) -> Any:
         uint32, of x's shape; a bijection of 0 … 2³² − 1.
 
     Raises:
-        TypeError: for another dtype, in which the products would not wrap.
+        TypeError: if x has another dtype, in which the products would not wrap.
     """
     if x.dtype != get_xp(x=x).uint32:
         raise TypeError(f"hash32 takes uint32, counters and key alike, got {x.dtype}: convert it with astype")

@@ -1,4 +1,4 @@
-"""The network: affine layers with a ReLU after each but the last; its logits, and the gradient of every parameter.
+"""The network, its logits and the gradient of every parameter. A ReLU follows each affine layer except the last.
 
 Parameters live in one flat array, and the layers are views of it: [(W₁, b₁), (W₂, b₂), …]. So a reader sees layers,
 while the optimiser, the checkpoint and the backward pass see one block of memory. A population of S students is a flat
@@ -51,8 +51,8 @@ def parameter_count(sizes: Sequence[int]) -> int:
 def initialise(sizes: Sequence[int], rng: np.random.Generator, dtype: str = "float32") -> np.ndarray:
     """Return initial parameters, flat, on the host: weights normal with variance 2/D, biases zero.
 
-    That keeps the mean square of what passes through ReLU layers (He et al. 2015; derivation D6.15). The weights are
-    drawn in float64 and then rounded, so float32 and float64 runs start equal, on any device.
+    This keeps the mean square of what passes through ReLU layers (He et al. 2015; derivation D6.15). The weights are
+    drawn in float64 and then rounded, so runs in float32 and float64 start from the same weights, on any device.
 
     Args:
         sizes: layer sizes, from inputs to classes.
@@ -79,7 +79,7 @@ def unflatten(flat: A, sizes: Sequence[int]) -> Layers[A]:
         For each layer, W (..., D, H) and b (..., H).
 
     Raises:
-        ValueError: where P does not fit the sizes.
+        ValueError: if P does not fit the sizes.
     """
     xp, P = get_xp(flat=flat), parameter_count(sizes)
     if flat.shape[-1] != P:
@@ -103,16 +103,16 @@ def mlp_forward(x: A, layers: Layers[A], dropout: Sequence[Dropout | None] | Non
     Args:
         x: (..., B, D) float, the inputs.
         layers: [(W, b), …], as `unflatten` gives them.
-        dropout: None, or for each layer the `Dropout` of its input, or None for it. There is no training mode to
-            forget: without a dropout state there is no dropout.
+        dropout: None, or one entry per layer: the `Dropout` of its input, or None. There is no training mode to forget:
+            without a dropout state there is no dropout.
 
     Returns:
         z, (..., B, K).
         The cache for `mlp_backward`.
 
     Raises:
-        ValueError: for shapes and devices.
-        TypeError: for dtypes.
+        ValueError: if shapes or devices do not match.
+        TypeError: if a dtype is wrong.
     """
     if dropout is None:
         dropout = [None] * len(layers)
@@ -137,8 +137,8 @@ def mlp_backward(
     """Return the gradient of the cost with respect to every parameter, given its gradient with respect to the logits.
 
     This is the chain rule, last layer first (derivation D6.10 to D6.12). In a population each student has its own
-    (derivation D6.13). With dropout, the mean of the gradient over the masks is the gradient of the mean cost, not of
-    the cost without dropout (derivation D7.8 to D7.10).
+    gradient (derivation D6.13). With dropout, the mean of the gradient over the masks is the gradient of the mean cost,
+    not of the cost without dropout (derivation D7.8 to D7.10).
 
     Args:
         dz: (..., B, K), as a cost of `minikd.core.losses` returns it.
@@ -151,8 +151,8 @@ def mlp_backward(
         dx, (..., B, D), or None.
 
     Raises:
-        ValueError: for shapes and devices.
-        TypeError: for dtypes.
+        ValueError: if shapes or devices do not match.
+        TypeError: if a dtype is wrong.
     """
     gradients = []
     dh: A | None = dz

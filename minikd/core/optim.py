@@ -27,8 +27,8 @@ def momentum_step(
         momentum: in [0, 1).
 
     Raises:
-        ValueError: for shapes and devices.
-        TypeError: for dtypes.
+        ValueError: if shapes or devices do not match.
+        TypeError: if a dtype is wrong.
 
     >>> import numpy as np
     >>> parameters, velocity, gradient = np.array([1.0]), np.array([0.0]), np.array([1.0])
@@ -60,8 +60,8 @@ def clip_factor(gradient: A, clip_norm: float) -> A:
         is nan, so that the next cost is nan, and training stops.
 
     Raises:
-        ValueError: for clip_norm.
-        TypeError: for dtypes.
+        ValueError: if clip_norm is out of range.
+        TypeError: if a dtype is wrong.
 
     >>> import numpy as np
     >>> clip_factor(np.array([[3.0, 4.0], [0.3, 0.4]]), clip_norm=1.0)
@@ -77,18 +77,19 @@ def clip_factor(gradient: A, clip_norm: float) -> A:
 
 @guard(W=floats, max_norm=norm)
 def limit_norm(W: Array, max_norm: float) -> None:
-    """Scale the incoming weights of each unit whose L2 norm exceeds max_norm down to it, in place.
+    """Scale down, in place, the incoming weights of each unit whose L2 norm exceeds max_norm.
 
-    The result is the nearest matrix that is allowed (derivation D6.18). This is the weight constraint of dropout
-    training. Papers often give the square: a squared length of at most 15 is max_norm = √15 ≈ 3.87.
+    The norm becomes max_norm, and the result is the nearest matrix that is allowed (derivation D6.18). This is the
+    weight constraint of dropout training. Papers often give the square: a squared length of at most 15 is max_norm =
+    √15 ≈ 3.87.
 
     Args:
         W: (..., D, H) float; a unit's incoming weights are a column; overwritten.
         max_norm: a finite number > 0, in units of the weights.
 
     Raises:
-        ValueError: for max_norm.
-        TypeError: for dtypes.
+        ValueError: if max_norm is out of range.
+        TypeError: if a dtype is wrong.
 
     >>> import numpy as np
     >>> W = np.array([[3.0, 0.3], [4.0, 0.4]])

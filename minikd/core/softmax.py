@@ -13,8 +13,8 @@ def log_softmax(z: A, T: float | Array = 1.0) -> A:
         log q_i = u_i − log Σ_j exp(u_j),   u_i = (z_i − max_j z_j) / T
 
     (Hinton et al. 2015, E1; derivation D1.4.) Adding a number to every logit of a case changes nothing (derivation
-    D1.2), so the largest is brought to zero first. Then no exponential overflows, and at least one of them is 1, so the
-    logarithm is taken of a number in [1, K].
+    D1.2), so the largest logit is moved to zero first. Then no exponential overflows, and at least one of them is 1, so
+    the logarithm is that of a number in [1, K].
 
     Args:
         z: (..., B, K) float32 or float64, logits in nats.
@@ -24,8 +24,8 @@ def log_softmax(z: A, T: float | Array = 1.0) -> A:
         log q, (..., B, K), in nats.
 
     Raises:
-        ValueError: for T out of range or of another shape.
-        TypeError: for dtypes.
+        ValueError: if T is out of range or of another shape.
+        TypeError: if a dtype is wrong.
 
     >>> import numpy as np
     >>> log_softmax(np.array([[1e30, 0.0]]))
@@ -51,8 +51,8 @@ def log_softmax_backward(dlog_q: A, log_q: A, T: float | Array = 1.0) -> A:
         dz, (..., B, K).
 
     Raises:
-        ValueError: for shapes and T.
-        TypeError: for dtypes.
+        ValueError: if shapes do not match, or T is out of range.
+        TypeError: if a dtype is wrong.
     """
     xp = get_xp(log_q=log_q)
     return (1/T) * (dlog_q - xp.exp(log_q) * xp.sum(dlog_q, axis=-1, keepdims=True))  # (..., B, K)  # fmt: skip
@@ -101,8 +101,8 @@ def softmax_backward(dq: A, q: A, T: float | Array = 1.0) -> A:
         dz, (..., B, K). Each row sums to zero, because shifting all logits of a case changes nothing (derivation D1.9).
 
     Raises:
-        ValueError: for shapes and T.
-        TypeError: for dtypes.
+        ValueError: if shapes do not match, or T is out of range.
+        TypeError: if a dtype is wrong.
     """
     xp = get_xp(q=q)
     return (1/T) * q * (dq - xp.sum(q * dq, axis=-1, keepdims=True))  # (..., B, K)  # fmt: skip

@@ -41,7 +41,7 @@ def whole_number(what: str, value: object, low: int, high: int | None = None) ->
         high: the largest value allowed, or None for no limit.
 
     Raises:
-        DataError: where the value is no whole number in this range.
+        DataError: if the value is not a whole number in this range.
     """
     whole = int(value) if isinstance(value, (int, np.integer)) and not isinstance(value, bool) else None
     if whole is None or whole < low or (high is not None and whole > high):
@@ -51,7 +51,7 @@ def whole_number(what: str, value: object, low: int, high: int | None = None) ->
 
 
 def axes(what: str, array: object, kind: str) -> None:
-    """Refuse what is not a NumPy array with the axes of images or of labels, or is empty.
+    """Refuse anything that is empty, or not a NumPy array with the axes of images or of labels.
 
     Args:
         what: names the array in the message.
@@ -59,7 +59,7 @@ def axes(what: str, array: object, kind: str) -> None:
         kind: "images" or "labels".
 
     Raises:
-        DataError: where a rule is broken.
+        DataError: if a rule is broken.
     """
     rank = RANKS[kind]
     if not isinstance(array, np.ndarray):
@@ -82,7 +82,7 @@ def labels(name: str, given: NDArray[Any], classes: int, count: int, example: st
         example: what one example is called, such as "image".
 
     Raises:
-        DataError: where a rule is broken.
+        DataError: if a rule is broken.
     """
     whole_number(f"{name}: classes", classes, 2, 256)
     axes(f"{name}: labels", given, "labels")
@@ -102,7 +102,7 @@ def class_numbers(what: str, labels: NDArray[Any], classes: int, fix: str = "") 
         fix: replaces the usual advice on labels out of range.
 
     Raises:
-        DataError: where the labels are not integers, or are out of range.
+        DataError: if the labels are not integers, or are out of range.
     """
     if labels.dtype.kind not in "iu":
         exact = labels.dtype.kind == "b" or (labels.dtype.kind == "f" and bool((labels == np.rint(labels)).all()))
@@ -132,7 +132,7 @@ def index(name: str, given: ArrayLike, count: int) -> NDArray[np.integer]:
         count: how many examples the data set has.
 
     Raises:
-        DataError: where a rule is broken.
+        DataError: if a rule is broken.
     """
     chosen = np.asarray(given)
     if chosen.dtype == np.bool_ and chosen.shape == (count,):
@@ -151,13 +151,13 @@ def index(name: str, given: ArrayLike, count: int) -> NDArray[np.integer]:
 
 
 def freeze(array: NDArray[Number]) -> NDArray[Number]:
-    """Make the array read-only, and return it: for arrays that nobody else holds."""
+    """Make the array read-only, and return it. Use it for arrays that nobody else holds."""
     array.flags.writeable = False
     return array
 
 
 def private(array: NDArray[Number]) -> NDArray[Number]:
-    """Return a read-only view of the array, or of a copy where something can still write to its memory.
+    """Return a read-only view of the array, or of a copy if something can still write to its memory.
 
     An array is shared without a copy if it is read-only, and so is every array that it is a view of, down to one that
     owns its memory or lies in `bytes`.
@@ -173,7 +173,7 @@ def private(array: NDArray[Number]) -> NDArray[Number]:
 
 
 def sha256(sizes: Sequence[int], *arrays: NDArray[Any]) -> str:
-    """Return the SHA-256 (hex) of some sizes and of the bytes of arrays: equal data have equal digests."""
+    """Return the SHA-256 (hex) of sizes and of the bytes of arrays: equal data have equal digests."""
     digest = hashlib.sha256(np.array(sizes, dtype="<i8").tobytes())
     for array in arrays:
         digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)

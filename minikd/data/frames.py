@@ -33,7 +33,7 @@ class Frames:
         context: frames in a window.
 
     Raises:
-        DataError: where type, shape or a value breaks these rules.
+        DataError: if type, shape or a value breaks these rules.
 
     >>> frames = np.arange(8, dtype=np.float32).reshape(4, 2)
     >>> pair = Frames(frames, np.array([0, 2]), np.array([1, 0], np.uint8), "pair", classes=2, context=2)
@@ -84,7 +84,7 @@ class Frames:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 (hex) of frames, windows and labels. Equal data have equal ones; names are out."""
+        """SHA-256 (hex) of frames, windows and labels. Equal data have equal fingerprints; names are ignored."""
         return checks.sha256((*self.frames.shape, self.context), self.frames, self.starts, self.labels)
 
     def take(self, index: ArrayLike) -> Frames:
@@ -94,7 +94,7 @@ class Frames:
             index: as `minikd.data.images.Dataset.take` takes it.
 
         Raises:
-            DataError: as there.
+            DataError: as `minikd.data.images.Dataset.take`.
         """
         chosen = checks.index(self.name, index, len(self))
         return replace(self, starts=freeze(self.starts[chosen]), labels=freeze(self.labels[chosen]))

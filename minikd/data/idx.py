@@ -1,6 +1,6 @@
 """IDX files, MNIST's format: 0, 0, a code for the type, the number of axes, a big-endian uint32 per axis, the elements.
 
-Whether a file is packed is seen from its bytes, not from its name. A file that cannot be read is named for what it is.
+The bytes of a file, not its name, tell whether it is packed. If a file cannot be read, the error says what it is.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def read_idx(file: Traversable, kind: str, sha256: str = "") -> NDArray[Any]:
         first column, which is the class.
 
     Raises:
-        IdxError: where the file cannot be read, or holds something else.
+        IdxError: if the file cannot be read, or holds something else.
     """
     packing = ""
     try:

@@ -52,7 +52,7 @@ class Dataset:
         classes: how many classes there are, 2 to 256. Not every class needs an example.
 
     Raises:
-        DataError: where type, shape or a value breaks these rules.
+        DataError: if type, shape or a value breaks these rules.
 
     >>> pair = Dataset(np.zeros((2, 3, 3), np.uint8), np.array([7, 1], np.uint8), "pair")
     >>> len(pair), pair.take([1]).labels.tolist(), pair.fingerprint[:8]
@@ -82,7 +82,7 @@ class Dataset:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 (hex) of the images' shape and bytes and of the labels. Equal data have equal ones; names are out."""
+        """SHA-256 (hex) of the images' shape, bytes and labels. Equal data have equal ones; names are ignored."""
         return checks.sha256(self.images.shape, self.images, self.labels)
 
     def take(self, index: ArrayLike) -> Dataset:
@@ -92,7 +92,7 @@ class Dataset:
             index: 1-D integers in 0 … N − 1, repeats allowed, or N booleans.
 
         Raises:
-            DataError: for anything else, and where no example is left.
+            DataError: if the index is anything else, or no example is left.
         """
         chosen = checks.index(self.name, index, len(self))
         return replace(self, images=freeze(self.images[chosen]), labels=freeze(self.labels[chosen]))
@@ -117,14 +117,14 @@ def load_idx_folder(folder: str | os.PathLike[str]) -> tuple[Dataset, Dataset]:
 
     The four files have the names in `MNIST_SHA256`, or names with a dot, as in `train-images.idx3-ubyte`, or with
     `test` in place of `t10k`, or QMNIST's. Each may be plain, `.gz` or `.xz`, and the first of these that exists is
-    read. Whether a file is packed is seen from its bytes. Images may have any size, the same in both sets, and any type
-    that `Dataset` takes. Memory grows with the bytes that are there, never with what a header claims.
+    read. The bytes tell whether a file is packed. Images may have any size, the same in both sets, and any type that
+    `Dataset` takes. Memory grows with the bytes that are there, never with what a header claims.
 
     Args:
         folder: the path.
 
     Raises:
-        DataError: where a file is missing or cannot be used; the message names it.
+        DataError: if a file is missing or cannot be used. The message names it.
     """
     path = Path(folder)
     try:
@@ -152,7 +152,7 @@ def held_out_split(train: Dataset, count: int) -> tuple[Dataset, Dataset]:
         The rest, and the held-out examples.
 
     Raises:
-        DataError: unless `count` is at least 1 and leaves one example to every class that has any.
+        DataError: unless `count` is at least 1 and leaves one example in every class that has any.
 
     >>> five = Dataset(np.zeros((5, 1, 1), np.uint8), np.array([0, 0, 0, 1, 1]), "five")
     >>> [part.labels.tolist() for part in held_out_split(five, 2)]
@@ -184,7 +184,7 @@ def subset(dataset: Dataset, keep_classes: Iterable[int]) -> Dataset:
         keep_classes: the labels to keep.
 
     Raises:
-        DataError: for a class that the data set does not have, and where no example is left.
+        DataError: if the data set does not have a class, or no example is left.
 
     >>> four = Dataset(np.zeros((4, 1, 1), np.uint8), np.array([3, 1, 3, 8], np.uint8), "four")
     >>> subset(four, set(range(10)) - {3}).labels.tolist()

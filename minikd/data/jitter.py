@@ -9,7 +9,7 @@ from minikd.data.checks import DataError, describe, whole_number
 
 
 def pad(images: NDArray[np.uint8], by: int) -> NDArray[np.uint8]:
-    """Set each image in a border of zeros, `by` pixels wide on all four sides, and flatten it.
+    """Put a border of zeros around each image, `by` pixels wide on all four sides, and flatten it.
 
     Args:
         images: (N, rows, cols) uint8.
@@ -19,7 +19,7 @@ def pad(images: NDArray[np.uint8], by: int) -> NDArray[np.uint8]:
         (N, (rows + 2 by)(cols + 2 by)) uint8, a new C-contiguous array.
 
     Raises:
-        DataError: for images of another kind, or a negative border.
+        DataError: if the images are of another kind, or the border is negative.
 
     >>> pad(np.full((1, 1, 2), 9, np.uint8), 1).reshape(3, 4).tolist()
     [[0, 0, 0, 0], [0, 9, 9, 0], [0, 0, 0, 0]]
@@ -39,8 +39,8 @@ def window_index(rows: int, cols: int, by: int) -> NDArray[np.int64]:
     Jitter is this index plus one number. With w = cols + 2 by, the width of a padded image, pixel (r, c) of the window
     is at r·w + c. Adding down·w + right, with both in 0..2 by, slides the window over the padded image. This moves the
     picture by (by − down, by − right) pixels, where positive means down and to the right. At down = right = by the
-    picture is not moved, and it has as much room on either side. What enters at an edge is the border's zeros, never
-    the picture's far side.
+    picture is not moved, and it has equal room on either side. The border's zeros enter at an edge, never the far side
+    of the picture.
 
     Args:
         rows: of an image before it was padded, ≥ 1.
@@ -51,7 +51,7 @@ def window_index(rows: int, cols: int, by: int) -> NDArray[np.int64]:
         (rows·cols,) int64.
 
     Raises:
-        DataError: for sizes out of range.
+        DataError: if a size is out of range.
 
     >>> padded = pad(np.array([[[1, 2]]], np.uint8), 1)  # 3 × 4 pixels
     >>> down, right = 1, 0  # by (0, +1): one to the right

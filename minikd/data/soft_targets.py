@@ -3,7 +3,7 @@
 A transfer set is the data that a student learns its teacher's answers on. Logits are stored, not probabilities, because
 the probabilities at every temperature follow from them. They are indexed by example, so they follow whatever order the
 examples are drawn in. They name the data and the teacher that they belong to, so they cannot be used with others. If
-images are jittered, each moved image would need targets of its own, so the training loop refuses that pair.
+images are jittered, each moved image would need its own targets, so the training loop refuses the two together.
 """
 
 from __future__ import annotations
@@ -22,14 +22,13 @@ from minikd.data.images import Dataset
 class SoftTargets:
     """A teacher's logits for the examples of one data set.
 
-    The array is kept read-only, and copied where something can still write to it. So targets stay what their teacher
-    said.
+    The array is kept read-only, and copied if something can still write to it. So the targets cannot change.
 
     Args:
         logits: (N, K) float, row n for example n, in nats.
         dataset: the fingerprint of the data that the logits were computed on.
         teacher: the digest of the weights that they came from.
-        T: the one temperature at which they may be used, as those of an `arithmetic_mean`, or None for all.
+        T: the only temperature at which they may be used, as for an `arithmetic_mean`, or None for every temperature.
 
     Raises:
         ValueError: unless the logits are a NumPy array.

@@ -6,12 +6,12 @@
     trials      calls the learner's function, and compares
     search      finds the mistakes that give the learner's numbers
     findings    what is wrong, in words
-    diagnosis   what the learner gets
+    diagnosis   what the learner sees
     problem     how a problem and its mistakes are described
     catalogue   the mistakes that several problems share
     problems/   one file per problem
     textbook    the formulas of the forward passes
-    words       why each mistake is one, from mistakes.md
+    words       explains each mistake, from mistakes.md
 
 >>> import numpy as np
 >>> from minikd.doctor import check_gradient

@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from minikd.doctor.oracle import EPS, Slope, complex_step
 from minikd.doctor.problem import Argument, Made, Mistake, Outputs, Problem
 
-ROUNDING = 64  # times EPS times the numbers that are added up: what a right gradient may be off by, however written
+ROUNDING = 64  # times EPS times the numbers that are added up: the largest error of a right gradient, however written
 TINY = 1e-290  # below this, a complex step underflows
 LARGEST = 5000  # elements; one forward pass each
-TELLING = 1e-3  # relative: where rounding is larger than this, a probe may tell that yours is wrong, not how right
-UPSTREAM = "(dout)"  # the key of a gradient from above that is passed by place
+TELLING = 1e-3  # relative: if rounding is larger, a probe can show that yours is wrong, but not how right it is
+UPSTREAM = "(dout)"  # the key of a gradient from above that is passed by position
 
 
 class Probe(NamedTuple):
@@ -35,14 +35,14 @@ class Probe(NamedTuple):
         return tuple(slope.value for slope in self.slopes)
 
     def permitted(self, eps: float) -> list[Any]:
-        """Return, for each output, what a right gradient may be off by."""
+        """Return, for each output, how far a right gradient may be from the truth."""
         return [ROUNDING * eps * slope.size + slope.slack + TINY for slope in self.slopes]
 
     def is_finite(self) -> bool:
         return all(np.all(np.isfinite(truth)) for truth in self.truth)
 
     def uncertainty(self) -> float:
-        """Return what a right gradient may be off by, relative to its largest element: the worst of the outputs."""
+        """Return the error a right gradient may have, relative to its largest element: the worst of the outputs."""
         shares = []
         for permitted, truth in zip(self.permitted(EPS), self.truth, strict=True):
             judged = np.isfinite(permitted)
@@ -74,7 +74,7 @@ class Case:
 
     @property
     def oracle(self) -> str:
-        """The method, and how many digits it can tell where it can tell any."""
+        """The method, and how many digits it can tell, if any."""
         told = max(share for share in (probe.uncertainty() for probe in self.probes) if share <= TELLING)
         return f"{self.method}; good to {int(-math.log10(told))} digits"
 
@@ -118,7 +118,7 @@ DRAWS["logits"] = DRAWS["array"]
 
 
 def draw(rng: np.random.Generator, argument: Argument, sizes: Mapping[str, int]) -> Any:
-    """Return an argument with nothing special about it: no two of its numbers are equal, and none is a size."""
+    """Return an argument with nothing special about it: no two numbers are equal, and none is the size of an axis."""
     return DRAWS[argument.kind](rng, tuple(sizes[axis] for axis in argument.axes), sizes.get("K", 0))
 
 
@@ -149,11 +149,11 @@ def along(forward: Callable[..., Any], arguments: Mapping[str, Any], dout: Any, 
 
 
 def own_probe(problem: Problem, arguments: dict[str, Any], rng: np.random.Generator) -> Probe:
-    """Return the place that the learner's own arguments are, once they are known to fit the problem.
+    """Return the learner's own arguments as a place to try, after checking that they fit the problem.
 
     Raises:
-        TypeError: for arguments that are missing, unknown or of another type.
-        ValueError: for arguments of another shape, or out of range.
+        TypeError: if an argument is missing, unknown or of another type.
+        ValueError: if an argument has another shape, or is out of range.
     """
     wanted = {**problem.arguments, **{name: problem.upstream[name] for name in problem.upstream if name in arguments}}
     if arguments.keys() != wanted.keys():
@@ -204,7 +204,7 @@ def _check_range(name: str, value: Any, kind: str, sizes: Mapping[str, int]) -> 
 
 
 def check_count(arrays: Mapping[str, Any]) -> None:
-    """Raise ValueError where the arrays have more elements than a check can go through."""
+    """Raise ValueError if the arrays have more elements than a check can go through."""
     count = sum(np.size(array) for array in arrays.values())
     if count > LARGEST:
         raise ValueError(

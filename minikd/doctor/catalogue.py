@@ -10,7 +10,7 @@ from minikd.doctor.textbook import log_softmax, one_hot, through_softmax
 
 
 def sign(made: Made, name: str = "sign") -> Any:
-    """Return 1, or −1 where the sign is mistaken."""
+    """Return 1, or −1 if the sign is mistaken."""
     return made.factor("sign", 1, {name: -1})
 
 

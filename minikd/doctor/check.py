@@ -1,4 +1,4 @@
-"""`check_gradient`: the door to the doctor."""
+"""`check_gradient`, the way in to the doctor."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -26,8 +26,8 @@ def check_gradient(
     """Say whether `function` is the gradient of `of`, and if it is not, which mistake it makes.
 
     The doctor tries `function` at arguments that it draws, of several shapes, T and logits, where no two mistakes look
-    alike. It passes the arguments by the names below, as many of them as `function` takes, and expects what stands on
-    the right. For a cost, `function` may return (C, dz); then C is checked too, up to a constant.
+    alike. It passes as many of the arguments below as `function` takes, by name, and expects the results on the right.
+    For a cost, `function` may return (C, dz); then C is checked too, up to a constant.
 
         soft cross-entropy        z, v, T                 dz
         hard cross-entropy        z, y                    dz
@@ -45,21 +45,22 @@ def check_gradient(
 
     Args:
         function: the gradient that you wrote.
-        of: a problem by name; or minikd's function of it; or any forward function of your own, of the `arguments`. If
-            that returns an array, yours is a backward pass and gets the gradient from above, dout, as first argument.
+        of: a problem by name, or minikd's function for it, or any forward function of your own, of the `arguments`. If
+            your forward function returns an array, then `function` is a backward pass and gets the gradient from above,
+            dout, as its first argument.
         seed: what the doctor draws from.
-        wrt: for a forward function of your own, the argument, or arguments, whose gradient yours is; the first float
-            array if not given.
+        wrt: for a forward function of your own, the argument or arguments that `function` is the gradient with respect
+            to. The first float array if not given.
         **arguments: those of the forward pass (z, not q; x, not dout). A known problem needs none; if you give some,
-            the doctor tries yours there too. Lists become arrays. They may have 5,000 elements, as a check takes a
+            the doctor tries `function` there too. Lists become arrays. They may have 5,000 elements, as a check takes a
             forward pass for each.
 
     Returns:
-        A `Diagnosis`, true if the gradient is right.
+        A `Diagnosis`, which is true if the gradient is right.
 
     Raises:
-        TypeError: for arguments of the wrong type, unknown or missing.
-        ValueError: for arguments of the wrong shape, or out of range.
+        TypeError: if an argument is of the wrong type, unknown or missing.
+        ValueError: if an argument has the wrong shape, or is out of range.
         Exception: what your function raised, if it raised everywhere.
 
     >>> import numpy as np
@@ -91,7 +92,7 @@ def check_gradient(
 
 
 def _known(of: str | Callable[..., Any]) -> Problem | None:
-    """Return the problem of that name, or that a function of minikd computes; None for a function of one's own."""
+    """Return the problem of that name, or that a function of minikd computes; None for any other function."""
     if isinstance(of, str):
         if of not in PROBLEMS:
             raise ValueError(f"of must be one of {', '.join(PROBLEMS)}, or a forward function, got {of!r}")

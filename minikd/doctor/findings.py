@@ -19,7 +19,7 @@ from minikd.doctor.trials import Call, Compared, Trial, attempt
 from minikd.doctor.words import why
 
 SAME_COST = 1e-6  # relative; a cost with 1e-12 added in its logarithm is still the same one
-NEARLY = 1e-4  # relative: nearer than this, it is the arithmetic that is wrong, not the formula
+NEARLY = 1e-4  # relative: nearer than this, the arithmetic is wrong and not the formula
 SHOWN = 3  # explanations
 NEARLY_RIGHT = (
     "the formula is right, or nearly so, but this is more than rounding: did you add a small number in a logarithm or "
@@ -30,7 +30,7 @@ RAISES = "it raises "
 
 
 class Finding(NamedTuple):
-    """What to say: the fields of a diagnosis that are words."""
+    """What to say: the words of a diagnosis."""
 
     verdict: str
     details: tuple[str, ...]

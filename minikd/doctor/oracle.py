@@ -25,7 +25,7 @@ class Slope(NamedTuple):
 
     value: NDArray[Any]
     size: Any  # of the numbers that are rounded on the way to it
-    slack: Any = 0.0  # what each number may be off by; infinite at a kink
+    slack: Any = 0.0  # how large the error of each number may be; infinite at a kink
 
 
 def complex_step(f: Callable[[Any], Any], x: NDArray[Any]) -> NDArray[Any]:
@@ -58,7 +58,7 @@ def central_differences(f: Callable[[Any], Any], x: NDArray[Any], h: float) -> t
         derivative[index] = (16 * second[1] - second[0]) / 15
         noise = 8 * EPS * (max(abs(ahead) for ahead, _, _ in values) + abs(here)) / h
         error[index] = 10 * abs(derivative[index] - second[1]) + 4 * noise
-        # How far the slopes to both sides are apart: where the function is smooth, it halves with the step
+        # How far apart the slopes on both sides are: if the function is smooth, this halves with the step
         gaps = [abs(ahead - 2 * here + behind) / step for ahead, behind, step in values]
         if gaps[2] > 0.9 * gaps[0] and gaps[2] > 1e-4 * abs(first[0]) + 1000 * noise:
             error[index] = np.inf
@@ -72,7 +72,7 @@ class Oracle:
         self.takes_complex = True
 
     def slope(self, f: Callable[[Any], Any], x: NDArray[Any], scales: Iterable[float]) -> Slope:
-        """Return ∂f/∂x; central differences take their step from that of the scales which tells more."""
+        """Return ∂f/∂x. Central differences take their step from the more informative of the scales."""
         tried = [central_differences(f, x, 1e-3 * scale) for scale in sorted({spread(x), *scales})]
         by_difference, slack = min(tried, key=lambda pair: float(np.median(pair[1])))
         exact = _complex_step_if_taken(f, x) if self.takes_complex else None
@@ -95,7 +95,7 @@ def _complex_step_if_taken(f: Callable[[Any], Any], x: NDArray[Any]) -> NDArray[
 def _roughness(f: Callable[[Any], Any], x: NDArray[Any], here: NDArray[Any], smooth: NDArray[Any]) -> float:
     """Return how rough the gradient is, in multiples of EPS.
 
-    It is the second difference over steps so small that nothing but rounding is left of it. A gradient that is a small
+    It is the second difference over steps so small that only rounding is left of it. A gradient that is a small
     difference of large numbers is rough, as q − p is at high T.
     """
     rng, roughest = np.random.default_rng(0), 0.0

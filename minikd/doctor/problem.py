@@ -57,7 +57,7 @@ class Made:
         return value() if callable(value) else value
 
     def factor(self, place: str, right: Any, wrong: Mapping[str, Any]) -> Any:
-        """Return the value to use, where it is a factor of the whole gradient."""
+        """Return the value to use for a factor of the whole gradient."""
         return self(place, right, wrong, is_factor=True)
 
     def _note(self, place: str, wrong: Mapping[str, Any], is_factor: bool) -> None:
@@ -81,7 +81,8 @@ class Problem:
     """What the doctor knows of one gradient.
 
     Attributes:
-        name: as the learner gives it. minikd's functions have it too, perhaps with `_forward`, `_backward` and so on.
+        name: as the learner gives it. minikd's functions have the same name, perhaps with `_forward`, `_backward` and
+            so on.
         arguments: of the forward pass, by name.
         forward: the textbook's, of the arguments; a cost, or an array of the axes of `upstream`.
         recipe: (made, **arguments) -> the gradients, with the mistakes that `made` makes.
@@ -90,7 +91,7 @@ class Problem:
         wrt: the arguments whose gradients are asked for, in order.
         overwrites: for a step of an optimiser, the arguments that it returns and may overwrite: `forward` is the truth.
         upstream: the gradient that comes from above, by name; none for a cost.
-        extras: what the learner's function may ask for beyond the arguments, worked out from them.
+        extras: what the learner's function may ask for beyond the arguments, computed from them.
     """
 
     name: str

@@ -15,7 +15,7 @@ from minikd.doctor.problem import Made, Mistake, Outputs
 from minikd.doctor.textbook import largest
 from minikd.doctor.trials import Trial
 
-SAME = 1e-9  # relative: two ways to make one mistake differ by rounding, two mistakes by far more
+SAME = 1e-9  # relative: two ways to make one mistake differ by rounding, and two mistakes by far more
 
 Explanation: TypeAlias = tuple[Mistake, ...]
 """Mistakes that were made together."""
@@ -45,8 +45,8 @@ def explain(case: Case, trials: list[Trial]) -> list[tuple[str, ...]]:
 def _near(case: Case, number: int, first: Trial) -> list[Explanation]:
     """Return the sets of that many mistakes whose gradients at the first probe may be the learner's: a weighted sum is.
 
-    The case keeps these sums, as they are the same for every learner; they spare a comparison for each of thousands of
-    sets.
+    The case keeps these sums, because they are the same for every learner. They make it unnecessary to compare
+    thousands of sets one by one.
     """
     if number not in case.kept:
         sets = list(_sets(case, number))
@@ -69,14 +69,14 @@ def _sets(case: Case, number: int) -> Iterator[Explanation]:
 
 
 def _leaves_a_trace(case: Case, explanation: Explanation) -> bool:
-    """Tell whether it gives wrong numbers: two mistakes may cancel, or leave zeros, for which there are other words."""
+    """Tell whether it gives wrong numbers. Two mistakes may cancel, or leave only zeros, which have other words."""
     values = [_value(case, explanation, probe) for probe in case.probes]
     right = [_equal(probe.truth, value, probe.permitted(EPS)) for probe, value in zip(case.probes, values, strict=True)]
     return not all(right) and any(np.any(array) for value in values for array in value or ())
 
 
 def _value(case: Case, explanation: Explanation, probe: Probe) -> Outputs | None:
-    """Return the gradients with those mistakes; None if they cannot be worked out, as shapes do not fit."""
+    """Return the gradients with those mistakes; None if they cannot be computed because shapes do not fit."""
     try:
         return case.recipe(Made(explanation), probe)
     except ValueError:

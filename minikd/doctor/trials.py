@@ -20,12 +20,12 @@ Call: TypeAlias = Callable[[dict[str, Any]], Any]
 
 @dataclass(frozen=True)
 class Compared:
-    """One gradient of the learner's, beside the truth."""
+    """One of the learner's gradients, beside the truth."""
 
     name: str
     yours: NDArray[Any]
     truth: NDArray[Any]
-    permitted: Any  # what a right one may be off by
+    permitted: Any  # how far a right one may be from the truth
 
     @property
     def has_shape(self) -> bool:
@@ -38,7 +38,7 @@ class Compared:
 
     @property
     def error(self) -> float:
-        """max |yours − truth| / max |truth|; zero where yours is right and the truth itself is nothing but rounding."""
+        """max |yours − truth| / max |truth|; zero if yours is right and the truth is only rounding."""
         if not self.has_shape:
             return math.inf
         permitted = np.broadcast_to(self.permitted, self.truth.shape)
@@ -56,7 +56,7 @@ class Compared:
         return tuple(int(i) for i in np.unravel_index(int(np.argmax(self._distance())), self.truth.shape))
 
     def _distance(self) -> NDArray[Any]:
-        """Return |yours − truth|: infinite for nan, zero where any number is right."""
+        """Return |yours − truth|: infinite for nan, zero if any number is right."""
         distance = np.abs(self.yours - self.truth)
         distance = np.where(np.isnan(distance), np.inf, distance)
         return np.where(np.isinf(self.permitted) & np.isfinite(distance), 0.0, distance)
@@ -89,9 +89,9 @@ class Trial:
 
 
 def caller(function: Callable[..., Any], probe: Probe) -> Call:
-    """Return what calls the learner's function with those of the arguments on offer that it takes."""
+    """Return a function that calls the learner's with those of the offered arguments that it takes."""
     if not callable(function):
-        raise TypeError(f"function must be the one that works out your gradient, got {type(function).__name__}")
+        raise TypeError(f"function must be the one that computes your gradient, got {type(function).__name__}")
     first = [UPSTREAM] if UPSTREAM in probe.offered else []
     names = [name for name in probe.offered if name != UPSTREAM]
     parameters = list(inspect.signature(function).parameters.values())[len(first) :]

@@ -1,4 +1,4 @@
-"""Why a mistake is one, in words, from the page `mistakes.md`."""
+"""The words that explain the mistakes, from the page `mistakes.md`."""
 
 import re
 from functools import cache
@@ -14,7 +14,7 @@ def why(problem: str, mistake: str) -> str:
 
 @cache
 def words() -> dict[str, dict[str, str]]:
-    """Return, for each section of the page, its mistakes and why each is one."""
+    """Return, for each section of the page, its mistakes and their explanations."""
     page = resources.files("minikd.doctor").joinpath("mistakes.md").read_text(encoding="utf-8")
     sections = {}
     for section in page.split("\n## ")[1:]:

@@ -1,7 +1,7 @@
 """The CUDA engine: a training step in a fifth of the launches, by fused kernels beside the lines that they replace.
 
-A small network's step is bound by launches on a GPU. The readable engine issues 77 to 103 of them, and each costs 5 to
-15 µs, most of them far more than their arithmetic. Here one kernel does what several lines of the core do:
+On a GPU, launches take most of the time of a small network's step. The readable engine issues 77 to 103 of them. Each
+costs 5 to 15 µs, and most cost far more than their arithmetic. Here one kernel does what several lines of the core do:
 
     batch      the gather, scaling, jitter and input dropout of a batch
     forward    bias, ReLU and dropout in one, after each product
@@ -78,9 +78,11 @@ __device__ real block_sum(real mine, real* sums)
 
 
 class Keyed(NamedTuple):
-    """A layer's dropout state at one step, not drawn yet: the kernel that needs the mask works it out.
+    """A layer's dropout state at one step, not drawn yet: the kernel that needs the mask computes it.
 
-    keys: (1,) or (S,) uint32 on the device, as `minikd.core.masks.dropout_mask` takes them; drop, the probability.
+    Attributes:
+        keys: (1,) or (S,) uint32 on the device, as `minikd.core.masks.dropout_mask` takes them.
+        drop: the probability of dropping.
     """
 
     keys: Array
@@ -88,7 +90,7 @@ class Keyed(NamedTuple):
 
 
 def _dropout(state: Keyed | None) -> tuple[Array | None, int, np.uint32, float]:
-    """A dropout state as kernels take it: keys or a null pointer, 1 if each student has its own, threshold, scale."""
+    """Return a dropout state for a kernel: keys or a null pointer, 1 if each student has keys, threshold, scale."""
     if state is None:
         return None, 0, np.uint32(0), 1.0
     return state.keys, int(state.keys.shape[0] > 1), np.uint32(drop_threshold(state.drop)), 1 / (1 - state.drop)
@@ -96,7 +98,7 @@ def _dropout(state: Keyed | None) -> tuple[Array | None, int, np.uint32, float]:
 
 @cache
 def _kernel(xp: Any, name: str, dtype: str) -> Any:
-    """A compiled kernel by name, for float32 or float64."""
+    """Return a compiled kernel by name, for float32 or float64."""
     return _module(xp, dtype).get_function(name)
 
 
@@ -106,18 +108,18 @@ def _module(xp: Any, dtype: str) -> Any:
 
 
 def source() -> str:
-    """The CUDA C++ of all kernels, as one translation unit."""
+    """Return the CUDA C++ of all kernels, as one translation unit."""
     return COMMON + BATCH + BIAS_RELU + DISTILLATION_LOSS + RELU_BACKWARD + SQUARE_NORM + MOMENTUM_STEP + LIMIT_NORM
 
 
 def options(dtype: str) -> tuple[str, ...]:
-    """The compiler's options for float32 or float64: the type `real`, and the sizes of blocks."""
+    """Return the compiler's options for float32 or float64: the type `real`, and the sizes of blocks."""
     real = {"float32": "float", "float64": "double"}[dtype]
     return (f"-DREAL={real}", f"-DTHREADS={THREADS}", f"-DSTRIP={STRIP}", f"-DCOLUMNS={COLUMNS}", f"-DROWS={ROWS}")
 
 
 def _launch(xp: Any, name: str, grid: tuple[int, ...], block: tuple[int, ...], dtype: Any, *args: Any) -> None:
-    """Start a kernel. A Python int goes as `int`, a float as `real`, None as a null pointer, an array its address."""
+    """Start a kernel. Pass an int as `int`, a float as `real`, None as a null pointer, and an array as its address."""
     _count(name)
     real = dtype.type
     typed = [np.int32(a) if type(a) is int else real(a) if type(a) is float else a for a in args]
@@ -129,7 +131,7 @@ _counts: list[Counter[str]] = []
 
 @contextmanager
 def counting() -> Iterator[Counter[str]]:
-    """The launches of this module inside the block, by name; one thread's, to be read when it is over."""
+    """Count the launches of this module inside the block, by name, in one thread. Read them after the block."""
     count: Counter[str] = Counter()
     _counts.append(count)
     try:
@@ -144,7 +146,7 @@ def _count(name: str) -> None:
 
 
 def _cupy(array: Array) -> Any:
-    """CuPy, or what stands in for it: a namespace with more than the dialect of the core."""
+    """Return CuPy, or what stands in for it: a namespace with more than the dialect of the core."""
     return get_xp(array=array)
 
 
@@ -157,7 +159,7 @@ def _students(array: Array) -> int:
 
 
 def _step(array: Any, own: int) -> Any:
-    """Elements from one student to the next: 0 where they share the array, whose last `own` axes are a student's."""
+    """Return the elements from one student's part, of the last `own` axes, to the next; 0 if they share the array."""
     if array is None or array.ndim == own or array.shape[0] == 1:
         return np.int64(0)
     return np.int64(array.strides[0] // array.itemsize)
@@ -178,7 +180,7 @@ def product(a: Any, b: Any, out: Any = None) -> Any:
         out: None or (..., M, N), overwritten.
 
     Raises:
-        ValueError: for shapes that do not fit, and for arrays whose rows and columns are not contiguous.
+        ValueError: if shapes do not match, or neither rows nor columns are contiguous.
     """
     xp, (M, J), N = _cupy(a), a.shape[-2:], b.shape[-1]
     if b.shape[-2] != J or (a.ndim == b.ndim and a.shape[:-2] != b.shape[:-2]):
@@ -208,7 +210,7 @@ _ONE_AND_ZERO = {dtype: (a.ctypes.data, a.ctypes.data + a.itemsize) for dtype, a
 
 
 def _layout(a: Any) -> tuple[int, int, int]:
-    """How matrices lie: 1 if columns are contiguous, not rows; the leading dimension; the step between students."""
+    """Return how matrices lie: 1 if columns are contiguous, else 0; leading dimension; step between students."""
     (rows, columns), (down, right) = a.shape[-2:], (stride // a.itemsize for stride in a.strides[-2:])
     if right == 1 and down >= columns:
         return 0, down, int(_step(a, own=2))
@@ -244,7 +246,7 @@ extern "C" __global__ void batch(
 
 
 def batch(source: Source, draw: Draw) -> Batch:
-    """Return one batch, to the same bits as the readable engine's; the masks of hidden layers are not drawn yet."""
+    """Return one batch, with the same bits as the readable engine's. The masks of hidden layers are not drawn yet."""
     xp, rows = _cupy(source.X), draw.n.shape[0]
     B, K = source.batch_size, 0 if source.V is None else source.V.shape[1]
     dropout = [None if key is None else Keyed(key, drop) for key, drop in zip(draw.keys, source.drops, strict=True)]
@@ -294,7 +296,7 @@ def forward(x: Array, layers: Layers[Array], dropout: Sequence[Keyed | None] | N
         The cache for `backward`.
 
     Raises:
-        ValueError: for dropout on the input.
+        ValueError: if there is dropout on the input.
     """
     dropout = [None] * len(layers) if dropout is None else dropout
     if dropout[0] is not None:
@@ -395,8 +397,8 @@ def loss(
         dz, of z's shape.
 
     Raises:
-        ValueError: as `distillation_loss`, and for logits that do not lie row by row.
-        TypeError: as `distillation_loss`, and for labels that are not int64.
+        ValueError: as `distillation_loss`, and if logits do not lie row by row.
+        TypeError: as `distillation_loss`, and if labels are not int64.
     """
     if y is not None and y.dtype != np.int64:
         raise TypeError(f"y must be int64 for the fused kernels, got {y.dtype}: convert it with astype")
@@ -416,7 +418,7 @@ def loss(
 
 
 def _number(value: float | Array) -> tuple[Array | None, Any, float]:
-    """A number, or an array (S, …) with one per student, as kernels take it: its address, its step, its value."""
+    """Return a number, or an array (S, …) of one per student, for a kernel: its address, its step, its value."""
     return (None, np.int64(0), value) if isinstance(value, float) else (value, _step(value, own=0), 0.0)
 
 

@@ -59,15 +59,15 @@ def get_device(name: str, *, tf32: bool | None = None) -> Device:
             Sums stay float32; so do costs, norms and the update.
 
     Raises:
-        ValueError: for another name, or TF32 without a GPU.
-        DeviceError: where there is no usable GPU.
+        ValueError: if the name is another one, or TF32 is asked for without a GPU.
+        DeviceError: if there is no usable GPU.
 
     >>> get_device("cpu").xp.__name__
     'numpy'
     """
     if name == "cpu":
         if tf32:
-            raise ValueError("TF32 is a number format of GPUs: leave tf32 out, or take the device 'gpu'")
+            raise ValueError("TF32 is a number format of GPUs: leave tf32 out, or use the device 'gpu'")
         return CPU
     if name == "gpu":
         cupy: Any = probe_gpu()
@@ -75,7 +75,7 @@ def get_device(name: str, *, tf32: bool | None = None) -> Device:
         if tf32 is not None:
             cublas.setMathMode(handle, MATH_MODES[tf32])
         engine = readable if os.environ.get("MINIKD_FUSED") == "0" else cuda
-        # Runs with TF32 and without it have names of their own, so that one does not pass for the other.
+        # Runs with TF32 and without it have different names, so that neither is taken for the other.
         name = "gpu, TF32" if cublas.getMathMode(handle) == MATH_MODES[True] else "gpu"
         return Device(name, cupy, put=cupy.asarray, get=cupy.asnumpy, engine=engine)
     raise ValueError(f"the device must be 'cpu', or 'gpu' for an NVIDIA card, got {name!r}")
@@ -95,7 +95,7 @@ def as_device(device: str | Device) -> Device:
 
 
 def to_device(array: Array, device: str | Device) -> Any:
-    """Return the array on the device, copied only where it must be.
+    """Return the array on the device, copied only if necessary.
 
     Args:
         array: an array of NumPy or CuPy.
@@ -106,5 +106,5 @@ def to_device(array: Array, device: str | Device) -> Any:
 
 
 def to_host(array: Any) -> np.ndarray:
-    """Return the array as a NumPy array. For one on the GPU this waits until it is computed."""
+    """Return the array as a NumPy array. For an array on the GPU, wait until it is computed."""
     return np.asarray(array.get() if hasattr(array, "get") else array)

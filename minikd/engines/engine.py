@@ -3,8 +3,8 @@
     data → engine.batch → engine.forward → engine.loss → engine.backward → engine.update
 
 There are two engines, `minikd.engines.readable` and `minikd.engines.cuda`. Both are modules with these five functions;
-both do the same arithmetic, up to the order of sums; and one test runs over both. `Device.engine` says which one a
-device uses.
+both do the same arithmetic, up to the order of sums; and one test covers both. `Device.engine` says which one a device
+uses.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Source:
         window: (D,) int64, where the numbers of an example lie beside its start; None where examples are rows of X.
         inputs: D, the number of inputs.
         batch_size: B, cases per student.
-        leading: () or (S,), the leading axes of a batch whose students have batches of their own.
+        leading: the leading axes of a batch: (S,) if each student has its own batches, else ().
         counters: for the input of each layer, (B, size) uint32, or None without dropout.
         drops: for the input of each layer, the probability of dropping.
         dtype: "float32" or "float64".
@@ -57,7 +57,7 @@ class Source:
 
 
 class Draw(NamedTuple):
-    """What chance decides about one batch, on the device."""
+    """The random draws of one batch, on the device."""
 
     n: Array  # (S·B,) int64, the examples
     shift: Array | None  # (S·B,) int64, added to where each example starts
@@ -65,7 +65,7 @@ class Draw(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """What one step reads. It has a leading axis S where the students of a population have batches of their own."""
+    """What one step reads. It has a leading axis S if each student of a population has its own batches."""
 
     x: Array  # (..., B, D) float, with the input's dropout done
     y: Array  # (..., B) int64

@@ -1,7 +1,7 @@
 """A usable GPU, or one line that says why there is none. This is the only file that imports CuPy.
 
-Every line repeats the cause. It advises only what follows from that cause; where nothing does, it says where to look.
-Causes are recognised by the class of an error and by CUDA's codes, because texts change between versions.
+Every line repeats the cause, and advises only what follows from it. If nothing does, it says where to look. Causes are
+recognised by the class of an error and by CUDA's codes, because texts change between versions.
 """
 
 from __future__ import annotations
@@ -68,13 +68,13 @@ class DeviceError(RuntimeError):
 def probe_gpu() -> ModuleType:
     """Check that an import of CuPy, the driver, a device and a small product all work.
 
-    A CuPy that can be imported does not mean a GPU, and a GPU that is found may still lack cuBLAS.
+    If CuPy can be imported, there may still be no GPU. If there is a GPU, cuBLAS may still be missing.
 
     Returns:
         CuPy's module.
 
     Raises:
-        DeviceError: where one of these does not work, in one line.
+        DeviceError: if one of these does not work, in one line.
     """
     cupy = _import_cupy()
     try:
@@ -372,7 +372,7 @@ def _one_line(error: BaseException) -> str:
 
 
 def _ask(question: Callable[[], Any]) -> Any:
-    """Return the answer of a GPU that is in trouble, or None if it gives none."""
+    """Return the answer of a GPU that may be in trouble, or None if it gives no answer."""
     try:
         return question()
     except Exception:

@@ -1,4 +1,4 @@
-"""What you must know of a machine to judge the numbers that were measured on it."""
+"""What you must know about a machine to judge the numbers that were measured on it."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from minikd.engines.device import Device
 
 
 def machine(device: Device) -> dict[str, Any]:
-    """Return what you must know to judge the numbers, in plain JSON types.
+    """Return what you must know to judge numbers measured there, in plain JSON types.
 
     Args:
-        device: on which they were measured.
+        device: where they were measured.
 
     Returns:
         device (the processor's or the card's name), architecture, cores, cuda (for a card), python, a version for

@@ -1,6 +1,6 @@
-"""The readable engine: the functions of the core, one after the other. It is what trains on a CPU.
+"""The readable engine: the functions of the core, one after the other. It trains on a CPU.
 
-Its one concession to speed is the layout of the logits that the cost sees, see `loss`.
+Its only concession to speed is the layout of the logits that the cost reads: see `loss`.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def batch(source: Source, draw: Draw) -> Batch:
 
 
 def _inputs(source: Source, draw: Draw) -> Array:
-    """The examples drawn: images, moved, in [0, 1], or windows of frames; (S·B, D) float."""
+    """Return the drawn examples, (S·B, D) float: images, moved and scaled to [0, 1], or windows of frames."""
     xp = get_xp(X=source.X)
     if draw.shift is None or source.window is None:
         x = xp.take(source.X, draw.n, axis=0)  # (S·B, D)
@@ -54,14 +54,14 @@ def scaled(pixels: A, dtype: str) -> A:
 
 
 def _by_student(source: Source, array: Array) -> Array:
-    """(S·B, …) as (S, B, …) where students have batches of their own."""
+    """Return (S·B, …) as (S, B, …) if each student has its own batches."""
     if not source.leading:
         return array
     return get_xp(array=array).reshape(array, (*source.leading, source.batch_size, *array.shape[1:]))
 
 
 def _dropout(source: Source, draw: Draw, layer: int) -> Dropout | None:
-    """The dropout of a layer's input."""
+    """Return the dropout of a layer's input."""
     counters, key, drop = source.counters[layer], draw.keys[layer], source.drops[layer]
     if counters is None or key is None:
         return None
@@ -78,8 +78,7 @@ def loss(z: Array, *, v: Array | None, y: Array | None, T: float | Array, alpha:
     """Return the cost and dz: `distillation_loss`, on logits that lie class by class in memory.
 
     NumPy is slow at reducing a short last axis: for a maximum or a sum over the classes of (128, 10) it starts 128
-    short loops. Stored class by class the same numbers are 10 long ones. Results inherit this
-    layout.
+    short loops. Stored class by class, the same numbers need 10 long loops. Results inherit this layout.
     """
     return distillation_loss(_class_major(z), v=None if v is None else _class_major(v), y=y, T=T, alpha=alpha)
 
@@ -96,7 +95,7 @@ def backward(dz: Array, cache: Cache, *, out: Layers[Array]) -> None:
 def update(
     state: State, *, learning_rate: float | Array, momentum: float, clip_norm: float | None, max_norm: float | None
 ) -> None:
-    """Clip the gradient, move the parameters, limit the norms of the hidden layers' weights, in place."""
+    """Clip the gradient, move the parameters, and limit the norms of the hidden layers' weights, in place."""
     if clip_norm is not None:
         learning_rate = learning_rate * clip_factor(state.gradient, clip_norm)
     arrays = state.parameters, state.velocity, state.gradient

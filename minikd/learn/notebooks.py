@@ -33,10 +33,10 @@ on localhost only and asks for its token, unless its own options say otherwise."
 
 
 def find(numbers: Sequence[int] = ()) -> list[Path]:
-    """Return the paths of the notebooks with these numbers; of all, in order, if there are no numbers.
+    """Return the paths of the notebooks with these numbers. Without numbers, return all paths in order.
 
     Raises:
-        ValueError: for a number that no notebook has, or where there are no notebooks.
+        ValueError: if no notebook has a number, or there are no notebooks.
     """
     every = {int(path.name.split("-")[0]): path for path in sorted(FOLDER.glob("[0-9][0-9]-*.ipynb"))}
     if not every:
@@ -58,8 +58,8 @@ def execute(path: Path) -> Any:
     """Return the notebook with the outputs that it has in a fresh kernel, without sliders.
 
     Raises:
-        nbclient.exceptions.CellExecutionError: where a cell raises.
-        ValueError: where a cell writes to the standard error, as warnings do.
+        nbclient.exceptions.CellExecutionError: if a cell raises.
+        ValueError: if a cell writes to the standard error, as warnings do.
     """
     from nbclient import NotebookClient
 
@@ -144,7 +144,7 @@ def open_lab(path: Path, options: Sequence[str], remark: Callable[[str], None]) 
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Open a notebook, or execute or check some."""
+    """Open a notebook, or execute or check several."""
     parser = Parser("notebooks", ABOUT, EXAMPLES)
     parser.usage = "%(prog)s [-h] [--version] [--execute | --check] [N ...] [options of JupyterLab]"
     parser.add_argument(

@@ -1,4 +1,4 @@
-"""Sliders for the notebooks. What a slider shows also stands there as a still picture."""
+"""Sliders for the notebooks. Each notebook also shows a still picture of what a slider shows."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 STATIC = "MINIKD_STATIC"
-"""The environment variable that says that nobody can move a slider, as when the notebooks are printed."""
+"""The environment variable that says that no slider can be moved, as when the notebooks are executed."""
 
 
 def explore(draw: Callable[..., Any], **choices: Sequence[float]) -> None:
@@ -15,7 +15,8 @@ def explore(draw: Callable[..., Any], **choices: Sequence[float]) -> None:
 
     Args:
         draw: takes the values by name, and returns a figure, or anything else that a notebook shows.
-        **choices: the values of each slider, by its name. A slider begins at the first of them, and has them in order.
+        **choices: the values of each slider, by its name. A slider begins at the first one, and has them in rising
+            order.
     """
     names = ", ".join(choices)
     if os.environ.get(STATIC):

@@ -13,7 +13,7 @@ lab/               how work is done and judged; it knows no experiment
   cluster.py       workers of a Dask cluster that do calls
   progress.py      how far the jobs are
   scoreboard.py    a row: claim, the paper's figure, its jobs, and how they are judged
-  statistics.py    what verdicts rest on
+  statistics.py    the statistics behind the verdicts
 
 tasks/             what a job can be; it imports lab
   networks.py      train a network on digits, average an ensemble, look at gradients

@@ -29,13 +29,13 @@ from minikd.training.checkpoint import CheckpointError
 EXAMPLES = """\
 examples:
   python -m minikd.paper                      every row, with real figures, on two cores
-  python -m minikd.paper M6 M7                two rows, and what they rest on
+  python -m minikd.paper M6 M7                two rows, and the work that they need
   python -m minikd.paper --profile smoke      every row, tiny: does it run? It claims nothing
   python -m minikd.paper --profile full --gpu more seeds, full length
   python -m minikd.paper S3 --data DIR        a row of speech, on recordings that are there already
 
 Rows of speech (S1 to S4, R1-speech to R3-speech) need the extra `speech` and the Free Spoken Digit Dataset, which is
-fetched once. If you ask for all rows and it cannot be had, these rows are left out, and a line says why.
+fetched once. If you ask for all rows and it cannot be fetched, these rows are left out, and a line says why.
 
 Results are kept below --out, and any later call that needs them finds them there. If a call was stopped or killed, the
 same command resumes it. Results are the same bits however many workers there are.
@@ -46,10 +46,10 @@ class Call(NamedTuple):
     """A command line that runs rows.
 
     Attributes:
-        parser: with the options of `add_options`.
+        parser: the parser with the options of `add_options`.
         args: what it parsed.
-        recordings: gets the recordings, if a row is of speech.
-        may_leave_out: leave such rows out, with a line, if the recordings cannot be had.
+        recordings: returns the recordings, if a row is of speech.
+        may_leave_out: whether such rows are left out, with a line, if the recordings are not available.
     """
 
     parser: Parser
@@ -65,8 +65,8 @@ class Call(NamedTuple):
     def command(self, rows: Iterable[str] = (), *, spoken: bool = True) -> str:
         """Return the command that does these rows again, with the same settings, and finds what was done before.
 
-        Options that change neither are left out: --workers, --dask, and how the scoreboard is shown. So is --data for
-        rows that are not of speech.
+        Options that change neither are left out: --workers, --dask, and how the scoreboard is shown. For rows that are
+        not of speech, --data is left out too.
         """
         words = list(rows)
         for name in ("hidden", "members", "profile", "gpu", "data", "out"):
@@ -123,7 +123,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def run(call: Call, rows: Sequence[Row]) -> None:
-    """Do what is missing of these rows, judge them, print the scoreboard, and write it; end for what goes wrong.
+    """Do what is missing of these rows, judge them, print the scoreboard, and write it; exit on errors.
 
     If a job fails, the rows that are finished are printed all the same.
     """
@@ -136,7 +136,7 @@ def run(call: Call, rows: Sequence[Row]) -> None:
     try:
         if args.write:
             check_writable(args.write)
-        # Refuse a missing GPU before anything is started. With --dask only the workers need one.
+        # Refuse a missing GPU before anything is started. With --dask, only the workers need one.
         here = machine(get_device(call.device) if args.dask is None else CPU)
         store = Store(args.out / "paper" / call.device)
         do(call, jobs, store)
@@ -173,10 +173,10 @@ def do(call: Call, jobs: dict[str, Jobs], store: Store) -> None:
 def available(call: Call, jobs: dict[str, Jobs], store: Store) -> dict[str, Jobs]:
     """Return the jobs by row, and keep the recordings in the store if a job still to be done reads them.
 
-    If the recordings cannot be had, rows of speech are left out if they may be, and a line says why.
+    If the recordings are not available, rows of speech are left out if that is allowed, and a line says why.
 
     Raises:
-        DataError: they may not be left out.
+        DataError: if they may not be left out.
     """
     spoken = [row for row, named in jobs.items() if _spoken(missing(named.values(), store).values())]
     if not spoken:

@@ -1,6 +1,6 @@
 """The figures of the scoreboard, drawn only from its numbers, and two of the teacher that ships, from its logits.
 
-Those of the scoreboard take the rows' numbers, by their ids, as `minikd.paper --write` keeps them. Stars are the
+The figures of the scoreboard take the rows' numbers, by their ids, as `minikd.paper --write` keeps them. Stars are the
 paper's numbers; dots, bars and lines are ours.
 """
 
@@ -375,7 +375,7 @@ def teacher_answers() -> Figure:
 
 
 def high_temperature() -> Figure:
-    """The soft gradient of a student that knows nothing, its limit, and the bound on their difference, against T."""
+    """The soft gradient of a student that knows nothing, its limit, and the bound on their difference, over T."""
     v = load_teacher()[1].logits.astype(np.float64)  # (N, K)
     v = v - v.mean(axis=-1, keepdims=True)
     z = np.zeros_like(v)

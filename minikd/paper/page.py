@@ -59,7 +59,7 @@ def section(name: str, record: Json, profile: str) -> str:
 
 
 def choice(record: Json) -> str:
-    """Return what was tried on held-out images, and what came of it."""
+    """Return what was tried on held-out images, and the results."""
     rows = []
     for row in record["rows"]:
         changed = ", ".join(f"{name} {value}" for name, value in row["changes"].items())
@@ -98,7 +98,7 @@ def fill(text: str) -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Fill PAPER.md and draw the figures; with --check, only report whether the page says what the results say."""
+    """Fill PAPER.md and draw the figures. With --check, only report whether the page agrees with the results."""
     parser = Parser("paper.page", "Fill PAPER.md and draw its figures and the README's, from the committed results.")
     parser.add_argument("--check", action="store_true", help="change nothing; exit with 1 if PAPER.md would change")
     check = parser.parse_args(argv).check

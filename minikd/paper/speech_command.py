@@ -12,9 +12,10 @@ from minikd.system.cli import Parser, numbers
 
 ABOUT = """\
 Speech (Hinton, Vinyals & Dean 2015, sections 4 and 6): strings of spoken digits in noise, a hidden Markov model, and a
-network that says for each frame how probable each state is. Networks that differ only in their first weights, their
-ensemble, and one student that is distilled from it: frame accuracy and word error rate (S1 to S4). Then 3 % of the
-speech, with hard and with soft targets (R1 to R3). All of it beside the paper's figures, with a verdict for each.
+network that says for each frame how probable each state is. The command trains networks that differ only in their first
+weights, and one student that is distilled from their ensemble, and measures frame accuracy and word error rate (S1 to
+S4). Then it trains on 3 % of the speech, with hard and with soft targets (R1 to R3). Every result is shown beside the
+paper's figure, with a verdict.
 """
 
 EXAMPLES = """\
@@ -52,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = build_parser()
     args = parser.parse_args(argv)
     if args.members is not None and args.members < 2:
-        parser.fail(f"--members must be ≥ 2, for one network is no ensemble, got {args.members}")
+        parser.fail(f"--members must be ≥ 2, because one network is no ensemble, got {args.members}")
     if args.hidden is not None and min(args.hidden) < 1:
         parser.fail(f"--hidden must be layer sizes, each a whole number ≥ 1, got {args.hidden}")
     plan = PLANS[args.profile]

@@ -20,7 +20,7 @@ FILE = Path(__file__).resolve().parent.parent / "embedded" / "teacher" / "mnist.
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Train the teacher if the paper's runs do not hold it yet, and write the file."""
+    """Train the teacher if it is not among the paper's runs yet, and write the file."""
     parser = Parser("paper.teacher", "Make the file of the teacher that ships, from the teacher of row M1.")
     parser.add_argument("--out", type=Path, default=Path("runs"), metavar="DIR", help="where runs are kept [runs]")
     out = parser.parse_args(argv).out

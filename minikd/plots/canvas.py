@@ -1,9 +1,9 @@
 """What all figures share: Matplotlib without the user's settings, colours, scales, and the file that is written.
 
 Every figure looks the same everywhere, and none needs a backend. Import this module before Matplotlib itself. It
-survives an `MPLBACKEND` that names a backend which is not installed here, as a process inherits it from a notebook, and
-a `matplotlibrc` that cannot be read. Figures are made from Matplotlib's objects, never with pyplot, so no backend is
-ever loaded.
+survives a `matplotlibrc` that cannot be read, and an `MPLBACKEND` that names a backend which is not installed here, as
+a process may inherit it from a notebook. Figures are made from Matplotlib's objects, never with pyplot, so no backend
+is ever loaded.
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ def save(figure: Figure, path: str | os.PathLike[str], source: str | None = None
         source: a name for the numbers that the figure shows, kept in the file as its text "Source".
 
     Raises:
-        ValueError: for a path that does not end in .png.
+        ValueError: if the path does not end in .png.
     """
     if not os.fspath(path).endswith(".png"):
         raise ValueError(f"path must end in .png, the only format written, got {os.fspath(path)!r}: rename it")
@@ -163,7 +163,7 @@ def log_y(panel: Axes, ticks: int | None = None) -> None:
 
 
 def check_images(images: NDArray[np.uint8], n: int | None = None) -> NDArray[np.uint8]:
-    """Return the images, or raise ValueError unless they are uint8, and n of them, or for None any number > 0."""
+    """Return the images. Raise ValueError unless they are uint8, and n of them, or any number > 0 for n = None."""
     images = np.asarray(images)
     if images.dtype != np.uint8 or images.ndim != 3 or len(images) == 0 or n not in (None, len(images)):
         number = "n" if n is None else f"n = {n}"

@@ -10,10 +10,10 @@ from minikd.plots.canvas import LIKELIEST_WRONG, OTHER_WRONG, TRUE_CLASS, Figure
 
 @style()
 def gradient_ratio(yours: NDArray[np.floating], truth: NDArray[np.floating], name: str = "gradient") -> Figure:
-    """Draw yours / truth against the truth, one point per element: what a wrong gradient is wrong by, at a glance.
+    """Draw yours / truth against the truth, one point per element, to show at a glance how a gradient is wrong.
 
-    A right gradient lies on the line at 1. One with a factor too many lies on another line. One that lacks a term is a
-    cloud. Elements whose truth is zero have no ratio and are left out, as the title says.
+    A right gradient lies on the line at 1. A gradient with an extra factor lies on another line. A gradient that lacks
+    a term is a cloud. Elements whose truth is zero have no ratio and are left out, as the title says.
 
     Args:
         yours: float, the gradient to look at.
@@ -24,7 +24,7 @@ def gradient_ratio(yours: NDArray[np.floating], truth: NDArray[np.floating], nam
         A Figure with one panel.
 
     Raises:
-        ValueError: for two shapes, or a truth that is not finite.
+        ValueError: if the shapes differ, or the truth is not finite.
 
     >>> figure = gradient_ratio(np.array([2.0, -1.0]), np.array([1.0, -0.5]))
     >>> figure.axes[0].collections[0].get_offsets().tolist()

@@ -31,7 +31,7 @@ def digits(images: NDArray[np.uint8], captions: Sequence[str] = (), columns: int
         A Figure. Its first n axes are the images in order.
 
     Raises:
-        ValueError: for images of another shape or dtype, or another number of captions.
+        ValueError: if the images have another shape or dtype, or the number of captions is wrong.
 
     >>> [panel.get_title() for panel in digits(np.zeros((2, 28, 28), np.uint8), ["a 3", "a 5"]).axes]
     ['a 3', 'a 5']
@@ -78,7 +78,7 @@ def distributions(
         A Figure. Its axes are the image, if there is one, and the charts in the order of `rows`.
 
     Raises:
-        ValueError: for no rows, or distributions of several lengths.
+        ValueError: if there are no rows, or the distributions differ in length.
 
     >>> figure = distributions({"T = 1": np.array([0.9, 0.1]), "T = 8": np.array([0.6, 0.4])}, true_class=0)
     >>> [[round(float(bar.get_height()), 2) for bar in panel.patches] for panel in figure.axes]
@@ -128,7 +128,7 @@ def curves(
 ) -> Figure:
     """Draw one line per name, told apart by colour and by dashes, with marked places on both axes.
 
-    If x has few values, each has its dot and its tick.
+    If x has few values, each value has a dot and a tick.
 
     Args:
         x: (n,).
@@ -145,7 +145,7 @@ def curves(
         A Figure with one panel. Its first lines are the series in order.
 
     Raises:
-        ValueError: for no series, or one that does not have n values.
+        ValueError: if there are no series, or one does not have n values.
 
     >>> figure = curves([1, 2], {"a": [3, 4], "b": ([5, 6], [1, 1])}, xlabel="T", ylabel="errors", marks={"here": 1.5})
     >>> [line.get_ydata().tolist() for line in figure.axes[0].lines[:2]]
@@ -215,7 +215,7 @@ def bars(
         A Figure with one panel.
 
     Raises:
-        ValueError: for no values, or a spread or a reference under a name that has no value.
+        ValueError: if there are no values, or a spread or a reference has a name without a value.
 
     >>> figure = bars({"alone": 140.0, "distilled": 100.0}, "test errors", reference={"alone": 146})
     >>> [text.get_text() for text in figure.axes[0].texts]
@@ -252,8 +252,8 @@ def network_diagram(
 ) -> Figure:
     """Draw a network of a few units per layer, with each unit's value in its circle and each weight on its line.
 
-    Positive weights are blue. Negative ones are orange and dashed. The larger a weight is, the thicker is its line. Its
-    gradient stands below it.
+    Positive weights are blue. Negative ones are orange and dashed. The larger a weight is, the thicker its line is. Its
+    gradient is written below it.
 
     Args:
         layers: [(W (D, H), b (H,)), …].
@@ -262,7 +262,7 @@ def network_diagram(
         title: of the panel.
 
     Raises:
-        ValueError: for a layer of more than eight units, or shapes that do not fit.
+        ValueError: if a layer has more than eight units, or shapes do not match.
 
     >>> W, b = np.array([[0.5, -0.25]]), np.zeros(2)
     >>> figure = network_diagram([(W, b)], activations=[np.array([2.0]), np.array([1.0, -0.5])])

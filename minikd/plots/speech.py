@@ -42,7 +42,7 @@ def hearing(
         A Figure of two panels on one axis of time, then their colour scales.
 
     Raises:
-        ValueError: where the lengths differ.
+        ValueError: if the lengths differ.
     """
     F, q = _length(frames, labels, z), softmax(z.astype(np.float64))
     by_digit = np.column_stack([q[:, :-1].reshape(F, 10, per_digit).sum(axis=-1), q[:, -1]])  # (F, 11)
@@ -78,7 +78,7 @@ def boundary(
         A Figure. Its lines are the two states, and the likeliest third one.
 
     Raises:
-        ValueError: where the lengths differ, or no frame comes before `at`.
+        ValueError: if the lengths differ, or no frame comes before `at`.
     """
     F, z = _length(labels, z), z.astype(np.float64)
     if not 0 < at < F:

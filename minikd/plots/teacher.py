@@ -41,7 +41,7 @@ def dark_knowledge(
         A Figure. Its axes are, row by row, the image, the chart at T = 1, the chart at T, the words.
 
     Raises:
-        ValueError: for shapes that do not fit, labels outside 0 … K − 1, logits that are not finite, or a bad T.
+        ValueError: if shapes do not match, a label is outside 0 … K − 1, a logit is not finite, or T is out of range.
 
     >>> figure = dark_knowledge(np.zeros((1, 28, 28), np.uint8), np.array([0]), np.array([[3.0, 1.0, 0.0]]), T=2.0)
     >>> print(np.round([bar.get_height() for bar in figure.axes[2].patches], 2))  # the softmax of (1.5, 0.5, 0)

@@ -20,7 +20,7 @@ LABEL_GAP = 0.055  # least distance between two labels at the lines' ends, as a 
 def learning_curves(histories: Mapping[str, Sequence[Mapping[str, float]]], evaluated_on: str = "test") -> Figure:
     """Draw the errors of several networks against the epoch in one panel, and the training cost of each in its own.
 
-    The costs have panels of their own because they cannot be compared: a distillation cost carries T², and cannot fall
+    Each cost has its own panel, because the costs cannot be compared: a distillation cost carries T², and cannot fall
     below the entropy of the teacher's answers.
 
     Args:
@@ -33,7 +33,7 @@ def learning_curves(histories: Mapping[str, Sequence[Mapping[str, float]]], eval
         A Figure. Its axes are the errors, then the costs in the order of `histories`.
 
     Raises:
-        ValueError: for no networks, a network with no records, a missing key or a value that is not finite.
+        ValueError: if there are no networks, a network has no records, a key is missing, or a value is not finite.
 
     >>> records = [{"epoch": 1, "cost": 0.5, "errors": 300}, {"epoch": 2, "cost": 0.1, "errors": 150}]
     >>> learning_curves({"student alone": records}).axes[0].lines[0].get_ydata().tolist()
@@ -60,7 +60,7 @@ def learning_curves(histories: Mapping[str, Sequence[Mapping[str, float]]], eval
         panel = figure.add_subplot(grid[row, 1], sharex=left)
         panel.plot(epoch, cost, color=colours[name], linewidth=2, marker="o" if len(epoch) == 1 else None, label=name)
         panel.set_title(f"Training cost: {name}", loc="left", color=colours[name])
-        panel.set_ylabel("nats a case")
+        panel.set_ylabel("nats per case")
         panel.tick_params(labelbottom=row == len(curves) - 1)
         scale_y(panel, cost)
     panel.set_xlabel("epoch")
@@ -87,7 +87,7 @@ def _columns(name: str, records: Sequence[Mapping[str, float]]) -> tuple[NDArray
 
 def _label_ends(panel: Axes, ends: Mapping[str, tuple[float, float]], colours: Mapping[str, str]) -> None:
     """Write each line's final value and name at the panel's right edge, without overlaps, joined to the line's end."""
-    panel.set_xlim(panel.get_xlim())  # what comes now must not move the axes
+    panel.set_xlim(panel.get_xlim())  # the labels must not move the axes
     panel.set_ylim(panel.get_ylim())
     to_share = panel.transScale + panel.transLimits  # from (epoch, errors) to shares of the panel's width and height
     heights = {name: float(to_share.transform(end)[1]) for name, end in ends.items()}

@@ -28,7 +28,7 @@ def read_wavs(path: Path) -> Iterator[File]:
             `recordings/*.wav` at any depth.
 
     Raises:
-        DataError: where something cannot be read; the message names it.
+        DataError: if something cannot be read. The message names it.
     """
     if path.is_dir():
         read = _in_folder
@@ -100,7 +100,7 @@ def _in_tar(path: Path) -> Iterator[File]:
 
 
 def _read(where: str, stream: IO[bytes]) -> File:
-    """Return a file's name and bytes, unless it has more than any recording has, however small its packed form is."""
+    """Return a file's name and bytes. Refuse more bytes than any recording has, however small the packed form is."""
     data = stream.read(LARGEST + 1)
     if len(data) > LARGEST:
         raise DataError(f"{where}: a recording has at most {LARGEST:,} bytes, and this has more: leave it out")

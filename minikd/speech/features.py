@@ -18,7 +18,7 @@ FILTERS = 40
 CONTEXT, CENTRE = 26, 20
 """Frames in a window, and the one of them, counted from 0, whose state is to be predicted: the 21st."""
 FLOOR = 1e-10
-"""The least energy of a filter, about 100 dB below a loud vowel. With it digital silence has a logarithm."""
+"""The least energy of a filter, about 100 dB below a loud vowel. It gives digital silence a finite logarithm."""
 
 
 def hertz_to_mel(hertz: ArrayLike) -> NDArray[np.float64]:
@@ -79,7 +79,7 @@ def log_mel(signal: NDArray[np.floating]) -> NDArray[np.float32]:
 
 
 def normalise(frames: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return frames (F, 40) less their mean over the utterance, over their standard deviation.
+    """Return frames (F, 40) with their mean over the utterance subtracted, divided by their standard deviation.
 
     This removes what a microphone does to the sound.
     """
@@ -89,7 +89,7 @@ def normalise(frames: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def with_context(frames: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return frames (F, 40) with the first and the last repeated, so that every frame has its window: (F + 25, 40).
+    """Return frames (F, 40) with the first and the last one repeated, so that every frame has a window: (F + 25, 40).
 
     Window n begins at row n, and row n + 20 is frame n.
     """

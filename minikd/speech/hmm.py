@@ -40,12 +40,12 @@ class Graph(NamedTuple):
 def viterbi(
     score: NDArray[np.floating], graph: Graph, lengths: NDArray[np.int64] | None = None
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Return the log weight of the best path through the graph, and the path (derivation D11.1).
+    """Return the log weight of the best path through the graph, and this path (derivation D11.1).
 
         δ_0(s) = start(s) + score_0(s),   δ_t(s) = score_t(s) + max_r [δ_{t−1}(r) + arc(r → s)]      (derivation D11.3)
 
     The arcs that won are kept, and followed back from the best state to end in (derivation D11.4). The weight is at
-    most that of all paths together, and not far below it (derivation D11.5). A number added to all scores of a frame
+    most that of all paths together, and not far below it (derivation D11.5). Adding a number to all scores of a frame
     changes no path (derivation D11.7).
 
     Args:
@@ -99,7 +99,7 @@ class Model(NamedTuple):
 
     Args:
         per_digit: states per digit.
-        stay: (states,) log probability of staying in a state for another frame. Leaving it has the rest.
+        stay: (states,) log probability of staying in a state for another frame. The rest is the probability of leaving.
     """
 
     per_digit: int

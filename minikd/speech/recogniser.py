@@ -29,7 +29,7 @@ from minikd.training.network import Network
 ALIGNING = 0.5
 """The power of the priors when speech is aligned. Silence alone is a third of all frames. At a boundary the network is
 undecided, and a whole prior gives the frame to the digit. The next network learns that, so silence shrinks by 1.5 % of
-all frames per round. Without priors it grows by 0.5 %. Half a prior keeps it as it is."""
+all frames per round. Without priors it grows by 0.5 %. With half a prior it stays the same."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +88,7 @@ def flat_start(speech: Corpus, model: hmm.Model) -> NDArray[np.int64]:
 
 
 def log_priors(labels: NDArray[np.integer], states: int) -> NDArray[np.float64]:
-    """Return the log share of each state among the labels, (states,). Each counts once more, so that none is −∞."""
+    """Return the log share of each state among the labels, (states,). Each count gets one more, so none is −∞."""
     counts = np.bincount(labels, minlength=states) + 1
     log_prior: NDArray[np.float64] = np.log(counts / counts.sum())
     return log_prior
@@ -118,7 +118,7 @@ def align(score: NDArray[np.float64], speech: Corpus, model: hmm.Model) -> NDArr
         model: how many states there are, and how long they last.
 
     Raises:
-        ValueError: where an utterance has fewer frames than its text has states.
+        ValueError: if an utterance has fewer frames than its text has states.
     """
     labels = np.empty(len(score), np.int64)
     for u, digits in enumerate(speech.digits):
@@ -128,7 +128,7 @@ def align(score: NDArray[np.float64], speech: Corpus, model: hmm.Model) -> NDArr
         if not np.isfinite(weight):
             raise ValueError(
                 f"utterance {u} has {own.stop - own.start} frames for {len(digits)} digits of {model.per_digit} "
-                "states: take fewer states per digit"
+                "states: use fewer states per digit"
             )
         labels[own] = graph.state[path]
     return labels
@@ -169,7 +169,7 @@ def settle(
         settled: the share of labels that may still change in the last round.
 
     Returns:
-        What aligned last, the labels, (N,), and the share that changed in each round.
+        The last aligner, the labels, (N,), and the share that changed in each round.
     """
     model, network = hmm.fresh(per_digit), None
     changed: list[float] = []

@@ -124,7 +124,8 @@ def fetch() -> Recordings:
     If the environment variable MINIKD_FSDD names a folder or an archive, the recordings are read from there.
 
     Raises:
-        DataError: if they cannot be downloaded or kept, or are other ones. It says where to get and to put them.
+        DataError: if they cannot be downloaded or stored, or are not the expected ones. The message says where to get
+            them, and where to put them.
     """
     path = os.environ.get("MINIKD_FSDD") or _download()
     recordings = load(path)
@@ -133,7 +134,7 @@ def fetch() -> Recordings:
 
 
 def check_extra() -> None:
-    """Raise DataError where the packages of the extra `speech` are not installed."""
+    """Raise DataError unless the packages of the extra `speech` are installed."""
     if any(find_spec(package) is None for package in ("jiwer", "pooch")):
         raise DataError("speech needs the extra `speech`: python -m pip install 'minikd[speech]'")
 
@@ -148,7 +149,7 @@ def check_official(recordings: Recordings, path: str | os.PathLike[str]) -> None
 
 
 def _download() -> Path:
-    """Return the archive in the user's cache, which it is downloaded to unless it is there."""
+    """Return the archive in the user's cache. Download it first if it is not there."""
     check_extra()
     import pooch
     from requests.exceptions import RequestException
@@ -199,7 +200,7 @@ def _samples(where: str, file: bytes) -> NDArray[np.int16]:
 
 
 def _check_parts(recordings: Recordings, path: str | os.PathLike[str]) -> None:
-    """Raise DataError where a part has no recording of a digit."""
+    """Raise DataError if a part has no recording of a digit."""
     for name in PARTS:
         absent = sorted(set(range(10)) - set(recordings.digits[recordings.part(name)].tolist()))
         if absent:

@@ -19,7 +19,7 @@ EDGE = 0.1
 SPEECH = 0.05
 """The root mean square of an utterance's digits. All utterances are equally loud."""
 BREATH = 1e-4
-"""The root mean square of the noise that a quiet room has anyway. Digital silence would have no logarithm."""
+"""The root mean square of the noise that even a quiet room has. Without it, silence would have no logarithm."""
 TALKERS = 6
 """How many recordings speak at the same time in babble."""
 KINDS = ("white", "babble")
@@ -93,7 +93,7 @@ def _strings(numbers: NDArray[np.int64], rng: np.random.Generator) -> list[NDArr
 def _join(
     signals: Sequence[NDArray[np.float64]], rng: np.random.Generator
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Join digits with pauses, at the loudness SPEECH, in a room that is never quite still; also return their spans."""
+    """Join digits with pauses, at the loudness SPEECH, in a room with a little noise; also return their spans."""
     pauses = rng.uniform(*PAUSE, size=len(signals) + 1)
     pauses[[0, -1]] += EDGE
     silent = np.round(pauses * RATE).astype(np.int64)

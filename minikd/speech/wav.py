@@ -37,7 +37,7 @@ class Sound(NamedTuple):
         rate: samples per second.
         data: the bytes of the samples.
         promised: how many bytes of them the header counts.
-        order: of the bytes in a number, as `struct` and NumPy write it.
+        order: the order of the bytes in a number, as `struct` and NumPy write it.
     """
 
     encoding: str
@@ -56,14 +56,14 @@ class Sound(NamedTuple):
 def read(file: bytes) -> Sound:
     """Return what the bytes of a WAV file hold.
 
-    If the header does not count the samples, they go on to the end of the file. A pipe leaves such a header, and so
+    If the header does not count the samples, they continue to the end of the file. A pipe leaves such a header, and so
     does a recorder that was switched off.
 
     Args:
         file: all its bytes.
 
     Raises:
-        WavError: where it cannot be read.
+        WavError: if it cannot be read.
 
     >>> header = b"RIFF\\x2a\\0\\0\\0WAVEfmt \\x10\\0\\0\\0" + struct.pack("<HHIIHH", 1, 1, 8000, 16000, 2, 16)
     >>> sound = read(header + b"data\\x06\\0\\0\\0" + np.array([1, -2, 3], "<i2").tobytes())

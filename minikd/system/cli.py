@@ -20,7 +20,7 @@ BROKEN_PIPE = 141
 
 
 _typed: ContextVar[str] = ContextVar("typed", default="")
-"""How the reader called the command that runs now, where that is not `python -m` and its module."""
+"""How the reader called the command that runs now, if that was not `python -m` and its module."""
 
 
 @contextmanager
@@ -43,7 +43,7 @@ class Parser(argparse.ArgumentParser):
         package: that holds the module; empty where the name is that of a package.
 
     Attributes:
-        command: `python -m PACKAGE.NAME`, which works without a PATH: for lines that the reader repeats.
+        command: `python -m PACKAGE.NAME`, which works without a PATH: for lines that the reader is to repeat.
     """
 
     def __init__(self, name: str, about: str, examples: str = "", package: str = "minikd") -> None:
@@ -77,7 +77,7 @@ def one_line(message: object) -> str:
 
 
 def reason(error: BaseException) -> str:
-    """Return in one line why something failed, and for a file, which one.
+    """Return in one line why something failed, and which file it was, if any.
 
     >>> reason(FileNotFoundError(2, "No such file or directory", "a.png")), reason(OSError(28, "No space left"))
     ('a.png: No such file or directory', 'No space left')
@@ -97,7 +97,7 @@ def reason(error: BaseException) -> str:
 def start(main: Callable[[], Any]) -> NoReturn:
     """Run a command as the whole process, as `python -m` does, and end with its exit status.
 
-    Closed streams, a reader that has gone and a full disk end the process without a traceback. So does Ctrl-C, however
+    Closed streams, a reader that has gone and a full disk end the process without a traceback. Ctrl-C does too, however
     often you press it.
 
     Args:
@@ -141,7 +141,7 @@ def replace_what_consoles_lack() -> None:
 
 
 def _open_closed_streams() -> None:
-    """Write to nowhere where a stream was closed, as with `>&-`. Python has None there."""
+    """Replace closed streams, as after `>&-`, by ones that write nowhere. Python has None for them."""
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 (it stays open to the end)
@@ -157,7 +157,7 @@ def _report(error: OSError) -> int:
 
 
 def _drop_what_cannot_be_written() -> None:
-    """Send to nowhere what a stream still holds and cannot write. Python would complain about it at the end."""
+    """Discard what a stream still holds and cannot write. Python would complain about it at the end."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()

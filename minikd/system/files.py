@@ -19,9 +19,9 @@ def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
     """Write a file such that, whatever happens, the path holds the old contents or the new, never a part.
 
     The bytes go to `.{name}.{process id}.{8 hex digits}.tmp` in the same folder, are forced to the disk, and take over
-    the name in one step. A symbolic link stays a link. On failure the temporary file is removed. What a killed process
-    leaves behind is removed by the next write to the same path, or the next `load` from it. A live writer holds a lock
-    on its temporary file, and the kernel drops the lock when the writer dies. So leftovers are recognised even across
+    the name in one step. A symbolic link stays a link. On failure the temporary file is removed. The next write to the
+    same path, or the next `load` from it, removes what a killed process left behind. A live writer holds a lock on its
+    temporary file, and the kernel drops the lock when the writer dies. So leftovers are recognised even across
     containers that share a folder.
 
     Args:
@@ -29,7 +29,7 @@ def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
         data: its new contents.
 
     Raises:
-        OSError: where the file cannot be written, or the path names something that is not a regular file.
+        OSError: if the file cannot be written, or the path names something that is not a regular file.
     """
     target = Path(os.path.realpath(path))
     if target.exists() and not target.is_file():
@@ -58,7 +58,7 @@ def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
 
 
 def _force_to_disk(folder: Path) -> None:
-    """Force a folder's entries to the disk. Some file systems cannot; the files are whole all the same."""
+    """Force a folder's entries to the disk. Some file systems cannot do this; the files are whole all the same."""
     with contextlib.suppress(OSError):
         entries = os.open(folder, os.O_RDONLY)
         try:
@@ -74,7 +74,7 @@ def check_writable(path: str | os.PathLike[str]) -> None:
         path: the file.
 
     Raises:
-        ValueError: in one line, for a folder that is missing or cannot be written, or a path that is no file.
+        ValueError: if the folder is missing or cannot be written, or the path is not a file. It says so in one line.
     """
     target = Path(os.path.realpath(path))
     if target.exists() and not target.is_file():

@@ -4,5 +4,5 @@ limits.py        how high a high temperature is
 ensembles.py     one teacher from the logits of several
 priors.py        classes that the transfer set lacked
 specialists.py   one answer from a generalist and its specialists
-host.py          the checks of what happens on the host only
+host.py          the checks of functions that work on the host only
 """

@@ -12,7 +12,7 @@ from minikd.core.softmax import log_softmax
 
 
 def _members(name: str, v: Any, given: Arguments) -> Any:
-    """The rule for v: the logits of an ensemble."""
+    """Check v: it must be the logits of an ensemble."""
     v = floats(name, v, given)
     if v.ndim < 3 or 0 in v.shape:
         raise ValueError(f"{name} must have shape (M, ..., N, K) with M members' logits, M, N, K > 0, got {v.shape}")
@@ -20,7 +20,7 @@ def _members(name: str, v: Any, given: Arguments) -> Any:
 
 
 def _one_member(name: str, T: Any, given: Arguments) -> Any:
-    """The rule for T: a temperature that meets the logits of each member."""
+    """Check T: it must be a temperature that broadcasts with the logits of each member."""
     T, member = temperature()(name, T, given), given["v"].shape[1:]
     if not isinstance(T, float) and not _meets(T.shape, member):
         raise ValueError(
@@ -31,7 +31,7 @@ def _one_member(name: str, T: Any, given: Arguments) -> Any:
 
 
 def _meets(shape: tuple[int, ...], other: tuple[int, ...]) -> bool:
-    """Whether an array of the first shape broadcasts with one of the other, and adds no axes to it."""
+    """Return whether an array of the first shape broadcasts with one of the other, and adds no axes to it."""
     try:
         return len(np.broadcast_shapes(shape, other)) == len(other)
     except ValueError:
@@ -54,8 +54,8 @@ def geometric_mean(v: A) -> A:
         (..., N, K), to be passed on as the logits of one teacher.
 
     Raises:
-        ValueError: for the shape.
-        TypeError: for the dtype.
+        ValueError: if the shape is wrong.
+        TypeError: if the dtype is wrong.
 
     >>> import numpy as np
     >>> geometric_mean(np.array([[[4.0, 0.0, 0.0]], [[0.0, 2.0, 0.0]]]))
@@ -84,8 +84,8 @@ def arithmetic_mean(v: A, T: float | Array) -> A:
         (..., N, K), to be passed on as the logits of one teacher. None is above 0, except for rounding.
 
     Raises:
-        ValueError: for the shapes and T.
-        TypeError: for the dtypes.
+        ValueError: if shapes do not match, or T is out of range.
+        TypeError: if a dtype is wrong.
 
     >>> import numpy as np
     >>> from minikd.core.softmax import softmax

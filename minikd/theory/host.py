@@ -15,7 +15,7 @@ tolerance = number(lambda tolerance: 0 < tolerance < math.inf, "a finite number 
 
 
 def host_floats(name: str, value: Any, given: Arguments) -> NDArray[np.floating]:
-    """A float32 or float64 NumPy array with one axis or more, whose last one is classes."""
+    """Require a float32 or float64 NumPy array with one axis or more. The last axis is classes."""
     if not isinstance(value, np.ndarray):
         raise TypeError(
             f"{name} must be a NumPy array, got {type(value).__name__}: bring it with minikd.engines.device.to_host"
@@ -28,7 +28,7 @@ def host_floats(name: str, value: Any, given: Arguments) -> NDArray[np.floating]
 
 
 def cases(name: str, value: Any, given: Arguments) -> NDArray[np.float64]:
-    """`host_floats` of shape (N, K), finite and not empty. They come back as float64."""
+    """Require `host_floats` of shape (N, K), finite and not empty. They come back as float64."""
     z = host_floats(name, value, given)
     if z.ndim != 2 or 0 in z.shape:
         raise ValueError(f"{name} must have shape (N, K) with N, K > 0, got {z.shape}")
@@ -38,7 +38,7 @@ def cases(name: str, value: Any, given: Arguments) -> NDArray[np.float64]:
 
 
 def cases_like(other: str) -> Rule:
-    """`cases` of the other argument's shape."""
+    """Require `cases` of the other argument's shape."""
 
     def rule(name: str, value: Any, given: Arguments) -> NDArray[np.float64]:
         z, shape = cases(name, value, given), np.shape(given[other])

@@ -23,8 +23,8 @@ def first_order_gradient(z: A, *, v: A, T: float | Array) -> A:
         dz_i ≈ (1/T) [ (1 + z_i/T) / (K + Σ_j z_j/T) − (1 + v_i/T) / (K + Σ_j v_j/T) ]
 
     (Hinton et al. 2015, E3; derivation D3.1.) With logits of zero mean it is (z_i − v_i)/(K T²) (E4, derivation D3.2).
-    With other logits it differs from that, and tends to the difference of the logits less their means (derivation
-    D3.3).
+    With other logits it differs from that, and tends to the difference of the logits after their means are subtracted
+    (derivation D3.3).
 
     Args:
         z: (..., B, K) float, the student's logits in nats.
@@ -35,8 +35,8 @@ def first_order_gradient(z: A, *, v: A, T: float | Array) -> A:
         (..., B, K), the gradient of each case's own cost, not divided by B.
 
     Raises:
-        ValueError: where 1 + z/T sums to 0 over a case, and for T.
-        TypeError: for dtypes.
+        ValueError: if 1 + z/T sums to 0 over a case, or T is out of range.
+        TypeError: if a dtype is wrong.
 
     >>> import numpy as np
     >>> z, v = np.array([[1.0, 0.0, -1.0]]), np.array([[3.0, -1.0, -2.0]])
@@ -51,7 +51,7 @@ def first_order_gradient(z: A, *, v: A, T: float | Array) -> A:
 def second_order_term(z: A, *, v: A, T: float | Array) -> A:
     """Return the next term of the soft gradient after (z_i − v_i)/(K T²): the largest part that logit matching misses.
 
-        ((z_i² − mean z²) − (v_i² − mean v²)) / (2 K T³),   z and v less their means        (derivation D3.12)
+        ((z_i² − mean z²) − (v_i² − mean v²)) / (2 K T³),   z and v minus their means        (derivation D3.12)
 
     Args:
         z: as `first_order_gradient` takes it.
@@ -62,8 +62,8 @@ def second_order_term(z: A, *, v: A, T: float | Array) -> A:
         (..., B, K).
 
     Raises:
-        ValueError: for T.
-        TypeError: for dtypes.
+        ValueError: if T is out of range.
+        TypeError: if a dtype is wrong.
 
     >>> import numpy as np
     >>> print(second_order_term(np.array([[2.0, -1.0, -1.0]]), v=np.zeros((1, 3)), T=10.0).round(6))
@@ -81,7 +81,7 @@ def remainder_bound(z: A, *, v: A, T: float | Array) -> A:
 
         |(1/T)(q_i − p_i) − (z_i − v_i)/(K T²)| ≤ (R_z² + R_v²) / (12√3 T³)
 
-    Here z and v have zero mean, and R is the largest logit of a case less its smallest (derivation D3.4 to D3.10). The
+    Here z and v have zero mean, and R is the largest logit of a case minus its smallest (derivation D3.4 to D3.10). The
     bound is sharp to within a thousandth (derivation D3.11).
 
     Args:
@@ -93,8 +93,8 @@ def remainder_bound(z: A, *, v: A, T: float | Array) -> A:
         (..., B, 1).
 
     Raises:
-        ValueError: for T.
-        TypeError: for dtypes.
+        ValueError: if T is out of range.
+        TypeError: if a dtype is wrong.
 
     >>> import numpy as np
     >>> print(remainder_bound(np.array([[3.0, 0.0]]), v=np.array([[0.0, 4.0]]), T=8.0).round(6))
@@ -106,11 +106,12 @@ def remainder_bound(z: A, *, v: A, T: float | Array) -> A:
 
 @guard(z=floats, v=floats, tolerance=_tolerance)
 def sufficient_temperature(z: A, *, v: A, tolerance: float) -> A:
-    """Return a temperature from which on logit matching is proven right to within a tolerance, case by case.
+    """Return a temperature above which logit matching is proven right to within a tolerance, case by case.
 
-        T = K (R_z² + R_v²) / (12√3 tolerance max_i |z_i − v_i|),   z and v less their means        (derivation D3.14)
+        T = K (R_z² + R_v²) / (12√3 tolerance max_i |z_i − v_i|),   z and v minus their means        (derivation D3.14)
 
-    From there on, every element of the soft gradient is within tolerance times the largest one of logit matching.
+    At this temperature or a higher one, every element of the soft gradient differs from that of logit matching by at
+    most tolerance times the largest element of logit matching.
 
     Args:
         z: as `first_order_gradient` takes it.
@@ -121,8 +122,8 @@ def sufficient_temperature(z: A, *, v: A, tolerance: float) -> A:
         (..., B, 1), infinite where z − v is constant, because there is nothing to match.
 
     Raises:
-        ValueError: for the tolerance.
-        TypeError: for dtypes.
+        ValueError: if the tolerance is out of range.
+        TypeError: if a dtype is wrong.
 
     >>> import numpy as np
     >>> z, v = np.zeros((1, 10)), np.array([[9.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]])
@@ -136,11 +137,11 @@ def sufficient_temperature(z: A, *, v: A, tolerance: float) -> A:
 
 @guard(z=floats, v=floats, tolerance=_tolerance)
 def estimated_temperature(z: A, *, v: A, tolerance: float) -> A:
-    """Return about the temperature at which logit matching is right to within a tolerance, from only the next term.
+    """Estimate the temperature at which logit matching is right to within a tolerance, from the next term only.
 
         T ≈ max_i |(z_i² − mean z²) − (v_i² − mean v²)| / (2 tolerance max_i |z_i − v_i|)        (derivation D3.15)
 
-    Here z and v are less their means. This is not a bound; the smaller the tolerance, the more accurate it is.
+    Here the means of z and v are subtracted first. This is not a bound. It is more accurate for a smaller tolerance.
 
     Args:
         z: as `first_order_gradient` takes it.
@@ -151,8 +152,8 @@ def estimated_temperature(z: A, *, v: A, tolerance: float) -> A:
         (..., B, 1), as `sufficient_temperature`.
 
     Raises:
-        ValueError: for the tolerance.
-        TypeError: for dtypes.
+        ValueError: if the tolerance is out of range.
+        TypeError: if a dtype is wrong.
 
     >>> import numpy as np
     >>> z, v = np.zeros((1, 10)), np.array([[9.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]])

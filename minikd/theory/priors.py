@@ -3,7 +3,7 @@
 Suppose a student was trained without 3s. Its logit for 3 is then too low by nearly the same amount on every case. The
 logit is not infinitely low, as it would be with hard labels. Its bias comes to rest where the mean of q is the mean of
 p, and the teacher gives every digit some small chance of being a 3 (derivations D9.5, D9.6). So it is enough to raise
-one bias. By how much can be read off cases without labels, if the share of 3s among them is known.
+one bias. Cases without labels tell by how much, if the share of 3s among them is known.
 
 All of this happens on the host, once, after training.
 """
@@ -29,8 +29,8 @@ def shift_classes(z: NDArray[np.floating], classes: Sequence[int], s: float) -> 
 
         z′_k = z_k + s [k ∈ classes]      (Hinton et al. 2015, M7 and M9; derivations D9.1 to D9.4)
 
-    This multiplies the odds of these classes together by e^s, on every case, and leaves their odds among themselves as
-    they are. It repairs exactly what another proportion of these classes in training has done.
+    This multiplies the odds of these classes together by e^s, on every case, and does not change their odds among
+    themselves. It repairs exactly the effect of a different proportion of these classes in training.
 
     Args:
         z: (..., K) float on the host: logits, or a network's last biases.
@@ -41,8 +41,8 @@ def shift_classes(z: NDArray[np.floating], classes: Sequence[int], s: float) -> 
         z′, of z's shape and dtype.
 
     Raises:
-        TypeError: for z.
-        ValueError: for its shape, the classes and s.
+        TypeError: if z is not a float array on the host.
+        ValueError: if its shape, the classes or s are wrong.
 
     >>> shift_classes(np.array([[1.0, 2.0, 3.0]]), [0, 2], -7.5)
     array([[-6.5,  2. , -4.5]])
@@ -70,8 +70,8 @@ def matching_shift(z: NDArray[np.floating], classes: Sequence[int], prior: float
         s, in nats, to 53 bits of max(1, |s|) except for the rounding of the mean.
 
     Raises:
-        TypeError: for z.
-        ValueError: for its shape, for logits that are not finite, for classes and prior.
+        TypeError: if z is not a float array on the host.
+        ValueError: if its shape is wrong, a logit is not finite, or the classes or the prior are out of range.
 
     >>> z = np.log(np.array([[0.1, 0.9], [0.2, 0.8]]))
     >>> s = matching_shift(z, [0], prior=0.5)

@@ -4,7 +4,7 @@ A specialist answers with its own classes and one more, the dustbin, for all the
 mass is shared out. So we look for the answer q that suits all models at once: q = softmax(z), with z found case by
 case. Cases are independent of each other: there is one cost per case, and no gradient is divided by their number.
 
-Shapes: N cases, K classes, k of them a specialist's own. All is on the host; costs and answers are float64.
+Shapes: N cases, K classes, k of them a specialist's own. Everything is on the host; costs and answers are float64.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Specialist(NamedTuple):
 
 
 def _committee(name: str, value: Any, given: Arguments) -> list[Specialist]:
-    """The rule for specialists: each has the columns that its classes need, in float64, for the generalist's cases."""
+    """Check that each specialist has the columns that its classes need, for the generalist's cases; return float64."""
     N, K = given["generalist"].shape
     checked = []
     for m, (classes, own) in enumerate(value):
@@ -55,7 +55,7 @@ def _committee(name: str, value: Any, given: Arguments) -> list[Specialist]:
 
 @guard(z=host_floats, share=share, sampled=share)
 def dustbin_correction(z: NDArray[np.floating], *, share: float, sampled: float = 0.5) -> NDArray[np.floating]:
-    """Return a specialist's logits, with the dustbin's raised as far as its training cases were too few.
+    """Return a specialist's logits, with the dustbin's raised to make up for its too few training cases.
 
         z′_dustbin = z_dustbin + log (sampled / share) − log ((1 − sampled) / (1 − share))
 
@@ -64,15 +64,15 @@ def dustbin_correction(z: NDArray[np.floating], *, share: float, sampled: float 
 
     Args:
         z: (..., k + 1) float on the host, the dustbin last, nats.
-        share: the part that the specialist's classes are of all cases, in (0, 1).
-        sampled: the part that they were of its training cases, in (0, 1).
+        share: the share of the specialist's classes among all cases, in (0, 1).
+        sampled: their share among its training cases, in (0, 1).
 
     Returns:
         z′, of z's shape and dtype.
 
     Raises:
-        TypeError: for z.
-        ValueError: for the shares.
+        TypeError: if z is not a float array on the host.
+        ValueError: if a share is out of range.
 
     >>> dustbin_correction(np.array([[2.0, 1.0, 0.0]]), share=0.2).round(3)
     array([[2.   , 1.   , 1.386]])
@@ -85,7 +85,7 @@ def dustbin_correction(z: NDArray[np.floating], *, share: float, sampled: float 
 def specialist_cost(
     z: NDArray[np.floating], *, generalist: NDArray[np.floating], specialists: Sequence[Specialist]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return how far each case's answer is from what the models say: the divergences of q from all of them.
+    """Return how far each case's answer is from what the models say: the sum of its divergences from them.
 
         C = KL(p^g‖q) + Σ_m KL(p^m‖q),      dz_k = Σ_m (q_k − p̃^m_k)      (Hinton et al. 2015, P4; derivation D10.2)
 
@@ -101,8 +101,8 @@ def specialist_cost(
         C, (N,), in nats, and dz, (N, K), the gradient of each case's own cost, not divided by N.
 
     Raises:
-        TypeError: for anything but float arrays on the host.
-        ValueError: for shapes, classes and values.
+        TypeError: if something is not a float array on the host.
+        ValueError: if shapes, classes or values are wrong.
 
     >>> g, z = np.log([[0.5, 0.3, 0.2]]), np.zeros((1, 3))
     >>> C, dz = specialist_cost(z, generalist=g, specialists=[Specialist([0], np.log([[0.8, 0.2]]))])
@@ -130,16 +130,16 @@ def reverse_specialist_cost(
     (Hinton et al. 2015, P4; derivation D10.10.)
 
     Args:
-        z: as there.
-        generalist: as there.
-        specialists: as there.
+        z: as `specialist_cost` takes it.
+        generalist: as `specialist_cost` takes it.
+        specialists: as `specialist_cost` takes them.
 
     Returns:
-        C, (N,), and dz, (N, K), as there.
+        C, (N,), and dz, (N, K), as `specialist_cost` returns them.
 
     Raises:
-        TypeError: as there.
-        ValueError: as there.
+        TypeError: as `specialist_cost`.
+        ValueError: as `specialist_cost`.
 
     >>> g, z = np.log([[0.5, 0.3, 0.2]]), np.zeros((1, 3))
     >>> C, dz = reverse_specialist_cost(z, generalist=g, specialists=[Specialist([0], np.log([[0.8, 0.2]]))])
@@ -179,7 +179,7 @@ def combine(
 
     Args:
         generalist: (N, K) float on the host, logits in nats.
-        specialists: those that are active in all these cases; may be none.
+        specialists: those that are active in all these cases. There may be none.
         reverse: whether to minimise KL(q‖p) and not KL(p‖q). The means are then geometric (derivation D10.11).
         tolerance: the largest L2 norm of a case's gradient to end with, > 0, dimensionless.
         passes: the most passes, ≥ 1.
@@ -189,8 +189,8 @@ def combine(
 
     Raises:
         TypeError: as `specialist_cost`.
-        ValueError: as `specialist_cost`, and for tolerance and passes.
-        ArithmeticError: where a gradient is still larger after the last pass.
+        ValueError: as `specialist_cost`, and if tolerance or passes are out of range.
+        ArithmeticError: if a gradient is still larger after the last pass.
 
     >>> g = np.log([[0.5, 0.3, 0.2]])
     >>> z = combine(g, [Specialist([0], np.log([[0.8, 0.2]]))])
@@ -227,7 +227,7 @@ def answer(
 ) -> NDArray[np.float64]:
     """Return the combined answer to each case, from the specialists for the class that the generalist likes best.
 
-    This is the paper's inference with n = 1 (P4). Other specialists are not asked. Where there is none, the
+    This is the paper's inference with n = 1 (P4). Other specialists are not asked. If there is none for the class, the
     generalist's answer stands.
 
     Args:

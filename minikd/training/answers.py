@@ -81,7 +81,7 @@ def choose_ambiguous(logits: NDArray[Any], labels: NDArray[Any], count: int) -> 
         the first index comes first.
 
     Raises:
-        ValueError: for shapes that do not fit, or where fewer than `count` examples are classified correctly.
+        ValueError: if shapes do not match, or fewer than `count` examples are classified correctly.
 
     >>> logits = np.array([[9.0, 0.0], [1.0, 0.0], [0.0, 2.0], [5.0, 0.0]])
     >>> choose_ambiguous(logits, np.array([0, 0, 1, 1]), count=2).tolist()  # the last one is classified wrongly
@@ -112,7 +112,7 @@ def check_answers(labels: ArrayLike, logits: ArrayLike) -> tuple[NDArray[np.intp
         Labels (n,) as int, and logits (n, K) as float64.
 
     Raises:
-        ValueError: where they do not fit.
+        ValueError: if they do not fit together.
     """
     labels, logits = np.asarray(labels), np.asarray(logits)
     if logits.ndim != 2 or logits.shape[1] < 2:

@@ -45,7 +45,7 @@ class Feed:
     """The batches of a run, epoch by epoch.
 
     Raises:
-        ValueError: at construction, where configuration, data and soft targets do not fit together.
+        ValueError: at construction, if configuration, data and soft targets do not fit together.
     """
 
     def __init__(
@@ -87,9 +87,9 @@ class Feed:
         )
 
     def batches(self, epoch: int) -> Iterator[Batch]:
-        """Return the batches of one epoch (from 0): each example at most once, the last N mod B of the order left out.
+        """Return the batches of one epoch (from 0), with each example at most once: the last N mod B are left out.
 
-        What chance decides goes to the device in one upload per epoch and kind.
+        Each kind of random draw goes to the device in one upload per epoch.
         """
         put, order = self.device.put, self._order(epoch)  # (steps, S·B)
         shifts = None
@@ -105,11 +105,11 @@ class Feed:
             yield self.device.engine.batch(self.source, draw)
 
     def _order(self, epoch: int) -> np.ndarray:
-        """The examples of an epoch, step by step: (steps, S·B) int64."""
+        """Return the examples of an epoch, step by step: (steps, S·B) int64."""
         return self._drawn("order", epoch, lambda rng: rng.permutation(self.N)[: self.steps * self.config.batch_size])
 
     def _jitter(self, epoch: int) -> np.ndarray:
-        """An epoch's shifts, as offsets into padded images: (steps, S·B) int64."""
+        """Return an epoch's shifts, as offsets into padded images: (steps, S·B) int64."""
 
         def offsets(rng: np.random.Generator) -> np.ndarray:
             down, right = rng.integers(0, 2 * self.config.jitter + 1, size=(2, self.steps * self.config.batch_size))
@@ -118,12 +118,12 @@ class Feed:
         return self._drawn("jitter", epoch, offsets)
 
     def _drawn(self, name: str, epoch: int, draw: Callable[[np.random.Generator], np.ndarray]) -> np.ndarray:
-        """What every seed's stream of that name gives in an epoch, side by side: (steps, S·B) int64."""
+        """Return what every seed's stream of that name gives in an epoch, side by side: (steps, S·B) int64."""
         drawn = [draw(stream(seed, name, epoch)).reshape(self.steps, -1) for seed in self.config.seeds]
         return np.ascontiguousarray(np.concatenate(drawn, axis=1), dtype=np.int64)
 
     def _keys(self, layer: int, epoch: int) -> np.ndarray:
-        """A layer's keys of dropout in an epoch, (steps, S) uint32: one per step and seed."""
+        """Return a layer's keys of dropout in an epoch, (steps, S) uint32: one per step and seed."""
         first = [
             np.random.SeedSequence(seed, spawn_key=(STREAMS.index("dropout"), layer)).generate_state(1)[0]
             for seed in self.config.seeds
@@ -133,7 +133,7 @@ class Feed:
 
 
 def _counters(batch_size: int, size: int) -> np.ndarray:
-    """The counters of a layer's dropout, scattered: (B, size) uint32."""
+    """Return the counters of a layer's dropout, scattered: (B, size) uint32."""
     return np.asarray(hash32(np.arange(batch_size * size, dtype=np.uint32).reshape(batch_size, size)))
 
 
@@ -174,6 +174,6 @@ def _check_fit(config: TrainConfig, dataset: Dataset | Frames, soft_targets: Sof
     if soft_targets.T is not None and set(np.atleast_1d(config.T)) != {soft_targets.T}:
         raise ValueError(
             f"these soft targets hold only for T = {soft_targets.T}, as an arithmetic mean's do, got T = {config.T}: "
-            "train at that T, or work them out for yours"
+            "train at that T, or compute them for yours"
         )
     soft_targets.check(dataset)

@@ -38,9 +38,9 @@ class CheckpointMissingError(CheckpointError):
 
 
 def digest(arrays: Mapping[str, npt.NDArray[Any]]) -> str:
-    """Return the SHA-256 of named arrays. It is equal exactly when all names, dtypes, shapes and bytes are.
+    """Return the SHA-256 of named arrays. Two are equal exactly if all names, dtypes, shapes and bytes are equal.
 
-    NaN payloads and −0 count. Byte order and memory layout do not matter.
+    NaN payloads and the sign of zero matter. Byte order and memory layout do not.
 
     Args:
         arrays: host arrays of booleans or numbers, of any shape, by name.
@@ -49,7 +49,7 @@ def digest(arrays: Mapping[str, npt.NDArray[Any]]) -> str:
         64 hexadecimal digits.
 
     Raises:
-        TypeError: for other dtypes.
+        TypeError: if an array has another dtype.
 
     >>> W = np.zeros((2, 3), dtype=np.float32)
     >>> digest({"W": W})[:8], digest({"W": W.reshape(3, 2)})[:8]
@@ -73,7 +73,7 @@ def save(path: str | os.PathLike[str], arrays: Mapping[str, npt.NDArray[Any]], r
         record: plain JSON types, with keys of text. Tuples come back as lists, NaN and ±inf as themselves.
 
     Raises:
-        CheckpointError: where that fails. The file that stood there before is then untouched.
+        CheckpointError: if that fails. A file that was there before is then untouched.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -100,8 +100,8 @@ def save(path: str | os.PathLike[str], arrays: Mapping[str, npt.NDArray[Any]], r
 def load(path: str | os.PathLike[str]) -> tuple[dict[str, npt.NDArray[Any]], dict[str, Any]]:
     """Return what `save` wrote, bit for bit, or refuse.
 
-    Temporary files that killed saves to this path left are removed. A header is only read if it fits in the file, so a
-    false one costs no memory.
+    Temporary files that a killed save left for this path are removed. A header is only read if it fits in the file, so
+    a false one costs no memory.
 
     Args:
         path: the file.
@@ -110,8 +110,8 @@ def load(path: str | os.PathLike[str]) -> tuple[dict[str, npt.NDArray[Any]], dic
         (arrays, record). The arrays are writable and own their memory.
 
     Raises:
-        CheckpointMissingError: where there is no file.
-        CheckpointError: for one that is damaged, cut short, of another kind or of another version.
+        CheckpointMissingError: if there is no file.
+        CheckpointError: if the file is damaged, cut short, of another kind or of another version.
     """
     remove_leftovers(Path(os.path.realpath(path)))
     try:
@@ -148,7 +148,7 @@ def load(path: str | os.PathLike[str]) -> tuple[dict[str, npt.NDArray[Any]], dic
 
 
 def _metadata(path: str | os.PathLike[str], header: bytes) -> dict[str, Any]:
-    """Return the metadata in a safetensors header, if they are those of a checkpoint that this version reads."""
+    """Return the metadata in a safetensors header, if this version can read such a checkpoint."""
     try:
         parsed = json.loads(header)
     except (ValueError, RecursionError) as error:
@@ -171,5 +171,5 @@ def _plain(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 
 def _seal(arrays: Mapping[str, npt.NDArray[Any]], text: str) -> str:
-    """Return the sha256 that stands in the file: over the arrays' digest, then the record's text."""
+    """Return the sha256 that the file holds: over the arrays' digest, then the record's text."""
     return hashlib.sha256((digest(arrays) + text).encode()).hexdigest()

@@ -30,7 +30,7 @@ _RULES: dict[str, tuple[Any, Callable[[Any], bool], str]] = {  # the type, the r
     "dtype": (str, lambda d: d in ("float32", "float64"), "'float32' or 'float64'"),
 }
 LEARNING_RATE = 0.2
-"""The default peak: of a single network."""
+"""The default peak learning rate, that of a single network."""
 
 
 @dataclass(frozen=True)
@@ -56,14 +56,14 @@ class TrainConfig:
         drop_input: the probability of dropping an input.
         drop_hidden: the probability of dropping a hidden unit.
         max_norm: the largest L2 norm (not its square) of a hidden unit's incoming weights, or None.
-        jitter: images are moved by up to this many pixels each way, and filled with zeros.
+        jitter: images are moved by up to this many pixels each way; the gap is filled with zeros.
         alpha: the weight of the soft targets, in [0, 1]. The labels get the rest.
         T: the temperature of the soft targets.
-        seed: initial weights, batch order, dropout and jitter each draw from a stream of their own.
+        seed: initial weights, batch order, dropout and jitter each draw from a different stream.
         dtype: "float32" or "float64".
 
     Raises:
-        ValueError: for a value out of range. The message names the rule and the value.
+        ValueError: if a value is out of range. The message states the rule and the value.
     """
 
     PER_STUDENT: ClassVar = ("learning_rate", "alpha", "T", "seed")
@@ -123,8 +123,8 @@ STREAMS = ("initialisation", "order", "jitter", "dropout")
 def stream(seed: int, name: str, epoch: int = 0) -> np.random.Generator:
     """Return the random generator for one use of randomness in one epoch.
 
-    All streams come from one seed, and none from the state of another. So changing the number of epochs, or turning
-    jitter on, changes no other stream. A checkpoint only needs the number of the epoch.
+    Every stream comes from the seed, and none from the state of another stream. So changing the number of epochs, or
+    turning jitter on, changes no other stream. A checkpoint only needs the number of the epoch.
 
     Args:
         seed: of the run.

@@ -33,7 +33,7 @@ from minikd.training.schedule import warmup_cosine
 
 
 class TrainingDiverged(ArithmeticError):
-    """The cost is not finite any more. The message says the step, the learning rate and what to try."""
+    """The cost is no longer finite. The message says the step, the learning rate and what to try."""
 
 
 def train_step(
@@ -91,7 +91,7 @@ class Run:
 
     Attributes:
         state: what the run changes, on the device.
-        history: one record per epoch that is done, as `train` documents it.
+        history: one record per finished epoch, as `train` documents it.
     """
 
     def __init__(
@@ -130,8 +130,8 @@ class Run:
     def epochs(self, on_step: Callable[[int, int], None] | None = None) -> Iterator[dict[str, Any]]:
         """Train from where the run is to the end of its schedule, and yield each epoch's record when it is done.
 
-        Between two epochs you may look at the `network`, `save` the run, or stop: the run goes on where it is when you
-        ask for the next epoch.
+        Between two epochs you may look at the `network`, `save` the run, or stop. The run continues when you ask for
+        the next epoch.
 
         Args:
             on_step: called after each step with (steps done, steps in all).
@@ -140,7 +140,7 @@ class Run:
             The epoch's record, as `train` documents it.
 
         Raises:
-            TrainingDiverged: where the cost is not finite any more.
+            TrainingDiverged: if the cost is no longer finite.
         """
         for epoch in range(len(self.history), self.config.epochs):
             began = perf_counter()
@@ -157,10 +157,10 @@ class Run:
             yield record
 
     def save(self, path: Path) -> None:
-        """Write a checkpoint, from which `resume` goes on bit for bit (on a CPU).
+        """Write a checkpoint. `resume` continues from it bit for bit (on a CPU).
 
         Raises:
-            CheckpointError: where it cannot be written.
+            CheckpointError: if it cannot be written.
         """
         get = self.device.get
         arrays = {"p": get(self.state.parameters), "v": get(self.state.velocity)}
@@ -168,10 +168,10 @@ class Run:
         checkpoint.save(path, arrays, {**self._identity, "history": self.history, "streams": streams})
 
     def resume(self, path: Path) -> None:
-        """Go on from the checkpoint at the path, if there is one.
+        """Continue from the checkpoint at the path, if there is one.
 
         Raises:
-            CheckpointError: for a checkpoint that is damaged, or of another run.
+            CheckpointError: if the checkpoint is damaged, or of another run.
         """
         try:
             arrays, record = checkpoint.load(path)
@@ -247,13 +247,13 @@ def train(
         config: what to train.
         dataset: the transfer set, or the training set.
         soft_targets: the teacher's logits for exactly this data set; needed where alpha > 0.
-        start: a network of these layer sizes whose weights to begin with, in place of random ones; a single one for
-            every student of a population.
+        start: a single network of these layer sizes. Training begins with its weights, not with random ones, and so
+            does every student of a population.
         evaluation: a data set on which errors are counted after each epoch. They are recorded, and decide nothing.
         device: where to train: "cpu", "gpu" or a `Device`.
         checkpoint_path: a file that is replaced after each epoch.
-        resume: whether to go on from the checkpoint, if it is there. The run then ends with the same bits as if it had
-            never stopped (on a CPU).
+        resume: whether to continue from the checkpoint, if it is there. The run then ends with the same bits as if it
+            had never stopped (on a CPU).
         on_step: called with (steps done, steps in all).
         on_epoch: called with a copy of the network as it is, with its history so far.
 
@@ -263,9 +263,9 @@ def train(
         differ between students are lists.
 
     Raises:
-        ValueError: before any work, for what does not fit together.
-        TrainingDiverged: where the cost is not finite any more.
-        CheckpointError: for a checkpoint that is damaged, of another run, or that cannot be written.
+        ValueError: before any work, if the arguments do not fit together.
+        TrainingDiverged: if the cost is no longer finite.
+        CheckpointError: if a checkpoint is damaged, of another run, or cannot be written.
     """
     run = Run(config, dataset, soft_targets=soft_targets, start=start, evaluation=evaluation, device=device)
     if resume and checkpoint_path is not None:
@@ -279,7 +279,7 @@ def train(
 
 
 def _initial(sizes: tuple[int, ...], config: TrainConfig, start: Network | None) -> np.ndarray:
-    """Initial parameters, (P,), or (S, P) for a population: random ones, or those of `start`."""
+    """Return initial parameters, (P,), or (S, P) for a population: random ones, or those of `start`."""
     if start is None:
         fresh = [initialise(sizes, stream(seed, "initialisation"), config.dtype) for seed in config.seeds]
     else:
@@ -294,12 +294,12 @@ def _initial(sizes: tuple[int, ...], config: TrainConfig, start: Network | None)
 
 
 def _streams(config: TrainConfig, epochs: int) -> dict[str, Any]:
-    """The state of every stream after this many epochs: they are functions of the seed and the epoch's number."""
+    """Return the state of every stream after this many epochs. It follows from the seed and the epoch's number."""
     return {name: {"seed": list(config.seeds), "next_epoch": epochs} for name in STREAMS}
 
 
 def _per_student(value: float | tuple[float, ...], dtype: str, device: Device) -> float | Array:
-    """A number as it is; S numbers as an array (S, 1, 1) on the device."""
+    """Return a number as it is; S numbers as an array (S, 1, 1) on the device."""
     if not isinstance(value, tuple):
         return float(value)
     array: Array = device.put(np.array(value, dtype).reshape(-1, 1, 1))
@@ -307,7 +307,7 @@ def _per_student(value: float | tuple[float, ...], dtype: str, device: Device) -
 
 
 def _rates(config: TrainConfig, factors: list[float], device: Device) -> list[float | Array]:
-    """The learning rate of each step of an epoch: numbers, or arrays (S, 1) that went to the device in one upload."""
+    """Return the learning rate of each step of an epoch: numbers, or arrays (S, 1), uploaded at once."""
     if not isinstance(config.learning_rate, tuple):
         return [config.learning_rate * factor for factor in factors]
     peak = np.array(config.learning_rate, config.dtype)

@@ -34,7 +34,7 @@ class Network:
         """Check that this is one network, not a population.
 
         Raises:
-            ValueError: for a population; the message begins with `what`, as in "a file holds".
+            ValueError: if it is a population. The message begins with `what`, as in "a file holds".
         """
         if self.flat.ndim != 1:
             raise ValueError(
@@ -51,7 +51,7 @@ class Network:
             history: one record per epoch.
 
         Raises:
-            ValueError: where a layer does not take what the one before it gives.
+            ValueError: if a layer does not take what the one before it gives.
         """
         sizes = (layers[0][0].shape[-2], *[W.shape[-1] for W, _ in layers])
         shapes = [shape for W, b in layers for shape in (W.shape, b.shape)]

@@ -43,7 +43,7 @@ def key(record: Any) -> str:
 
 
 def open_run(out: Path, name: str, resume: bool) -> Path:
-    """Return the folder of a run, which is made if it is not there.
+    """Return the folder of a run, and make it if it does not exist.
 
     Args:
         out: the folder of run folders.
@@ -51,7 +51,7 @@ def open_run(out: Path, name: str, resume: bool) -> Path:
         resume: whether to take the latest folder of this name. Otherwise a new one is made: name, name-2, …
 
     Raises:
-        ValueError: where `out` cannot hold folders.
+        ValueError: if `out` cannot hold folders.
     """
     pattern = re.compile(rf"{re.escape(name)}(?:-(\d+))?")  # T = 1e+06 has a + in its name
     try:
@@ -74,7 +74,7 @@ def open_run(out: Path, name: str, resume: bool) -> Path:
 
 
 def write_json(path: Path, record: Any) -> None:
-    """Write a record, indented, as a whole."""
+    """Write a record as indented JSON, the whole file or nothing."""
     write_atomically(path, (json.dumps(record, indent=1) + "\n").encode())
 
 
@@ -86,7 +86,7 @@ class Metrics:
         self.lines: list[dict[str, Any]] = []
 
     def set(self, seed: int, network: str, history: list[dict[str, Any]]) -> None:
-        """Write the history of one network so far, in place of what was written of it before."""
+        """Write the history of one network so far. It replaces what was written before."""
         self.lines = [line for line in self.lines if (line["seed"], line["network"]) != (seed, network)]
         self.lines += [{"seed": seed, "network": network, **record} for record in history]
         write_atomically(self.path, "".join(json.dumps(line) + "\n" for line in self.lines).encode())
@@ -107,8 +107,8 @@ def obtain(
 ) -> tuple[Network, bool]:
     """Return the trained network at a path, or train one and save it there.
 
-    Several processes may want the same network at once. Each trains it, to the same bits, and none disturbs another.
-    While a network trains, a checkpoint stands beside the path. What is found is checked: it must be of this
+    Several processes may want the same network at once. Each then trains it, with the same bits, and none disturbs
+    another. While a network trains, a checkpoint stands beside the path. What is found is checked: it must be of this
     configuration, data and teacher.
 
     Args:
@@ -127,7 +127,7 @@ def obtain(
         The network, and whether it was there already.
 
     Raises:
-        CheckpointError: for a file that is damaged or belongs to something else.
+        CheckpointError: if a file is damaged or belongs to something else.
         Exception: as `train`.
     """
     partial = path.with_name(f"{path.stem}.checkpoint.safetensors")
@@ -170,8 +170,8 @@ def save_network(path: str | os.PathLike[str], network: Network, config: TrainCo
         config: the configuration that it was trained with.
 
     Raises:
-        ValueError: for a population.
-        CheckpointError: where the file cannot be written.
+        ValueError: if it is a population.
+        CheckpointError: if the file cannot be written.
     """
     network.check_single("a file holds")
     arrays: dict[str, Any] = {}
@@ -189,7 +189,7 @@ def load_network(path: str | os.PathLike[str], config: TrainConfig | None = None
         config: what the network must have been trained with, or None for anything.
 
     Raises:
-        CheckpointError: for a file that is missing, damaged, of another kind or of another configuration.
+        CheckpointError: if the file is missing, damaged, of another kind or of another configuration.
     """
     arrays, record = checkpoint.load(path)
     if config is not None and record.get("config") != config.record():

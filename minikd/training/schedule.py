@@ -17,7 +17,7 @@ def warmup_cosine(step: int, steps: int, warmup: float) -> float:
         The factor, in (0, 1].
 
     Raises:
-        ValueError: for a number out of range.
+        ValueError: if a number is out of range.
 
     >>> [round(warmup_cosine(step, 10, warmup=0.2), 2) for step in range(10)]
     [0.5, 1.0, 1.0, 0.96, 0.85, 0.69, 0.5, 0.31, 0.15, 0.04]

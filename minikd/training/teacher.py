@@ -23,7 +23,7 @@ def soft_targets(teacher: Network, dataset: Dataset | Frames, device: Device = C
         device: where to compute.
 
     Raises:
-        ValueError: for a population.
+        ValueError: if the teacher is a population.
     """
     teacher.check_single("the teacher must be")
     z = device.get(logits(teacher, dataset, device))
@@ -33,14 +33,14 @@ def soft_targets(teacher: Network, dataset: Dataset | Frames, device: Device = C
 def load_teacher() -> tuple[SoftTargets, SoftTargets]:
     """Return the soft targets that ship inside minikd: a trained teacher's, for the two sets of `load_mnist`.
 
-    The teacher is the one of the paper's rows: 784-1200-1200-10, dropout, max-norm and jitter, trained on all labels of
-    the training set. `python -m minikd.paper.teacher` made the file; its record holds the configuration and the errors.
+    It is the teacher of the paper's rows: 784-1200-1200-10, dropout, max-norm and jitter, trained on all labels of the
+    training set. `python -m minikd.paper.teacher` made the file; its record holds the configuration and the errors.
 
     Returns:
         Soft targets for the training set, (60000, 10) float32, and for the test set, (10000, 10), in nats.
 
     Raises:
-        CheckpointError: where the file is damaged.
+        CheckpointError: if the file is damaged.
 
     >>> train_targets, test_targets = load_teacher()
     >>> train_targets.logits.shape, test_targets.logits.shape

@@ -22,8 +22,8 @@ def case_of_own(
     """Return where to try the gradient of a learner's forward function: at the given arguments, and near them.
 
     Raises:
-        TypeError: where no argument is a float array, or the function does not return float numbers.
-        ValueError: where the function has no gradient that can be told.
+        TypeError: if no argument is a float array, or the function does not return float numbers.
+        ValueError: if the function has no gradient that can be found.
     """
     name = getattr(forward, "__name__", "the forward function")
     arguments = {key: _array_of_list(value) for key, value in arguments.items()}
@@ -97,7 +97,7 @@ def _with_axes(made: Made, truth: NDArray[Any], dout: NDArray[Any]) -> Any:
 
 
 def _redrawn(rng: np.random.Generator, name: str, value: Any) -> Any:
-    """Return an argument of the same shape, spread, signs and zeros; rows go on to sum to one; T moves a little."""
+    """Return an argument of the same shape, spread, signs and zeros; rows still sum to one; T changes a little."""
     if name == "T" and _is_number(value):
         return float(value) * float(rng.uniform(1.1, 1.4))
     if not is_float(value) or not value.ndim:

@@ -82,7 +82,7 @@ class Exercise:
             if missing := _missing(answers[-1]):
                 return Verdict(False, missing)
             if not all(np.array_equal(one, other) for one, other in zip(given, case, strict=True)):
-                return Verdict(False, "it writes into its arguments: work on new arrays, the caller needs the old ones")
+                return Verdict(False, "it writes into its arguments: work on new arrays; the caller needs the old ones")
         assert self.solution is not None
         truths = [self.solution(*case) for case in self.cases]
         wrong = [i for i, truth in enumerate(truths) if not self._equal(answers[i], truth)]
@@ -149,7 +149,7 @@ def exercise(number: str, function: Callable[..., Any]) -> Verdict:
         A verdict, true if the function is right. It is shown in words.
 
     Raises:
-        ValueError: for an exercise that does not exist.
+        ValueError: if the exercise does not exist.
     """
     task = find(number)
     verdict = task.judge(function)
@@ -221,14 +221,14 @@ def _difference(answer: Any, truth: Any, case: tuple[Any, ...]) -> str:
 
 
 def _kind(answer: Any) -> str:
-    """Say what an answer is that is no array of real numbers."""
+    """Say what an answer is, if it is not an array of real numbers."""
     if isinstance(answer, tuple | list):
         return f"a {type(answer).__name__} of {' and '.join(type(part).__name__ for part in answer)}"
     return "complex: take its imaginary part" if np.iscomplexobj(answer) else f"a {type(answer).__name__}"
 
 
 def _missing(answer: Any) -> str:
-    """Say that there is no answer: that the cell still has its dots, or returns nothing. Return "" if there is one."""
+    """Say that there is no answer: the cell still has its dots, or returns nothing. Return "" if there is one."""
     parts = answer if isinstance(answer, tuple) else (answer,)
     return NOT_YET if any(part is Ellipsis for part in parts) else NOTHING if answer is None else ""
 

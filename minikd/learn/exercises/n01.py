@@ -21,29 +21,29 @@ def _not_softened(z: Any, T: float) -> dict[str, Any]:
     powers, below_case, below_batch = (np.exp(u / T) for u in (z, z - z.max(axis=-1, keepdims=True), z - z.max()))
     return {
         "right where nothing overflows; subtract each case's largest logit before exp": _shares(powers),
-        "T multiplies the logits, it should divide them": softmax(z, 1 / T),
+        "T multiplies the logits; it should divide them": softmax(z, 1 / T),
         "T has no effect: divide the logits by it before exp, and with them the largest one": softmax(z),
         "clipped: two large logits become alike; subtract each case's largest logit instead": softmax(
             np.clip(z / T, -700, 700)
         ),
-        "T divides the probabilities, it should divide the logits": softmax(z) / T,
+        "T divides the probabilities; it should divide the logits": softmax(z) / T,
         "softmax twice: it takes logits, not probabilities": [
             softmax(softmax(z, T)),
             softmax(softmax(z), T),
             softmax(softmax(z, T), T),
         ],
-        "the sum is over the batch, it should be over the classes, axis -1": softmax(z.T, T).T,
+        "the sum is over the batch; it should be over the classes, axis -1": softmax(z.T, T).T,
         "exp without the sum below: each case must sum to one": [below_case, powers],
-        "the sum is over the whole batch, it should be over the classes of each case, axis -1": [
+        "the sum is over the whole batch; it should be over the classes of each case, axis -1": [
             _shares(below_batch, axis=None),
             _shares(powers, axis=None),
         ],
         "subtract each case's own largest logit, not that of the batch": _shares(below_batch),
-        "divided by the mean, it should be the sum: each case must sum to one": softmax(z, T) * z.shape[-1],
+        "divided by the mean; it should be the sum: each case must sum to one": softmax(z, T) * z.shape[-1],
         "exp is missing: probabilities are exp of the logits over T, over their sum": _shares(z),
         "that is the logarithm: take its exponential": log_softmax(z, T),
         "a power of the softmax at T = 1 must be divided by its own sum": softmax(z) ** (1 / T),
-        "that is the one answer, T → 0; every class has a probability": np.eye(z.shape[-1])[z.argmax(axis=-1)],
+        "that is the limit T → 0; at any other T every class has a probability": np.eye(z.shape[-1])[z.argmax(axis=-1)],
     }
 
 
@@ -55,12 +55,12 @@ def _no_entropy(q: Any) -> dict[str, Any]:
     nats, K = _entropy(q), q.shape[-1]
     return {
         "right where no probability is zero; 0 log 0 is 0, not NaN": -np.sum(q * np.log(q), axis=-1),
-        "in bits: log is the natural one, for nats": nats / np.log(2),
+        "that is in bits: take the natural logarithm, for nats": nats / np.log(2),
         "the sign: log of a probability is negative": -nats,
-        "the mean over classes, it should be their sum": nats / K,
-        "one number for the batch, it should be one per case": [np.sum(nats), np.mean(nats)],
-        "in decimal digits: log is the natural one, for nats": nats / np.log(10),
-        "the sum is over the batch, it should be over the classes, axis -1": _entropy(q.T),
+        "the mean over classes; it should be their sum": nats / K,
+        "one number for the batch; it should be one per case": [np.sum(nats), np.mean(nats)],
+        "that is in decimal digits: take the natural logarithm, for nats": nats / np.log(10),
+        "the sum is over the batch; it should be over the classes, axis -1": _entropy(q.T),
         "one term per class: add them up, over axis -1": np.where(q > 0, -q * np.log(q + (q == 0)), 0.0),
         "q is missing in front of the logarithm: each class counts by its probability": -np.sum(np.log(q), axis=-1),
         "that is the perplexity, e to the entropy": np.exp(nats),

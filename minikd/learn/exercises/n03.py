@@ -26,11 +26,11 @@ def _not_relative(yours: Any, truth: Any) -> dict[str, Any]:
             np.max(error / np.maximum(own, size)),
             np.max(error / (own + size)),
         ],
-        "the mean of the errors, it should be the largest: one wrong element is enough": [
+        "the mean of the errors; it should be the largest: one wrong element is enough": [
             np.mean(error) / largest_size,
             np.mean(error) / np.mean(size),
         ],
-        "a ratio of lengths, over all elements; the largest error over the largest element is asked for": (
+        "that is a ratio of lengths; divide the largest error by the largest element": (
             np.linalg.norm(error) / np.linalg.norm(size)
         ),
         "relative to both gradients; only the truth's size is known to be right": [
@@ -38,7 +38,7 @@ def _not_relative(yours: Any, truth: Any) -> dict[str, Any]:
             largest / (largest_own + largest_size),
         ],
         "the largest element of the truth needs its absolute value, too": largest / np.max(truth),
-        "the other way up": largest_size / largest,
+        "the fraction is upside down": largest_size / largest,
         "relative to your own gradient, which may be zero or far too large": largest / largest_own,
         "without the absolute value, errors below the truth pass": np.max(yours - truth) / largest_size,
     }

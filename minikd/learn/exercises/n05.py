@@ -27,7 +27,7 @@ def _no_limit(z: Any, v: Any, T: float) -> dict[str, Any]:
         "the sign: the gradient is student minus teacher": -limit,
         "both factors 1/T are missing": limit * T**2,
         "1/T³ is how the error falls; the gradient falls as 1/T²": limit / T,
-        "a case each: no mean over the batch, so no 1/B": limit / B,
+        "one gradient per case: no mean over the batch, so no 1/B": limit / B,
         "1/K once: it is a sum over classes, not a mean": limit / K,
         "the mean is each case's own, over the classes: axis=-1, keepdims=True": [
             (d - d.mean(axis=0)) / (K * T**2),
@@ -35,7 +35,7 @@ def _no_limit(z: Any, v: Any, T: float) -> dict[str, Any]:
         ],
         "the means of both z and v are subtracted": [(d - mean_z) / (K * T**2), (d + mean_v) / (K * T**2)],
         "the mean is subtracted, not the sum": (d - sum_d) / (K * T**2),
-        "the exact gradient; asked for is what it tends to": (softmax(z, T) - softmax(v, T)) / T,
+        "that is the exact gradient; return what it tends to": (softmax(z, T) - softmax(v, T)) / T,
         "the teacher is subtracted": _limit(z, -v, T),
     }
 

@@ -24,14 +24,14 @@ def _not_saved(alone: Any, taught: Any) -> dict[str, Any]:
     unpaired = [((np.var(alone, ddof=d) + np.var(taught, ddof=d)) / n) ** 0.5 for d in (1, 0)]
     return {
         "unpaired: take the differences first, what a seed gives to both then cancels": [(mean, e) for e in unpaired],
-        "the standard deviation of the pairs; the standard error of their mean is it over √S": [
+        "that is the standard deviation of the pairs; divide it by √S for the standard error of their mean": [
             (mean, sd),
             (mean, sd_over_n),
         ],
-        "the variance of the mean; the standard error is its root": [(mean, sd**2 / n), (mean, sd_over_n**2 / n)],
-        "the standard deviation goes over √S, not over S": [(mean, sd / n), (mean, sd_over_n / n)],
-        "over √S: that S − 1 is in the standard deviation already": (mean, sd / (n - 1) ** 0.5),
-        "the sum of the differences, it should be their mean": (np.sum(saved), error),
+        "that is the variance of the mean; take its root": [(mean, sd**2 / n), (mean, sd_over_n**2 / n)],
+        "divide the standard deviation by √S, not by S": [(mean, sd / n), (mean, sd_over_n / n)],
+        "divide by √S: the S − 1 is in the standard deviation already": (mean, sd / (n - 1) ** 0.5),
+        "the sum of the differences; it should be their mean": (np.sum(saved), error),
         "the other order: first the mean, then the standard error": (error, mean),
         "the standard error is missing: return both": mean,
         "divide by S − 1, not S: the mean was estimated from the same pairs (ddof=1)": (mean, sd_over_n / n**0.5),
@@ -48,10 +48,10 @@ def _no_share(teacher: float, alone: float, taught: float) -> dict[str, Any]:
     return {
         "that is the share of errors saved; the teacher is the goal, not zero errors": saved / alone,
         "that is the share left to go": left / way,
-        "the other way up": 1 / share,
+        "the fraction is upside down": 1 / share,
         "the sign: errors saved are alone − taught": -share,
         "that is the ratio of the two networks' errors": [teacher / taught, taught / teacher],
-        "in per cent; a share is asked for": 100 * share,
+        "that is in per cent; return a share": 100 * share,
         "divide by the whole way, alone − teacher": [saved / teacher, float(saved), saved / left],
     }
 

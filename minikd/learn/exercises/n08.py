@@ -26,15 +26,15 @@ def _not_shifted(z: Any, classes: Any, s: float) -> dict[str, Any]:
         "the sign: s > 0 makes the classes more probable": shift_classes(z, classes, -s),
         "all classes moved alike, and that changes nothing": z + s,
         "probabilities were shifted; the bias belongs to the logits": _added(softmax(z), classes, s),
-        "multiplied by s; a shift is added": _added(z, classes, own * s - own),
-        "set to s; a shift is added": _added(z, classes, s - own),
-        "multiplied by exp(s): that is for probabilities; logits get s added": _added(
+        "z was multiplied by s; a shift is added": _added(z, classes, own * s - own),
+        "z was set to s; a shift is added": _added(z, classes, s - own),
+        "z was multiplied by exp(s): that is for probabilities; add s to logits": _added(
             z, classes, own * np.exp(s) - own
         ),
-        "added exp(s): the odds get that factor, and the logits get s": _added(z, classes, np.exp(s)),
-        "rows were shifted, that is cases; classes are columns: z[:, classes]": _added(z.T, classes, s).T,
+        "exp(s) was added: the odds get that factor; add s to the logits": _added(z, classes, np.exp(s)),
+        "rows were shifted, which are cases; classes are columns: z[:, classes]": _added(z.T, classes, s).T,
         "only the first of the classes was shifted": _added(z, classes[:1], s),
-        "probabilities; the logits are asked for": softmax(shifted),
+        "those are probabilities; return the logits": softmax(shifted),
         "the other classes moved": z + s - (shifted - z),
     }
 
@@ -53,7 +53,7 @@ def _not_too_many(z: Any, classes: Any, s: float, prior: float) -> dict[str, Any
         "the prior is subtracted, not divided by": share / prior,
         "without its sign: a zero is found where the sign changes": [abs(share - prior), (share - prior) ** 2],
         "the sign of the shift": _too_many(z, classes, -s, prior),
-        "the sum over cases, it should be their mean": len(z) * share - prior,
+        "the sum over cases; it should be their mean": len(z) * share - prior,
         "one number per case: take the mean over cases": own.sum(axis=-1) - prior,
         "shifted after the softmax; the shift belongs to the logits": [
             unshifted + s * len(classes) - prior,

@@ -18,18 +18,18 @@ def _no_mean(v: Any, T: float) -> dict[str, Any]:
     return {
         "the mean of the logits: that is the geometric mean of the probabilities": v.mean(axis=0),
         "T in front is missing: the softmax at T divides by it again": log_mean,
-        "the members were averaged at T = 1, the mean at T is another": T * log_mean_at_1,
-        "probabilities; the next softmax takes logits": p.mean(axis=0),
+        "the members were averaged at T = 1; the mean at T is different": T * log_mean_at_1,
+        "those are probabilities; the next softmax takes logits": p.mean(axis=0),
         "T is missing everywhere: the distributions are those at T": log_mean_at_1,
         "the mean of the logarithms: that is the geometric mean; first the mean, then the logarithm": (
             T * log_softmax(v, T).mean(axis=0)
         ),
-        "T multiplies the logarithm, it does not divide": log_mean / T,
+        "T multiplies the logarithm; it does not divide it": log_mean / T,
         "the logarithm is missing: the next softmax takes logits": T * p.mean(axis=0),
-        "the logarithm is the natural one": [T * log_mean / np.log(2), T * log_mean / np.log(10)],
+        "take the natural logarithm": [T * log_mean / np.log(2), T * log_mean / np.log(10)],
         "the sign: log of a probability is negative": -T * log_mean,
         "the mean is over the members, axis 0": [T * np.log(p.mean(axis=axis)) for axis in (1, -1, None)],
-        "the sum of the members, divide by their number": T * np.log(p.sum(axis=0)),
+        "that is the sum of the members: divide by their number": T * np.log(p.sum(axis=0)),
     }
 
 
@@ -42,16 +42,16 @@ def _not_kept(members: Any, ensemble: float, student: float) -> dict[str, Any]:
     return {
         "the share that is lost": 1 - share,
         "that is the share of all errors; compare with the ensemble's gain": kept / np.mean(members),
-        "the other way up": 1 / share,
+        "the fraction is upside down": 1 / share,
         "the sign: gains are the members' errors minus the others'": -share,
         "against the member in the middle; the ensemble's gain is over their mean": _kept(
             np.median(members), ensemble, student
         ),
         "against the worst member; the ensemble's gain is over their mean": _kept(np.max(members), ensemble, student),
-        "the sum of the members, it should be their mean": _kept(np.sum(members), ensemble, student),
+        "the sum of the members; it should be their mean": _kept(np.sum(members), ensemble, student),
         "one number per member: take the mean of the members first": (members - student) / (members - ensemble),
         "that is a ratio of errors; compare the gains": [ensemble / student, student / ensemble],
-        "in per cent; a share is asked for": 100 * share,
+        "that is in per cent; return a share": 100 * share,
         "against the best member; the ensemble's gain is over their mean": _kept(np.min(members), ensemble, student),
     }
 

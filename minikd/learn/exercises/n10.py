@@ -14,19 +14,19 @@ def _forward(sizes: Any, B: float) -> float:
 
 
 def _step(sizes: Any, B: float) -> float:
-    """Count forward, dW, and the dx of all layers except the first, which nobody needs."""
+    """Count forward, dW, and the dx of all layers except the first, whose dx is not needed."""
     return 3 * _forward(sizes, B) - _forward(sizes[:2], B)
 
 
 def _no_step(sizes: Any, B: float) -> dict[str, Any]:
     step, forward, with_dx = _step(sizes, B), _forward(sizes, B), 3 * _forward(sizes, B)
     return {
-        "the first layer's dx is not computed: nobody needs it": with_dx,
+        "the first layer's dx is not computed, because it is not needed": with_dx,
         "a multiplication and an addition are two": step / 2,
         "a multiplication and an addition are two; and the first layer's dx is not computed": with_dx / 2,
-        "of the whole batch: B is missing": [step / B, with_dx / B],
+        "B is missing: count the whole batch": [step / B, with_dx / B],
         "backward has two products per layer, for dW and dx": 2 * forward,
-        "the number of weights; a step multiplies each with B cases, forward and backward": [
+        "that is the number of weights; a step multiplies each with B cases, forward and backward": [
             forward / (2 * B),
             forward / (2 * B) + sum(sizes[1:]),
         ],
@@ -43,14 +43,14 @@ def _break_even(sizes: Any, launches: float, overhead: float, rate: float) -> fl
 def _not_even(sizes: Any, launches: float, overhead: float, rate: float) -> dict[str, Any]:
     even, step, forward = _break_even(sizes, launches, overhead, rate), _step(sizes, 1), _forward(sizes, 1)
     return {
-        "the other way up": 1 / even,
-        "one launch; a step has several": even / launches,
+        "the fraction is upside down": 1 / even,
+        "that counts one launch; a step has several": even / launches,
         "that is only the forward pass; count backward too": even * step / forward,
         "the first layer's dx is not computed": even * step / (3 * forward),
         "a multiplication and an addition are two": even * 2,
-        "operations; divide by those of one example": even * step,
-        "seconds of all launches; how many examples take as long?": launches * overhead,
-        "seconds of one example; how many take as long as the launches?": step / rate,
+        "that is a number of operations; divide by those of one example": even * step,
+        "that is the time of all launches; how many examples take as long?": launches * overhead,
+        "that is the time of one example; how many take as long as the launches?": step / rate,
         "work takes flops / rate: the rate is on the wrong side": even / rate**2,
     }
 

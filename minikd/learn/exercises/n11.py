@@ -19,8 +19,8 @@ def _likelihood(z: Any, log_prior: Any) -> Any:
 def _no_likelihood(z: Any, log_prior: Any) -> dict[str, Any]:
     q, log_q = softmax(z), log_softmax(z)
     return {
-        "the posterior, and not yet over the prior": log_q,
-        "posterior times prior: divide, so subtract the logarithm": log_q + log_prior,
+        "that is the posterior; divide it by the prior": log_q,
+        "that is posterior times prior: divide, so subtract the logarithm": log_q + log_prior,
         "logits minus log prior; right for the path, but log p(s|x) has the softmax's sum": z - log_prior,
         "the prior's logarithm is given: its exponential was subtracted": log_q - np.exp(log_prior),
         "the sign: log posterior minus log prior": log_prior - log_q,
@@ -28,7 +28,7 @@ def _no_likelihood(z: Any, log_prior: Any) -> dict[str, Any]:
         "logarithms are subtracted, not divided": log_q / log_prior,
         "a posterior sums to one over the states of a frame, axis -1": log_softmax(z.T).T - log_prior,
         "the prior's logarithm is given: no second logarithm": log_q - np.log(-log_prior),
-        "a ratio of probabilities; take its logarithm": np.exp(log_q - log_prior),
+        "that is a ratio of probabilities; take its logarithm": np.exp(log_q - log_prior),
     }
 
 
@@ -44,11 +44,11 @@ def _no_step(best: Any, arc: Any, score: Any) -> dict[str, Any]:
         "best belongs to the state it comes from: best[:, None] + arc": score + np.max(best + arc, axis=0),
         "one weight for all: the maximum is over one axis": score + np.max(paths),
         "weights are logarithms: along a path they are added": score + np.max(best[:, None] * arc, axis=0),
-        "the least weight; the best path has the largest": score + np.min(paths, axis=0),
+        "that is the least weight; the best path has the largest": score + np.min(paths, axis=0),
         "the score is that of the state it goes to: add it after the maximum": np.max(paths + score[:, None], axis=0),
-        "that is where the best path comes from; its weight is asked for": np.argmax(paths, axis=0),
+        "that is where the best path comes from; return its weight": np.argmax(paths, axis=0),
         "the score of the new frame is missing": np.max(paths, axis=0),
-        "a sum over the paths: that is the forward pass, Viterbi takes the maximum": [
+        "a sum over the paths is the forward pass; Viterbi takes the maximum": [
             score + np.log(np.sum(np.exp(paths), axis=0)),
             score + np.sum(paths, axis=0),
         ],

@@ -24,7 +24,7 @@ from tqdm import tqdm
 from minikd import __version__
 from minikd.paper.lab import workers
 
-LIMIT = 10.0  # seconds for an answer that takes no work
+LIMIT = 10.0  # seconds for an answer that needs no work
 CALL = "__import__('importlib').import_module('minikd.paper.lab.cluster').answer(version, call)"
 
 T = TypeVar("T")
@@ -41,7 +41,7 @@ def dask(address: str) -> Iterator[tuple[Executor, Callable[[], int]]]:
         The executor, and a function that returns how many threads compute at the moment.
 
     Raises:
-        ValueError: the extra `dask` is missing, no scheduler answers, or a worker cannot do jobs of minikd.
+        ValueError: if the extra `dask` is missing, no scheduler answers, or a worker cannot do jobs of minikd.
     """
     try:
         from distributed import Client
@@ -98,7 +98,7 @@ class Cluster(Executor):
         If there are none, a line says so.
 
         Raises:
-            BrokenExecutor: the scheduler is gone, or a worker cannot do jobs of minikd.
+            BrokenExecutor: if the scheduler is gone, or a worker cannot do jobs of minikd.
         """
         try:
             threads = within(3 * LIMIT, self._client.nthreads)
@@ -115,7 +115,7 @@ class Cluster(Executor):
         return sum(threads[worker] for worker in fit)
 
     def _try(self, new: list[str]) -> None:
-        """Have each new worker do a small call, outside the queue of tasks; one that has just gone fails no run."""
+        """Have each new worker do a small call, outside the queue of tasks. One that has just gone stops no run."""
         try:
             call = _named(versions)
             answers = within(LIMIT, lambda: self._client.run(eval, CALL, call, workers=new, on_error="return"))
@@ -136,7 +136,7 @@ class Cluster(Executor):
 
 
 def answer(version: str, call: bytes) -> bytes:
-    """Do a call on a worker, if its minikd is the same as where the call comes from."""
+    """Do a call on a worker, if its minikd has the same version as the caller's."""
     if version != __version__:
         raise ImportError(f"its minikd is {__version__}")
     return workers.reply(call)
@@ -153,7 +153,7 @@ def _named(fn: Callable[..., Any], args: tuple[Any, ...] = (), kwargs: dict[str,
 
 
 def _hand_on(future: Future[Any], answered: Future[bytes]) -> None:
-    """Give a call's future the cluster's answer."""
+    """Pass the cluster's answer on to a call's future."""
     if answered.cancelled():
         future.set_exception(BrokenExecutor("the Dask scheduler has gone, and the job with it"))
         return
@@ -176,7 +176,7 @@ def _unfit(worker: str, error: BaseException) -> str:
 
 
 def within(seconds: float, call: Callable[[], T]) -> T:
-    """Return what a call returns, or raise what it raises; raise TimeoutError if it takes longer, and give it up."""
+    """Return what a call returns, or raise what it raises. If it takes longer, give it up and raise TimeoutError."""
     future: Future[T] = Future()
 
     def do() -> None:

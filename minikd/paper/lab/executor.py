@@ -1,8 +1,8 @@
 """How jobs are done: through an executor of `concurrent.futures`, either processes here or a Dask cluster.
 
 A worker gets a job's inputs and returns its result. Only this process writes files, so a worker may be anywhere. A job
-computes on one thread of BLAS wherever it runs. Results are therefore the same bits however many workers there are,
-and two jobs side by side are faster than one job on two threads.
+computes on one thread of BLAS wherever it runs. So results have the same bits however many workers there are, and two
+jobs side by side are faster than one job on two threads.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from minikd.paper.lab.jobs import Inputs, Job, Json, Result, Store, Task, missin
 from minikd.paper.lab.workers import Workers
 from minikd.training.checkpoint import CheckpointError
 
-PAUSE = 1.0  # seconds between two looks at the workers
+PAUSE = 1.0  # seconds between two checks of the workers
 
 
 class JobError(RuntimeError):
@@ -29,7 +29,7 @@ class JobError(RuntimeError):
 
 @gpu_errors()
 def perform(task: Task, settings: Json, inputs: Inputs, device: str) -> Result:
-    """Do one job, wherever this runs; from then on this process has one thread of BLAS.
+    """Do one job, wherever this runs. From then on this process has one thread of BLAS.
 
     The limit is never lifted. It holds for the whole process, in which another thread may be computing.
     """
@@ -48,19 +48,19 @@ def run(
     device: str = "cpu",
     on_done: Callable[[Job], None] = lambda job: None,
 ) -> None:
-    """Do the missing jobs and keep their results; those that most work waits for go first.
+    """Do the missing jobs and keep their results. The jobs that most work waits for come first.
 
     Args:
         jobs: to be done, with all that they need.
         store: where results are kept.
-        executor: does the jobs. It has two for each worker at any time, so that no worker is idle, and gets no more
-            while there are no workers.
+        executor: does the jobs. It holds two jobs per worker at any time, so that no worker is idle, and gets no new
+            ones while there are no workers.
         workers: returns the present number of workers; it is asked every second and may raise BrokenExecutor.
         device: "cpu" or "gpu", where the workers compute.
         on_done: called as each result is kept.
 
     Raises:
-        JobError: a job failed, and the jobs beside it have ended and are kept; or, at once, workers are lost or a
+        JobError: if a job failed, after the jobs beside it have ended and are kept. At once, if workers are lost or a
             result that others need is damaged.
     """
     waiting = missing(jobs, store)

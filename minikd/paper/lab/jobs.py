@@ -1,8 +1,8 @@
-"""Jobs: the independent pieces of work that the rows rest on, and the folder that keeps their results.
+"""Jobs: the independent pieces of work that the rows need, and the folder that keeps their results.
 
-A job is a task, its settings in plain JSON, and the jobs whose results it reads. The three together make its key. Rows
-that ask for the same job therefore share it, and whatever was done once, before a kill or for another row, is found
-again. A job's result depends on nothing else: not on the rows you ask for, the number of workers, or their order.
+A job is a task, its settings in plain JSON, and the jobs whose results it reads. The three together make its key. So
+rows that ask for the same job share it, and work that was done once, before a kill or for another row, is found again.
+A job's result depends on nothing else: not on the rows you ask for, the number of workers, or their order.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from minikd.training import checkpoint, runs
 Json: TypeAlias = dict[str, Any]
 """Plain JSON, by name."""
 REVISION = 1
-"""Raise it when a task's arithmetic changes, so that a result of the old one is never taken for one of the new."""
+"""Increase it when a task's arithmetic changes, so that an old result is never taken for a new one."""
 
 
 class Result(NamedTuple):
-    """What a job gave.
+    """The result of a job.
 
     Attributes:
         record: plain JSON; `seconds` is its computing time on one core.
@@ -51,7 +51,7 @@ class Job:
     Attributes:
         do: the task, a module's function: a worker imports it by its dotted name.
         settings: plain JSON.
-        needs: the jobs whose results the task reads, by the names that the task knows them by.
+        needs: the jobs whose results the task reads, by the task's names for them.
         title: for people.
         work: how long it takes, relative to other jobs; the time left is estimated from it.
     """
@@ -95,7 +95,7 @@ class Store:
         """Return a result that was kept.
 
         Raises:
-            CheckpointError: the file is missing or damaged.
+            CheckpointError: if the file is missing or damaged.
         """
         arrays, record = checkpoint.load(self.path(job))
         return Result(record, arrays)

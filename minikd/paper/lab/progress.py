@@ -1,4 +1,4 @@
-"""Tells people how far the jobs are."""
+"""The progress of the jobs, for people."""
 
 from __future__ import annotations
 

@@ -51,13 +51,13 @@ def grouped(results: Results) -> dict[str, dict[float, list[Result]]]:
 
 
 class Outcome(NamedTuple):
-    """What came of a row.
+    """The outcome of a row.
 
     Attributes:
         ours: our figure, in words.
         verdict: REPRODUCED, DIRECTION or NOT.
         why: the reason for the verdict.
-        numbers: what is behind it, in plain JSON.
+        numbers: the figures behind it, in plain JSON.
     """
 
     ours: str
@@ -101,12 +101,12 @@ class Row:
 
         Args:
             profile: which one.
-            jobs: this row's, all of them done.
+            jobs: this row's jobs, all of them done.
             store: where their results are.
-            command: the one that does this row again.
+            command: the command that does this row again.
 
         Raises:
-            CheckpointError: a result is damaged.
+            CheckpointError: if a result is damaged.
         """
         results = {name: store.get(job) for name, job in jobs.items()}
         outcome = self.judge(profile, results)
@@ -133,7 +133,7 @@ def table(board: Sequence[Json]) -> str:
 
 
 def run_records(jobs: Iterable[Job], store: Store) -> list[Json]:
-    """Return in plain JSON what was asked of each run, and how many seconds it took one core."""
+    """Return in plain JSON the settings of each run, and how many seconds it took on one core."""
     return [
         {
             "key": job.key,

@@ -1,4 +1,4 @@
-"""The statistics that verdicts rest on."""
+"""The statistics behind the verdicts."""
 
 from __future__ import annotations
 
@@ -34,15 +34,16 @@ def fraction(part: float, whole: float) -> float | None:
 
 
 def sign_flip_p(differences: ArrayLike) -> float:
-    """Return the two-sided p-value of paired differences, if they have no direction.
+    """Return the two-sided p-value of paired differences, for the hypothesis that they have no direction.
 
-    It is the share of all patterns of signs whose mean lies as far from 0. With n pairs it is never below 2^(1 − n).
+    It is the share of all patterns of signs whose mean is at least as far from 0. With n pairs, it is at least 2^(1 −
+    n).
 
     Args:
         differences: (n,), n from 1 to 16; the result is exact.
 
     Raises:
-        ValueError: there are no differences, or more than 16.
+        ValueError: if there are no differences, or more than 16.
 
     >>> sign_flip_p([1.0, 2.0, 3.0]), sign_flip_p([1.0, -1.0])
     (0.25, 1.0)
@@ -57,7 +58,7 @@ def sign_flip_p(differences: ArrayLike) -> float:
 def near(value: float, figure: float, out_of: int = 10_000) -> bool:
     """Return whether a mean count of errors is at most the paper's plus two binomial standard deviations.
 
-    The paper's figure is that of a single run.
+    The paper's figure comes from a single run.
     """
     return value <= figure + 2 * math.sqrt(figure * (1 - figure / out_of))
 

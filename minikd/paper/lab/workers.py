@@ -1,8 +1,8 @@
 """Processes on this machine that do calls, behind the interface of `concurrent.futures`.
 
 `concurrent.futures.ProcessPoolExecutor` and loky give all workers one queue for their results. If a worker is killed
-while it writes there, half a result stays in the queue, and whoever reads it waits forever. Here each worker has pipes
-of its own. When a worker ends, at whatever moment and for whatever reason, its pipes end too. There is nothing to lock.
+while it writes there, half a result stays in the queue, and whoever reads it waits forever. Here each worker has its
+own pipes. When a worker ends, at whatever moment and for whatever reason, its pipes end too. There is nothing to lock.
 
 A worker is a new Python: a fork would copy the locks of threads and the context of a GPU. It does not import the script
 that started it, so the script needs no `if __name__ == "__main__"`.
@@ -53,7 +53,7 @@ class Workers(Executor):
                 process.close()
 
     def kill(self) -> None:
-        """End the processes at once, in a thread, because another Ctrl-C would stop this one halfway."""
+        """End the processes at once. A thread does this, because another Ctrl-C would stop the main thread halfway."""
         ending = threading.Thread(target=self._end)
         ending.start()
         ending.join()

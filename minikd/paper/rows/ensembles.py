@@ -1,7 +1,7 @@
 """E8: an ensemble, its two means as teachers, and how much of its gain one student keeps (Hinton et al. 2015, §2, §4).
 
-The members are students without a teacher, which differ only in their seed. The student is one more network of their
-size; all of them teach it.
+The members are students without a teacher, which differ only in their seeds. The student is one more network of their
+size, and all of them teach it.
 """
 
 from __future__ import annotations

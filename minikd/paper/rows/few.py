@@ -34,7 +34,7 @@ HARD, STOPPED, SOFT = "hard", "hard, stopped early", "soft"
 
 
 Accuracy: TypeAlias = dict[str, list[float]]
-"""Per cent right of the cases learnt from, "train", and of the test set, "test"; one number per network."""
+"""The per cent right of the cases learnt from, "train", and of the test set, "test". One number per network."""
 
 
 def beside(values: Sequence[float], figure: float, why: str) -> tuple[str, str]:
@@ -48,13 +48,13 @@ class Judges(NamedTuple):
     """How few data are judged. Results are named by HARD, STOPPED or SOFT, and by the share of the data.
 
     Attributes:
-        measure: returns per cent right of the cases learnt from, and of the test set, from a record. What a record
-            has under "stopped" is a record of the same run, stopped early.
+        measure: returns the per cent right of the cases learnt from, and of the test set, from a record. Under
+            "stopped" a record may have a record of the same run, stopped early.
         digits: how many decimals are shown.
         overfits: hard targets overfit if the training accuracy is this many points higher.
-        noise: early stopping is needed if it gains more points than these.
+        noise: early stopping is needed if it gains more points than this.
         figure: the paper's test accuracy with all data, if ours should be near it.
-        note: returns what else there is to say of soft targets.
+        note: returns what else there is to say about soft targets.
     """
 
     measure: Callable[[Json], tuple[float, float]]
@@ -100,7 +100,7 @@ class Judges(NamedTuple):
     def few_soft(self, profile: str, results: Results) -> Outcome:
         """Judge the paper's claim that soft targets from few data, not stopped early, keep most of what all data give.
 
-        Its own figures set the mark: what soft targets save there of the points that hard targets lose.
+        The paper's own figures set the standard: the share that soft targets save of the points that hard targets lose.
         """
         curve = self.curve(results)
         soft, hard, everything = curve[SOFT][FEW], curve[STOPPED][FEW], curve[HARD][1.0]

@@ -1,7 +1,7 @@
 """M6 to M9: students whose transfer set lacked classes, before and after one bias is moved (Hinton et al. 2015, §3).
 
-There are three shifts. "none" is none. The "oracle" chooses the paper's shift, the best one on the test labels. The
-"honest" one sees no label at all: it makes the mean probability of the moved classes on the unlabelled training images
+There are three ways to shift. "none" shifts nothing. "oracle" is the paper's way, the best shift on the test labels.
+"honest" sees no label at all: it makes the mean probability of the moved classes on the unlabelled training images
 equal to the teacher's there (derivation D9).
 """
 
@@ -63,8 +63,9 @@ def measure(case: Case, profile: str, results: Results) -> Json:
     """Measure the errors of each student by every shift.
 
     Returns:
-        `shift`, `errors` and `wrong` (the errors on the moved classes), each by way, one number per student; `cases`,
-        how many test cases are of the moved classes, and how many there are; `curve`, the mean errors at `SHIFTS`.
+        - shift, errors, wrong: by way of shifting, one number per student. `wrong` counts errors on the moved classes.
+        - cases: how many test cases are of the moved classes, and how many there are.
+        - curve: the mean errors at `SHIFTS`.
     """
     _, _, _, test = PLANS[profile].data.load()
     theirs = np.isin(test.labels, case.moved)  # (N,)

@@ -1,7 +1,7 @@
 """P4 to P6: a generalist and specialists on pairs of digits, 100 classes (Hinton et al. 2015, section 5).
 
-P5 and P6 rest on P1 to P4: sets of classes without labels, specialists that start from the generalist's weights with
-half their examples special, the dustbin's correction, and one answer from all of them.
+P5 and P6 use P1 to P4: sets of classes found without labels, specialists that start from the generalist's weights with
+half their examples special, a corrected dustbin, and one answer from all of them.
 """
 
 from __future__ import annotations

@@ -97,7 +97,7 @@ def check(plan: Plan, recordings: Recordings) -> None:
     """Check that every recording is long enough to pass through all states of its digit, one frame in each.
 
     Raises:
-        DataError: one is too short.
+        DataError: if a recording is too short.
     """
     least, lengths = plan.per_digit * ADVANCE, np.diff(recordings.bounds)
     if lengths.min() < least:
@@ -113,7 +113,7 @@ def check(plan: Plan, recordings: Recordings) -> None:
 
 
 def corpus(plan: Plan) -> Job:
-    """Return the job of the aligned corpus, which everything here rests on."""
+    """Return the job of the aligned corpus, which everything here needs."""
     settings = {
         "first": plan.first,
         "passes": dict(plan.passes),
@@ -185,7 +185,7 @@ def student(plan: Plan, i: int) -> Job:
 
 
 def few(plan: Plan, kind: str, share: float, seed: int) -> Job:
-    """Return the job of a network of a share of the data, HARD or SOFT; HARD's also says what early stopping gives."""
+    """Return the job of a network that learns a share of the data, HARD or SOFT. HARD also reports early stopping."""
     title = f"acoustic model of {share:.0%}, {kind}, {seed}"
     config = {"epochs": plan.few[1][share], "seed": 200 + seed}
     if kind == HARD:
@@ -246,7 +246,7 @@ def _measures(results: Sequence[Result]) -> Measures:
 
 
 def _words(measures: Measures) -> str:
-    """Return in words what the test set says, and the speaker that nothing was trained or chosen on."""
+    """Return in words the results on the test set, and on the speaker that nothing was trained or chosen on."""
     test, speaker = measures["test"], measures["speaker"]
     return (
         f"frames {mean_sd(test['frames'], 2)} %, WER {mean_sd(test['words'], 2)} %; of a speaker never heard "
@@ -272,7 +272,8 @@ def _gain(better: Sequence[Result], than: Sequence[Result]) -> Gain:
 def _judge_gain(gain: Gain, paper: str) -> tuple[str, str]:
     """Return the verdict and the reason.
 
-    Reproduced: better in both measures, and not by chance. In direction: better in both on average.
+    A gain is reproduced if it is better in both measures, and not by chance. It is reproduced in direction if it is
+    better in both on average.
     """
     frames, words = gain["frames"], gain["words"]
     why = (
@@ -338,7 +339,7 @@ def _measure(record: Json) -> tuple[float, float]:
 
 
 def _little_speech(results: Results) -> str:
-    """Return what a share means where a single utterance is more than that."""
+    """Return what a share means if a single utterance is more than that."""
     learnt, every = (results[name].record["learnt"][0] for name in (Name(SOFT, FEW), Name(HARD, 1.0)))
     return f"; with so little speech, {FEW:.0%} means {learnt / every:.0%}" if learnt > 1.5 * FEW * every else ""
 

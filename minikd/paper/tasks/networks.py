@@ -1,6 +1,6 @@
 """What a job of MNIST can be: train a network, average an ensemble, look at gradients.
 
-A task takes plain settings and the results it needs, and returns a record and arrays. Teachers hand on their logits for
+A task takes plain settings and the results it needs, and returns a record and arrays. Teachers pass on their logits for
 all training images. A transfer set is a part of these, so its soft targets are some of those rows.
 """
 
@@ -60,8 +60,10 @@ class Data:
         """Load the data.
 
         Returns:
-            The training images with their true labels; the index of the transfer set among them; the transfer set; the
-            test images.
+            The training images with their true labels.
+            The index of the transfer set among them.
+            The transfer set.
+            The test images.
         """
         full, test = mnist()
         if self.held_out:  # by place, as the committed choices were made; MNIST is not sorted by class
@@ -139,7 +141,7 @@ def _outside(full: Dataset, chosen: np.ndarray, seed: Any) -> Dataset:
     """Return 10,000 training images for early stopping, drawn at random among those that are not chosen."""
     others = np.setdiff1d(np.arange(len(full)), chosen)
     if not len(others):
-        raise ValueError("early stopping needs training images outside the transfer set: take a smaller share")
+        raise ValueError("early stopping needs training images outside the transfer set: use a smaller share")
     return full.take(np.random.default_rng(seed).permutation(others)[:10_000])
 
 
@@ -153,10 +155,18 @@ def train_task(settings: Json, inputs: Inputs, device: Device) -> Output:
     outside the transfer set. With `may_diverge`, a run that diverges returns errors None, and nothing else.
 
     Returns:
-        Record: errors, one per student, on the `tested` test images; cost, of the last epoch; examples, of the transfer
-        set. With `count_train` also train_errors, on the transfer set. With `stop_early` also epoch, the chosen one.
-        Arrays, as `keep` lists them: the logits of all training images, `train`, and of the test images, `test`,
-        (..., N, K).
+        The record:
+
+        - errors: on the `tested` test images, one number per student.
+        - cost: that of the last epoch.
+        - examples: how many the transfer set has.
+        - train_errors: errors on the transfer set, with `count_train`.
+        - epoch: the chosen epoch, with `stop_early`.
+
+        The arrays that `keep` lists:
+
+        - train: the logits of all training images, (..., N, K).
+        - test: the logits of the test images, (..., N, K).
     """
     full, chosen, transfer, test = _data_of(settings).load()
     config = config_of(settings)
@@ -183,7 +193,8 @@ def mean_task(settings: Json, inputs: Inputs, device: Device) -> Output:
     """Average an ensemble's answers to those of one teacher: `kind` is "geometric", or "arithmetic", which holds at T.
 
     Returns:
-        Record: errors, on the test images; T, of the arithmetic mean. Arrays: as `train_task`.
+        The record: errors, on the test images, and for the arithmetic mean its T.
+        The arrays, as `train_task` returns them.
     """
     _, _, _, test = _data_of(settings).load()
     arithmetic, T = settings["kind"] == "arithmetic", settings["T"]
@@ -196,8 +207,8 @@ def gradients_task(settings: Json, inputs: Inputs, device: Device) -> Output:
     """Train a student on soft targets, and look at the gradients on the first 10,000 images on the way.
 
     Returns:
-        Record: moments, one per epoch (0, the fresh network; 1; the last): what `_gradients` says of the hard cost, and
-        of the soft costs at `GRADIENT_TEMPERATURES`, without T².
+        The record: moments, one each for epoch 0 (the fresh network), epoch 1 and the last epoch. A moment holds what
+        `_gradients` says about the hard cost, and about the soft costs at `GRADIENT_TEMPERATURES`, without T².
     """
     full, chosen, transfer, _ = _data_of(settings).load()
     config = config_of(settings)
@@ -231,8 +242,9 @@ def _gradients(caches: Cache, dz: np.ndarray) -> dict[str, float]:
         dz: (N, K), each case's own gradient, not divided by N.
 
     Returns:
-        size, the mean L2 norm of a row of dz; noise, the variance between cases of the gradient of all parameters over
-        the square of its mean, E‖g − ḡ‖² / ‖ḡ‖².
+        - size: the mean L2 norm of a row of dz.
+        - noise: the variance between cases of the gradient of all parameters, divided by the square of its mean:
+          E‖g − ḡ‖² / ‖ḡ‖².
     """
     N = len(dz)
     d: Any = dz

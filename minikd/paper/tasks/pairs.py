@@ -40,8 +40,8 @@ def confusable(p: np.ndarray, clusters: int, size: int, seed: int) -> np.ndarray
     """Choose the class sets of the specialists, by on-line k-means on the columns of the predictions' covariance (P1).
 
     Classes that are often probable for the same images have similar columns. The columns come ten times, in a random
-    order, and each moves the nearest centre part of the way. Then a specialist gets the `size` classes nearest to its
-    centre, so a class may have several specialists or none. No labels are needed.
+    order, and each moves the nearest centre part of the way towards it. Then a specialist gets the `size` classes
+    nearest to its centre, so a class may have several specialists or none. No labels are needed.
 
     The generalist is nearly certain of what it was trained on. At T = 1 the columns are therefore almost orthogonal,
     and every set fills up with the same rare classes. A higher T brings out how the wrong answers rank.
@@ -72,7 +72,8 @@ def generalist_task(settings: Json, inputs: Inputs, device: Device) -> Output:
     """Train a generalist on all classes, and choose those of the specialists.
 
     Returns:
-        Record: errors, tested. Arrays: flat, the weights; test, the logits (N, K); classes, (specialists, size).
+        The record: errors, and tested, the number of test pairs.
+        The arrays: flat, the weights; test, the logits (N, K); classes, (specialists, size).
     """
     train_set, test = load_pairs(*settings["pairs"])
     config = config_of(settings)
@@ -88,7 +89,8 @@ def specialist_task(settings: Json, inputs: Inputs, device: Device) -> Output:
     """Train specialist `index` from the generalist's weights, half its examples special (P2), and correct it (P3).
 
     Returns:
-        Record: share, of its classes among the examples; examples. Arrays: test, its corrected logits (N, size + 1).
+        The record: share, that of its classes among all examples; and examples, how many it learns from.
+        The arrays: test, its corrected logits (N, size + 1).
     """
     train_set, test = load_pairs(*settings["pairs"])
     config = config_of(settings)
@@ -121,10 +123,13 @@ def answers_task(settings: Json, inputs: Inputs, device: Device) -> Output:
     """Count the combined answers (P4).
 
     Returns:
-        Record: before and after, errors of the generalist and of the combination on the `tested` pairs; conditional,
-        the cases of all specialists' classes, and how many of them the generalist and the specialist get right if they
-        choose only among these classes (P5); covered, by the number of specialists for the true class: cases, errors
-        before, and errors after (P6).
+        The record:
+
+        - before, after: the errors of the generalist and of the combination on the `tested` pairs.
+        - conditional: the cases of all specialists' classes, and how many of them the generalist and the specialist get
+          right if they choose only among these classes (P5).
+        - covered: by the number of specialists for the true class, the cases, the errors before and the errors after
+          (P6).
     """
     _, test = load_pairs(*settings["pairs"])
     g, y = inputs["generalist"].arrays["test"], test.labels
@@ -156,7 +161,7 @@ def closed_forms_task(settings: Json, inputs: Inputs, device: Device) -> Output:
     pairs. The first one is the generalist, and the others are its specialists, without a dustbin.
 
     Returns:
-        Record: for "arithmetic" and "geometric", the largest difference between the probabilities of the descent's
+        The record: for "arithmetic" and "geometric", the largest difference between the probabilities of the descent's
         answer and of that mean, after each of `steps`.
     """
     v = np.stack([generalist.arrays["test"][:300].astype(np.float64) for generalist in inputs.values()])

@@ -1,7 +1,7 @@
 """What a job of speech can be: the aligned corpus, an acoustic model, a committee of them, the choice of a temperature.
 
-All of them rest on one job that no worker does, `recordings`. Whoever asks for the rows provides its result, from a
-folder or the public archive (`provide`), so a worker needs no data of its own.
+All of them need one job that no worker does, `recordings`. The caller provides its result, from a folder or the public
+archive (`provide`), so a worker needs no data.
 """
 
 from __future__ import annotations
@@ -70,9 +70,13 @@ def corpus_task(settings: Json, inputs: Inputs, device: Device) -> Output:
     The labels settle on one pass over the training part.
 
     Returns:
-        Record: per_digit, the states of a digit; changed, the share of labels that changed in each round of alignment;
-        digits, by part what is said in each utterance. Arrays: stay, of the model; by part frames, starts, bounds and
-        labels.
+        The record:
+
+        - per_digit: the states of a digit.
+        - changed: the share of labels that changed in each round of alignment.
+        - digits: by part, what is said in each utterance.
+
+        The arrays: stay, of the model; and by part frames, starts, bounds and labels.
     """
     recordings = _recordings(inputs["recordings"])
     record: Json = {"per_digit": settings["per_digit"], "digits": {}}
@@ -111,7 +115,7 @@ class Speech:
         return recogniser.log_priors(self.result.arrays["train.labels"], self.model.states)
 
     def corpus(self, part: str) -> recogniser.Corpus:
-        """Return the utterances of a part; no flat start can use them, because where each digit lies is not kept."""
+        """Return the utterances of a part. A flat start cannot use them: where each digit lies is not kept."""
         arrays, digits = self.result.arrays, [tuple(one) for one in self.result.record["digits"][part]]
         frames, starts, bounds = (freeze(arrays[f"{part}.{name}"]) for name in ("frames", "starts", "bounds"))
         return recogniser.Corpus(frames, starts, bounds, digits, spans=[])
@@ -129,16 +133,23 @@ class Speech:
         return np.concatenate([np.arange(bounds[u], bounds[u + 1]) for u in np.sort(chosen)])
 
     def judge(self, answers: Callable[[str], np.ndarray], *, words: bool) -> Output:
-        """Judge what logits are worth.
+        """Judge logits by what they get right.
 
         Args:
             answers: returns the logits of a part, (N, states).
             words: whether to recognise words, too.
 
         Returns:
-            Record: frames, by part the number of frames, and of those that are right. With words also penalty, and
-            development, the word errors there by penalty. Arrays, by part, for each utterance: right, the right frames;
-            frames, how many it has. With words also errors, and words, how many it has.
+            The record:
+
+            - frames: by part, the number of frames, and how many are right.
+            - penalty: the chosen insertion penalty, with `words`.
+            - development: the word errors on the development set by penalty, with `words`.
+
+            The arrays, by part, with one number per utterance:
+
+            - right, frames: how many frames are right, and how many there are.
+            - errors, words: how many word errors and words there are, with `words`.
         """
         record: Json = {"frames": {}}
         arrays: dict[str, np.ndarray] = {}
@@ -171,10 +182,15 @@ def acoustic_task(settings: Json, inputs: Inputs, device: Device) -> Output:
     than a batch is one batch.
 
     Returns:
-        Record: what `Speech.judge` says, with words if `words` asks for them; T; cost, of the last epoch; learnt, the
-        number of frames learnt from, and of those that are right at the end. With `stop_early` also stopped: the same
-        frames and learnt of the first epoch with the fewest errors on `PROBE` development frames, and its number.
-        Arrays: as `Speech.judge`. With `keep` also flat, the weights.
+        The record: what `Speech.judge` says, with words if `words` asks for them, and
+
+        - T: the temperature.
+        - cost: that of the last epoch.
+        - learnt: the number of frames learnt from, and how many are right at the end.
+        - stopped: with `stop_early`, the same frames and learnt for the first epoch with the fewest errors on `PROBE`
+          development frames, and the number of this epoch.
+
+        The arrays of `Speech.judge`, and with `keep` also flat, the weights.
     """
     speech, config = Speech(inputs["corpus"]), config_of(settings)
     if "temperature" in inputs:
@@ -215,8 +231,8 @@ def committee_task(settings: Json, inputs: Inputs, device: Device) -> Output:
     Either is a teacher for every T.
 
     Returns:
-        Record and arrays: as `Speech.judge`, with words if `words` asks for them; and train, the logits of all training
-        frames, (N, states).
+        The record and the arrays of `Speech.judge`, with words if `words` asks for them. Another array is train, the
+        logits of all training frames, (N, states).
     """
     speech = Speech(inputs["corpus"])
 
@@ -228,13 +244,14 @@ def committee_task(settings: Json, inputs: Inputs, device: Device) -> Output:
 
 
 def look_task(settings: Json, inputs: Inputs, device: Device) -> Output:
-    """Look at what a committee hears of the first `count` frames of the first test utterance that says `digit`.
+    """Look at what a committee hears in the first `count` frames of the first test utterance that says `digit`.
 
-    Where only a few utterances were drawn and none says it, look at the first one.
+    If only a few utterances were drawn and none says it, look at the first one.
 
     Returns:
-        Record: digits, what is said in the whole utterance. Arrays: frames (count, 40), as the network reads them;
-        labels (count,); z (count, states), the geometric mean's logits.
+        The record: digits, what is said in the whole utterance.
+        The arrays: frames (count, 40), as the network reads them; labels (count,); z (count, states), the geometric
+        mean's logits.
     """
     speech = Speech(inputs["corpus"])
     corpus, data = speech.corpus("test"), speech.examples("test")
@@ -250,7 +267,7 @@ def temperature_task(settings: Json, inputs: Inputs, device: Device) -> Output:
     """Choose the T of the student that is right on most development frames.
 
     Returns:
-        Record: T; right, by T, how many frames each student is right on.
+        The record: T; and right, by T, how many frames each student gets right.
     """
     right = {result.record["T"]: result.record["frames"]["development"][1] for result in inputs.values()}
     best = max(right, key=lambda T: right[T])
