@@ -4,13 +4,14 @@ import json
 import math
 import re
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import strict_cupy
 
 from benchmarks import __main__ as command
-from benchmarks import choose_quick, memory, pytorch, report, timing
+from benchmarks import against, choose_quick, memory, pytorch, report, timing
 from benchmarks.contestants import case, floor, minikd_step
 from benchmarks.timing import Bench
 from minikd.engines.device import CPU
@@ -95,6 +96,24 @@ def test_a_ratio_is_to_the_best_of_those_who_took_part():
 
 
 # ---- the sections ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_a_step_is_measured_against_another_checkouts(capsys):
+    ours = sys.modules["benchmarks.contestants"]
+    against.main([str(Path(against.__file__).parents[1]), "--quick"])
+    units, B, here, _, there, _, ratio = capsys.readouterr().out.splitlines()[1].split()
+    assert (units, B) == ("30", "32")
+    assert float(ratio) == pytest.approx(float(here) / float(there), rel=0.02)
+    assert sys.modules["benchmarks.contestants"] is ours
+
+
+def test_a_folder_that_is_no_checkout_is_refused(tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        against.main([str(tmp_path)])
+    assert f"FOLDER must be a checkout of minikd, with benchmarks/contestants.py in it, got {tmp_path}" in (
+        capsys.readouterr().err
+    )
 
 
 @pytest.mark.slow
