@@ -153,7 +153,7 @@ def test_a_truncated_file_says_how_much_was_promised_and_how_much_came(tmp_path,
     write_folder(tmp_path, suffix=suffix)
     whole = idx(arrays()[name])
     (tmp_path / (name + suffix)).write_bytes(PACKERS[suffix](whole[:-1]))
-    counts = f"promises {len(whole)} bytes, {len(whole) - 1} came"
+    counts = f"promises {len(whole)} bytes, found {len(whole) - 1}"
     refused(lambda: load_idx_folder(tmp_path), name + suffix, "truncated", counts, "download it again")
 
 
@@ -169,7 +169,7 @@ def test_an_oversized_file_is_refused(tmp_path, name, suffix):
 @pytest.mark.parametrize("size", [0, 3, 4, 15])
 def test_a_file_shorter_than_its_header_is_truncated(folder, size):
     (folder / TRAIN_IMAGES).write_bytes(idx(arrays()[TRAIN_IMAGES])[:size])
-    refused(lambda: load_idx_folder(folder), TRAIN_IMAGES, f"truncated: a header has 16 bytes, {size} came")
+    refused(lambda: load_idx_folder(folder), TRAIN_IMAGES, f"truncated: a header has 16 bytes, found {size}")
 
 
 @pytest.mark.parametrize("suffix", PACKERS)
@@ -181,7 +181,7 @@ def test_a_lying_header_costs_no_memory(tmp_path, shape, suffix):
     promised = 16 + shape[0] * shape[1] * shape[2]
     tracemalloc.start()
     try:
-        refused(lambda: load_idx_folder(tmp_path), TRAIN_IMAGES + suffix, f"promises {promised} bytes, 20 came")
+        refused(lambda: load_idx_folder(tmp_path), TRAIN_IMAGES + suffix, f"promises {promised} bytes, found 20")
         assert tracemalloc.get_traced_memory()[1] < 4 << 20
     finally:
         tracemalloc.stop()

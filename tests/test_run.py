@@ -116,7 +116,7 @@ def test_each_step_is_reported_over_the_whole_schedule(digits):
 
 
 def test_what_does_not_fit_is_refused_before_any_epoch(digits):
-    with pytest.raises(ValueError, match=r"alpha = 0\.5 gives weight to soft targets, but none came"):
+    with pytest.raises(ValueError, match=r"alpha = 0\.5 gives weight to soft targets, but got none"):
         Run(replace(CONFIG, alpha=0.5), digits)
     other = Dataset(np.zeros((2, 4, 4), np.uint8), np.zeros(2, np.uint8), "small")
     with pytest.raises(ValueError, match="dataset and evaluation must have images of one size"):

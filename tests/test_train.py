@@ -189,7 +189,7 @@ def test_a_later_change_of_the_callers_arrays_reaches_neither_soft_targets_nor_t
 
 
 def test_missing_and_infinite_soft_targets_are_refused(digits, targets):
-    with pytest.raises(ValueError, match="none came: pass soft_targets"):
+    with pytest.raises(ValueError, match="but got none: pass soft_targets"):
         train(replace(TINY, alpha=0.5), digits)
     with pytest.raises(ValueError, match="must be finite"):
         SoftTargets(np.full_like(targets.logits, np.nan), digits.fingerprint, "x").check(digits)

@@ -113,16 +113,16 @@ def _decode(stream: _Stream, kind: str, packing: str) -> tuple[bytearray, np.dty
     header = 4 + 4 * rank
     _extend(data, stream, header)
     if len(data) < header:
-        raise IdxError(f"truncated: a header has {header} bytes, {len(data)} came")
+        raise IdxError(f"truncated: a header has {header} bytes, found {len(data)}")
     shape = struct.unpack(f">{rank}I", data[4:])
     if 0 in shape:
         raise IdxError(f"the header promises 0 {_AXES[kind][shape.index(0)]}")
     promised = header + math.prod(shape) * dtype.itemsize
     _extend(data, stream, promised + 1)  # reading up to the end also lets gzip and xz check their sums
     if len(data) < promised:
-        raise IdxError(f"truncated: the header promises {promised} bytes, {len(data)} came")
+        raise IdxError(f"truncated: the header promises {promised} bytes, found {len(data)}")
     if len(data) > promised:
-        raise IdxError(f"oversized: the header promises {promised} bytes, more came after the end")
+        raise IdxError(f"oversized: the header promises {promised} bytes, but more follow")
     return data, dtype, shape
 
 

@@ -191,7 +191,7 @@ def _samples(where: str, file: bytes) -> NDArray[np.int16]:
         )
     samples, promised = sound.samples(), sound.promised // 2
     if len(samples) < promised:
-        raise DataError(f"{where}: cut short, {promised} samples promised, {len(samples)} came: copy it again")
+        raise DataError(f"{where}: cut short, {promised} samples promised, {len(samples)} found: copy it again")
     if len(samples) < SHORTEST:
         raise DataError(f"{where}: a recording lasts at least {SHORTEST} samples, got {len(samples)}: leave it out")
     if samples.min() == samples.max():

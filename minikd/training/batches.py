@@ -163,10 +163,10 @@ def _check_fit(config: TrainConfig, dataset: Dataset | Frames, soft_targets: Sof
     needs_soft = config.alpha != 0 and any(np.atleast_1d(config.alpha))
     if soft_targets is None:
         if needs_soft:
-            raise ValueError(f"alpha = {config.alpha} gives weight to soft targets, but none came: pass soft_targets")
+            raise ValueError(f"alpha = {config.alpha} gives weight to soft targets, but got none: pass soft_targets")
         return
     if not needs_soft:
-        raise ValueError("soft targets came, but alpha = 0 gives them no weight: raise alpha, or leave them out")
+        raise ValueError("soft targets were given, but alpha = 0 gives them no weight: raise alpha, or leave them out")
     if config.jitter:
         raise ValueError(
             f"soft targets belong to the images as they are, but jitter = {config.jitter} moves them: set jitter=0"
