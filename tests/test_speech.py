@@ -199,7 +199,7 @@ def test_labels_settle_and_move_from_the_flat_start_towards_where_the_tones_chan
 
 def test_too_few_frames_for_a_text_is_said_in_one_line(tones):
     speech, model = recogniser.corpus(drawn(tones)[:1], noisy=False), hmm.fresh(60)
-    with pytest.raises(ValueError, match=r"utterance 0 has \d+ frames for \d digits of 60 states: take fewer"):
+    with pytest.raises(ValueError, match=r"utterance 0 has \d+ frames for \d digits of 60 states: use fewer"):
         recogniser.align(np.zeros((len(speech.starts), model.states)), speech, model)
 
 

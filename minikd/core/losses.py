@@ -131,8 +131,8 @@ def distillation_loss(
 
     The soft gradient shrinks as 1/T². The factor T² undoes that, so alpha keeps its meaning as T changes. The balance
     is asymptotic in T, and not exact (derivations D5.3 and D5.4); at low T the soft part fades (derivation D5.7).
-    Derivations D5.5 and D5.6 have bounds that hold for every T. Without T² it is the cost of another alpha (derivation
-    D5.8). alpha = 1 needs no labels, and alpha = 0 needs no teacher.
+    Bounds that hold for every T are in derivations D5.5 and D5.6. Without T² it is the cost of another alpha
+    (derivation D5.8). alpha = 1 needs no labels, and alpha = 0 needs no teacher.
 
     Args:
         z: as `soft_cross_entropy` takes it.
