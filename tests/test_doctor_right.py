@@ -246,7 +246,7 @@ def diagnose_at_random(rng):
 
 
 def count_false_names(count, seed=0):
-    """Of so many random gradients: how many right ones there were, and what the doctor got wrong."""
+    """Draw random gradients. Return how many of them were right and wrong, and how often the doctor erred, by error."""
     rng = np.random.default_rng(seed)
     told = {"right": 0, "wrong": 0, "right called wrong": 0, "wrong called right": 0, "named what is not there": 0}
     for _ in range(count):

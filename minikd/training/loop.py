@@ -223,8 +223,9 @@ class Run:
                 if on_step is not None:
                     on_step(step + 1, steps)
         cost = device.get(device.xp.stack(costs))  # (steps, ...)
-        for step, C in enumerate(cost, start=first):
-            _check_finite(C, step, steps, config)
+        if not device.host:
+            for step, C in enumerate(cost, start=first):
+                _check_finite(C, step, steps, config)
         return cost, np.multiply(config.learning_rate, factors[-1]).tolist()
 
 

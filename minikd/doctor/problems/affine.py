@@ -9,7 +9,7 @@ from minikd.doctor.problem import Argument, Made, Outputs, Problem
 from minikd.doctor.textbook import largest
 
 
-def recipe(made: Made, dout: Any, x: Any, W: Any, b: Any) -> Outputs:
+def _recipe(made: Made, dout: Any, x: Any, W: Any, b: Any) -> Outputs:
     B = len(x)
     dout = made("upstream", dout, {"the upstream gradient forgotten": np.ones_like(dout)})
     summed = np.sum(dout, axis=0)
@@ -48,7 +48,7 @@ PROBLEM = Problem(
     upstream={"dout": Argument("BH", "array")},
     wrt=("x", "W", "b"),
     forward=lambda x, W, b: x @ W + b,
-    recipe=recipe,
+    recipe=_recipe,
     size=lambda dout, x, W, b: (
         largest(np.abs(dout) @ np.abs(W.T)),
         largest(np.abs(x.T) @ np.abs(dout)),

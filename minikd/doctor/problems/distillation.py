@@ -9,11 +9,11 @@ from minikd.doctor.problem import LABELS, LOGITS, TEMPERATURE, Argument, Made, O
 from minikd.doctor.textbook import hard_cross_entropy, largest, soft_cross_entropy
 
 
-def forward(z: Any, v: Any, y: Any, T: float, alpha: float) -> Any:
+def _forward(z: Any, v: Any, y: Any, T: float, alpha: float) -> Any:
     return alpha * T**2 * soft_cross_entropy(z, v, T) + (1 - alpha) * hard_cross_entropy(z, y)
 
 
-def recipe(made: Made, z: Any, v: Any, y: Any, T: float, alpha: float) -> Outputs:
+def _recipe(made: Made, z: Any, v: Any, y: Any, T: float, alpha: float) -> Outputs:
     B, K = z.shape
     wrong: dict[str, Any] = {
         "missing T²": (1.0, 1.0),
@@ -46,7 +46,7 @@ def recipe(made: Made, z: Any, v: Any, y: Any, T: float, alpha: float) -> Output
 PROBLEM = Problem(
     name="distillation",
     arguments={"z": LOGITS, "v": LOGITS, "y": LABELS, "T": TEMPERATURE, "alpha": Argument("", "weight")},
-    forward=forward,
-    recipe=recipe,
+    forward=_forward,
+    recipe=_recipe,
     size=lambda z, v, y, T, alpha: ((alpha * T * (1 + largest(z, v) / T) + (1 - alpha) * (1 + largest(z))) / len(z),),
 )

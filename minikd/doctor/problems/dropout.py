@@ -9,7 +9,7 @@ from minikd.doctor.problem import Argument, Made, Outputs, Problem
 from minikd.doctor.textbook import largest
 
 
-def recipe(made: Made, dout: Any, x: Any, keep: Any, drop: float) -> Outputs:
+def _recipe(made: Made, dout: Any, x: Any, keep: Any, drop: float) -> Outputs:
     wrong = {
         "dropout scale forgotten": 1.0,
         "dropout scale twice": 1 / (1 - drop) ** 2,
@@ -28,6 +28,6 @@ PROBLEM = Problem(
     upstream={"dout": Argument("BH", "array")},
     wrt=("x",),
     forward=lambda x, keep, drop: np.where(keep, x, 0.0) / (1 - drop),
-    recipe=recipe,
+    recipe=_recipe,
     size=lambda dout, x, keep, drop: (largest(dout) / (1 - drop),),
 )

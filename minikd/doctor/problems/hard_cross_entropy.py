@@ -9,7 +9,7 @@ from minikd.doctor.problem import LABELS, LOGITS, Made, Outputs, Problem
 from minikd.doctor.textbook import hard_cross_entropy, largest, one_hot, through_softmax
 
 
-def recipe(made: Made, z: Any, y: Any) -> Outputs:
+def _recipe(made: Made, z: Any, y: Any) -> Outputs:
     B, K = z.shape
     factor, target = sign(made), label(made, y, K)
     factor *= averaged(made, z)
@@ -37,6 +37,6 @@ PROBLEM = Problem(
     name="hard cross-entropy",
     arguments={"z": LOGITS, "y": LABELS},
     forward=hard_cross_entropy,
-    recipe=recipe,
+    recipe=_recipe,
     size=lambda z, y: ((1 + largest(z)) / len(z),),
 )

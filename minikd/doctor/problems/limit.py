@@ -9,7 +9,7 @@ from minikd.doctor.problem import LOGITS, TEMPERATURE, Made, Outputs, Problem
 from minikd.doctor.textbook import centred, largest, softmax
 
 
-def recipe(made: Made, z: Any, v: Any, T: float) -> Outputs:
+def _recipe(made: Made, z: Any, v: Any, T: float) -> Outputs:
     K = z.shape[-1]
     factor = averaged(made, z)
     z, v = two_logits(made, z, v)
@@ -30,6 +30,6 @@ PROBLEM = Problem(
     name="high-temperature limit",
     arguments={"z": LOGITS, "v": LOGITS, "T": TEMPERATURE},
     forward=lambda z, v, T: np.sum((centred(z) - centred(v)) ** 2) / 2 / z.shape[-1] / T**2 / len(z),
-    recipe=recipe,
+    recipe=_recipe,
     size=lambda z, v, T: (largest(z, v) / T**2 / z.size,),
 )

@@ -9,7 +9,7 @@ from minikd.doctor.problem import LOGITS, TEMPERATURE, Argument, Made, Outputs, 
 from minikd.doctor.textbook import largest, log_softmax, sums, through_softmax
 
 
-def recipe(made: Made, dlog_q: Any, z: Any, T: float) -> Outputs:
+def _recipe(made: Made, dlog_q: Any, z: Any, T: float) -> Outputs:
     factor = chain_rule(made, T) * passed_back(made, len(z))
     log_q = log_softmax(z / T)
     q, summed = np.exp(log_q), sums(dlog_q)
@@ -38,7 +38,7 @@ PROBLEM = Problem(
     arguments={"z": LOGITS, "T": TEMPERATURE},
     upstream={"dlog_q": Argument("BK", "array")},
     forward=lambda z, T: log_softmax(z / T),
-    recipe=recipe,
+    recipe=_recipe,
     size=lambda dlog_q, z, T: ((1 + largest(z) / T) / T * largest(np.sum(np.abs(dlog_q), axis=-1)),),
     extras=lambda dlog_q, z, T: {"log_q": log_softmax(z / T)},
 )

@@ -9,7 +9,7 @@ from minikd.doctor.problem import LOGITS, Made, Outputs, Problem
 from minikd.doctor.textbook import centred, largest, log_softmax, softmax, sums
 
 
-def recipe(made: Made, z: Any, v: Any) -> Outputs:
+def _recipe(made: Made, z: Any, v: Any) -> Outputs:
     factor = half_square(made) * averaged(made, z)
     z, v = two_logits(made, z, v)
     d = z - v
@@ -28,6 +28,6 @@ PROBLEM = Problem(
     name="logit matching",
     arguments={"z": LOGITS, "v": LOGITS},
     forward=lambda z, v: np.sum((z - v) ** 2) / 2 / len(z),
-    recipe=recipe,
+    recipe=_recipe,
     size=lambda z, v: (largest(z, v) / len(z),),
 )

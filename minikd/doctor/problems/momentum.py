@@ -6,12 +6,14 @@ from minikd.doctor.problem import Argument, Made, Outputs, Problem
 from minikd.doctor.textbook import largest
 
 
-def forward(parameters: Any, velocity: Any, gradient: Any, learning_rate: float, momentum: float) -> Outputs:
+def _forward(parameters: Any, velocity: Any, gradient: Any, learning_rate: float, momentum: float) -> Outputs:
     velocity = momentum * velocity - learning_rate * gradient
     return parameters + velocity, velocity
 
 
-def recipe(made: Made, parameters: Any, velocity: Any, gradient: Any, learning_rate: float, momentum: float) -> Outputs:
+def _recipe(
+    made: Made, parameters: Any, velocity: Any, gradient: Any, learning_rate: float, momentum: float
+) -> Outputs:
     conventions = {  # the factors of the gradient in the velocity, and of the velocity in the step
         "another convention: the learning rate outside the velocity": [(1, -learning_rate), (-1, learning_rate)],
         "another convention: the velocity points uphill": (learning_rate, -1),
@@ -62,8 +64,8 @@ PROBLEM = Problem(
     },
     overwrites=("parameters", "velocity"),
     wrt=(),
-    forward=forward,
-    recipe=recipe,
+    forward=_forward,
+    recipe=_recipe,
     size=lambda parameters, velocity, gradient, learning_rate, momentum: (
         (largest(parameters) + largest(velocity) + learning_rate * largest(gradient),) * 2
     ),

@@ -9,7 +9,7 @@ from minikd.doctor.problem import Argument, Made, Outputs, Problem
 from minikd.doctor.textbook import largest
 
 
-def recipe(made: Made, dout: Any, x: Any) -> Outputs:
+def _recipe(made: Made, dout: Any, x: Any) -> Outputs:
     wrong = {
         "missing ReLU mask": 1.0,
         "ReLU mask from the wrong side": x < 0,
@@ -28,7 +28,7 @@ PROBLEM = Problem(
     upstream={"dout": Argument("BH", "array")},
     wrt=("x",),
     forward=lambda x: np.where(x.real > 0, x, 0.0),
-    recipe=recipe,
+    recipe=_recipe,
     size=lambda dout, x: (np.where(x == 0, np.inf, largest(dout)),),  # any value is right at the kink
     extras=lambda dout, x: {"out": np.maximum(x, 0.0)},
 )

@@ -9,7 +9,7 @@ from minikd.doctor.problem import LOGITS, TEMPERATURE, Made, Outputs, Problem
 from minikd.doctor.textbook import centred, largest, soft_cross_entropy, through_softmax
 
 
-def recipe(made: Made, z: Any, v: Any, T: float) -> Outputs:
+def _recipe(made: Made, z: Any, v: Any, T: float) -> Outputs:
     B, K = z.shape
     factor = chain_rule(made, T) * sign(made, "q and p swapped") * averaged(made, z)
     difference = soft_difference(made, z, v, T)
@@ -32,6 +32,6 @@ PROBLEM = Problem(
     name="soft cross-entropy",
     arguments={"z": LOGITS, "v": LOGITS, "T": TEMPERATURE},
     forward=soft_cross_entropy,
-    recipe=recipe,
+    recipe=_recipe,
     size=lambda z, v, T: ((1 + largest(z, v) / T) / T / len(z),),
 )

@@ -9,7 +9,7 @@ from minikd.doctor.problem import LOGITS, TEMPERATURE, Argument, Made, Outputs, 
 from minikd.doctor.textbook import largest, softmax, sums
 
 
-def recipe(made: Made, dq: Any, z: Any, T: float) -> Outputs:
+def _recipe(made: Made, dq: Any, z: Any, T: float) -> Outputs:
     factor = chain_rule(made, T) * passed_back(made, len(z))
     q = softmax(z / T)
     q = made("q", q, {"softmax of q": [lambda: softmax(q), lambda: softmax(q / T)]})
@@ -37,7 +37,7 @@ PROBLEM = Problem(
     arguments={"z": LOGITS, "T": TEMPERATURE},
     upstream={"dq": Argument("BK", "array")},
     forward=lambda z, T: softmax(z / T),
-    recipe=recipe,
+    recipe=_recipe,
     size=lambda dq, z, T: ((1 + largest(z) / T) / T * largest(dq),),
     extras=lambda dq, z, T: {"q": softmax(z / T)},
 )
