@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from mutants import MUTANTS
 from mutants.__main__ import ROOT, main
-from mutants.planting import Mutant, find_module, mutated, planted, title
+from mutants.planting import Mutant, find_module, mutated, plain, planted, title
 
 # ---- the list --------------------------------------------------------------------------------------------------------
 
@@ -30,8 +30,7 @@ def test_no_two_mutants_share_a_name_or_a_change():
 @pytest.mark.slow
 @pytest.mark.parametrize("mutant", MUTANTS, ids=title)
 def test_a_mutant_is_another_program_in_a_module_that_holds_its_code_once(mutant):
-    still = find_module(mutant.module, ROOT).read_text(encoding="utf-8")
-    assert mutated(mutant, ROOT) != ast.unparse(ast.parse(still))
+    assert mutated(mutant, ROOT) != plain(find_module(mutant.module, ROOT))
 
 
 @functools.cache
@@ -47,7 +46,7 @@ def names(code: str, context: type[ast.expr_context] | tuple[type[ast.expr_conte
     }
 
 
-@pytest.mark.parametrize("mutant", [mutant for mutant in MUTANTS if not mutant.in_strings], ids=title)
+@pytest.mark.parametrize("mutant", [mutant for mutant in MUTANTS if not mutant.module.endswith(".cu")], ids=title)
 def test_a_mutant_uses_no_name_that_its_module_lacks(mutant):
     """Else it ends in a NameError, which any test would catch."""
     there = words(mutant.module) | set(dir(builtins)) | names(mutant.put, (ast.Store, ast.Del))
@@ -64,12 +63,12 @@ def test_the_tests_of_every_mutant_are_there():
 # ---- planting --------------------------------------------------------------------------------------------------------
 
 
-def plant(module: str, bug: str, tmp_path, **options) -> str:
+def plant(module: str, bug: str, tmp_path, name: str = "pairs.py") -> str:
     """The module's source with the bug of one block planted."""
     folder = tmp_path / "minikd" / "sums"
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "pairs.py").write_text(module)
-    (mutant,) = planted("sums", "pairs", "test_sums.py", bug, **options)
+    (folder / name).write_text(module)
+    (mutant,) = planted("sums", name.removesuffix(".py"), "test_sums.py", bug)
     return mutated(mutant, tmp_path)
 
 
@@ -104,12 +103,12 @@ def test_taking_out_a_whole_body_leaves_a_program(tmp_path):
     assert plant("def f(a):\n    a += 1", "a bug\n- a += 1", tmp_path) == "def f(a):\n    pass"
 
 
-def test_text_in_a_string_is_found_however_it_is_spaced(tmp_path):
-    module = 'KERNEL = """\n    for (i = 0;\n         i < n; i++) {\n"""\ni < n'
+def test_text_of_a_kernel_is_found_however_it_is_spaced(tmp_path):
+    kernel = "for (i = 0;\n         i < n; i++) {\n"
     bug = "a bug\n- i = 0; i < n\n+ i = 1; i < n"
-    assert "for (i = 1; i < n; i++) {" in plant(module, bug, tmp_path, in_strings=True)
+    assert plant(kernel, bug, tmp_path, name="pairs.cu") == "for (i = 1; i < n; i++) {\n"
     with pytest.raises(ValueError, match="stands 0 times"):
-        plant("i = 0; i < n", bug, tmp_path, in_strings=True)
+        plant("i < n", bug, tmp_path, name="pairs.cu")
 
 
 def test_a_module_is_found_in_any_room_by_the_end_of_its_name(tmp_path):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import os
 import tempfile
 import time
@@ -11,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from . import MUTANTS
-from .planting import Mutant, find_module, mutated, title
+from .planting import Mutant, find_module, mutated, plain, title
 from .trial import PASSED, Verdict, copy, examine
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -48,7 +47,7 @@ def main(arguments: Sequence[str] | None = None, mutants: Iterable[Mutant] = MUT
             print(stale)
             return 1
         for path in {find_module(mutant.module, still) for mutant in chosen}:  # as `mutated` writes them
-            path.write_text(ast.unparse(ast.parse(path.read_text(encoding="utf-8"))), encoding="utf-8")
+            path.write_text(plain(path), encoding="utf-8")
         try:
             survivors = _plant_all(chosen, still, pool)
         except BrokenTestError as broken:

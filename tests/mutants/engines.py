@@ -23,7 +23,7 @@ a GPU that pays for a launch per block
     ),
     *planted(
         "kernels",
-        "cuda",
+        "kernels.cu",
         "test_kernels.py",
         """
 the soft gradient without 1/T
@@ -102,7 +102,6 @@ max-norm by a tenth too much
 - column[(offset)d * H] *= max_norm / norm;
 + column[(offset)d * H] *= (real)0.9 * max_norm / norm;
 """,
-        in_strings=True,
     ),
     *planted(
         "kernels",

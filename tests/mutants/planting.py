@@ -1,4 +1,7 @@
-"""How a bug is written down, and how it is planted: by syntax tree, so that layout and comments do not matter."""
+"""How a bug is written down, and how it is planted: by syntax tree, so that layout and comments do not matter.
+
+In a file of CUDA C++ it is planted by text, however that is spaced.
+"""
 
 from __future__ import annotations
 
@@ -14,15 +17,14 @@ class Mutant(NamedTuple):
 
     area: str
     name: str  # what is wrong, in words
-    module: str  # in minikd: the end of its dotted name, as much of it as names one module
-    find: str  # Python to take out, one expression or statements in a row, which the module holds just once
-    put: str  # Python to put in its place
+    module: str  # in minikd: the end of its dotted name, as much of it as names one file; `.cu` ends that of a kernel's
+    find: str  # code to take out, one expression or statements in a row, which the module holds just once
+    put: str  # code to put in its place
     tests: tuple[str, ...]  # files in tests/, the one most likely to notice first
     within: str = ""  # the dotted name of the function or class that holds it just once; all of the module if empty
-    in_strings: bool = False  # `find` and `put` are no Python but text of the module's strings
 
 
-def planted(area: str, module: str, tests: str, bugs: str, *, in_strings: bool = False) -> list[Mutant]:
+def planted(area: str, module: str, tests: str, bugs: str) -> list[Mutant]:
     """Return the mutants of one module, from blocks of text.
 
     A block is the bug's name, then the lines to take out (`- `) and to put in (`+ `). A line `@ Feed.batches` says that
@@ -33,13 +35,12 @@ def planted(area: str, module: str, tests: str, bugs: str, *, in_strings: bool =
         module: the end of the module's dotted name: `losses`, or `paper.plots` where there are two of the name.
         tests: files in tests/, the one most likely to notice first.
         bugs: the blocks, an empty line between two.
-        in_strings: whether the bugs are in the module's strings, as those of a kernel's source are.
     """
     mutants = []
     for block in bugs.strip().split("\n\n"):
         name, *lines = block.splitlines()
         within, find, put = ("\n".join(line[2:] for line in lines if line[0] == sign) for sign in "@-+")
-        mutants.append(Mutant(area, name, module, find, put, tuple(tests.split()), within, in_strings))
+        mutants.append(Mutant(area, name, module, find, put, tuple(tests.split()), within))
     return mutants
 
 
@@ -51,7 +52,7 @@ def title(mutant: Mutant) -> str:
 
 
 def mutated(mutant: Mutant, root: Path) -> str:
-    """Return the module's source with the bug planted, as `ast.unparse` writes it.
+    """Return the module's source with the bug planted; Python as `plain` writes it.
 
     Args:
         mutant: the bug.
@@ -60,14 +61,21 @@ def mutated(mutant: Mutant, root: Path) -> str:
         ValueError: what to take out does not stand there just once.
     """
     path = find_module(mutant.module, root)
-    tree = ast.parse(path.read_text(encoding="utf-8"))
     try:
-        scope = _find_scope(tree, mutant.within)
-        (_plant_in_strings if mutant.in_strings else _plant)(scope, mutant.find, mutant.put)
+        if path.suffix == ".cu":
+            return _plant_in_text(plain(path), mutant.find, mutant.put)
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        _plant(_find_scope(tree, mutant.within), mutant.find, mutant.put)
     except ValueError as reason:
         place = path.relative_to(root).as_posix()
         raise ValueError(f"stale mutant, {title(mutant)}: {reason} in {place}: bring it up to date") from None
     return ast.unparse(tree)
+
+
+def plain(path: Path) -> str:
+    """Return a module's source as `mutated` writes it, without a bug: Python as `ast.unparse` does, CUDA as it is."""
+    text = path.read_text(encoding="utf-8")
+    return text if path.suffix == ".cu" else ast.unparse(ast.parse(text))
 
 
 def find_module(module: str, root: Path) -> Path:
@@ -76,9 +84,11 @@ def find_module(module: str, root: Path) -> Path:
     Raises:
         ValueError: there is no such file, or more than one.
     """
-    files = (path.relative_to(root) for path in root.glob("minikd/**/*.py"))
+    files = (path.relative_to(root) for kind in ("py", "cu") for path in root.glob(f"minikd/**/*.{kind}"))
     name = f".{module}"
-    match [path.as_posix() for path in sorted(files) if ("." + ".".join(path.with_suffix("").parts)).endswith(name)]:
+    match [
+        path.as_posix() for path in sorted(files) if ("." + ".".join(path.parts)).removesuffix(".py").endswith(name)
+    ]:
         case [path]:
             return root / path
         case paths:
@@ -153,11 +163,9 @@ def _is_any_body(code: list[Any]) -> bool:
     return False
 
 
-def _plant_in_strings(scope: ast.AST, find: str, put: str) -> None:
-    """Put text in the place of the one piece of a string that equals `find`, however it is spaced."""
+def _plant_in_text(text: str, find: str, put: str) -> str:
+    """Return the text with `put` in the place of the one piece that equals `find`, however it is spaced."""
     pattern = re.compile(r"\s+".join(map(re.escape, find.split())))
-    strings = [node for node in ast.walk(scope) if isinstance(node, ast.Constant) and isinstance(node.value, str)]
-    if (count := sum(len(pattern.findall(node.value)) for node in strings)) != 1:
-        raise ValueError(f"its text must stand once in a string and stands {count} times (`{find}`)")
-    for node in strings:
-        node.value = pattern.sub(lambda _: put, node.value)
+    if (count := len(pattern.findall(text))) != 1:
+        raise ValueError(f"its text must stand once and stands {count} times (`{find}`)")
+    return pattern.sub(lambda _: put, text)
