@@ -4,28 +4,27 @@ It is a namespace as CuPy is one: `strict_cupy.ndarray`, `strict_cupy.exp`, … 
 never turn into NumPy arrays by themselves, and reduce to 0-d arrays, never to scalars. What lies outside the dialect is
 refused with an error that says what to write. The numbers are NumPy's, so results agree to the bit.
 
-`counting()` counts what would cost time on a GPU: kernels launched, and times the host waits for the device.
-
-`RawModule` runs CUDA source on the host, through `host_cuda`; `cuda.cublas` takes cuBLAS's own calls.
+`RawModule` runs CUDA source on the host, through `host_cuda`. Streams, memory pools, graphs and cuBLAS are those of
+`strict_cuda`, and so is `counting()`.
 """
 
 from __future__ import annotations
 
 import builtins
-import ctypes
 import operator
 import sys
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any, NoReturn
-from weakref import WeakValueDictionary
 
 import host_cuda
 import numpy as np
+import strict_cuda
+from strict_cuda import counting  # noqa: F401
+from strict_cuda import launched as _launch
+from strict_cuda import waited as _wait
 
+from minikd.engines import cublas
 from minikd.engines import device as backend
 
 float32, float64, int64, int32, uint32, uint8, bool_ = (
@@ -37,51 +36,6 @@ isdtype = np.isdtype
 def device() -> backend.Device:
     """The stand-in as a device for minikd's training loop."""
     return backend.Device("strict-cupy", sys.modules[__name__], put=asarray, get=asnumpy)
-
-
-# ---- what costs time on a GPU ----------------------------------------------------------------------------------------
-
-
-@dataclass
-class Count:
-    """What happened inside `counting()`: kernels by name, waits of the host by name, arrays and bytes uploaded."""
-
-    kernels: Counter[str] = field(default_factory=Counter)
-    waited: Counter[str] = field(default_factory=Counter)
-    uploads: int = 0
-    uploaded: int = 0  # bytes
-
-    @property
-    def launches(self) -> int:
-        return self.kernels.total()
-
-    @property
-    def waits(self) -> int:
-        return self.waited.total()
-
-
-_counts: list[Count] = []
-
-
-@contextmanager
-def counting() -> Iterator[Count]:
-    """A count that starts at zero and runs until the block ends; counts may be nested."""
-    count = Count()
-    _counts.append(count)
-    try:
-        yield count
-    finally:
-        _counts[:] = [one for one in _counts if one is not count]
-
-
-def _launch(name: str, times: int = 1) -> None:
-    for count in _counts:
-        count.kernels[name] += times
-
-
-def _wait(name: str) -> None:
-    for count in _counts:
-        count.waited[name] += 1
 
 
 # ---- the array -------------------------------------------------------------------------------------------------------
@@ -164,12 +118,8 @@ class ndarray:
 
     @property
     def data(self) -> SimpleNamespace:
-        """The address of its first element, and from then on cuBLAS may touch the memory behind it."""
-        base = self._a
-        while isinstance(base.base, np.ndarray):
-            base = base.base
-        _pointed_at[base.ctypes.data] = base
-        return SimpleNamespace(ptr=self._a.ctypes.data)
+        """The address of its first element."""
+        return SimpleNamespace(ptr=strict_cuda.pointer(self._a))
 
     @property
     def T(self) -> ndarray:
@@ -315,10 +265,10 @@ def asarray(host: np.ndarray) -> ndarray:
     """An array of the host's, uploaded."""
     if not isinstance(host, np.ndarray):
         raise TypeError(f"asarray takes a NumPy array, got {type(host).__name__}: make one on the host")
-    for count in _counts:
-        count.uploads += 1
-        count.uploaded += host.nbytes
-    return _new(host.copy(order="K"))
+    strict_cuda.uploaded(host.nbytes)
+    there = strict_cuda.allocate(0, host.dtype, like=np.empty_like(host))  # in the order of its memory
+    there[...] = host
+    return _new(there)
 
 
 def asnumpy(x: ndarray) -> np.ndarray:
@@ -328,9 +278,7 @@ def asnumpy(x: ndarray) -> np.ndarray:
 
 def empty(shape: int | tuple[int, ...], dtype: Any) -> ndarray:
     """Every byte is 0xFF, so floats are NaN: what nobody wrote shows."""
-    a = np.empty(shape, dtype)
-    a.reshape(-1).view(np.uint8)[...] = 0xFF
-    return _new(a)
+    return _new(strict_cuda.allocate(shape, dtype))
 
 
 def empty_like(x: ndarray, dtype: Any = None) -> ndarray:
@@ -338,12 +286,18 @@ def empty_like(x: ndarray, dtype: Any = None) -> ndarray:
     return empty(a.shape, a.dtype if dtype is None else dtype)
 
 
+def _filled(a: np.ndarray, value: int) -> ndarray:
+    a[...] = value
+    return _launched("fill", a)
+
+
 def zeros(shape: int | tuple[int, ...], dtype: Any) -> ndarray:
-    return _launched("fill", np.zeros(shape, dtype))
+    return _filled(strict_cuda.allocate(shape, dtype), 0)
 
 
 def zeros_like(x: ndarray, dtype: Any = None) -> ndarray:
-    return _launched("fill", np.zeros_like(_array(x, "zeros_like"), dtype))
+    a = _array(x, "zeros_like")
+    return _filled(strict_cuda.allocate(a.shape, a.dtype if dtype is None else dtype), 0)
 
 
 def ones_like(x: ndarray, dtype: Any = None) -> ndarray:
@@ -516,8 +470,15 @@ class RawKernel:
         values = [
             _argument(f"{kernel.name}'s {p.name}", p, one) for p, one in zip(kernel.parameters, args, strict=True)
         ]
-        _launch(kernel.name)
-        kernel.launch(grid, block, values)
+        stream = strict_cuda.get_current_stream()
+        if stream.is_capturing():
+            values = [strict_cuda.Place.of(one) if isinstance(one, np.ndarray) else one for one in values]
+        stream.enqueue(kernel.name, lambda: kernel.launch(grid, block, [*map(_found, values)]))
+
+
+def _found(value: Any) -> Any:
+    """An argument as it is, or what lies where a captured one was."""
+    return value.array() if isinstance(value, strict_cuda.Place) else value
 
 
 def _dimensions(what: str, given: tuple[int, ...], limits: tuple[int, int, int], most: int) -> tuple[int, ...]:
@@ -550,99 +511,21 @@ def _argument(what: str, parameter: host_cuda.Parameter, given: Any) -> Any:
     return a
 
 
-# ---- cuBLAS ----------------------------------------------------------------------------------------------------------
+# ---- CUDA's own ------------------------------------------------------------------------------------------------------
 
-_pointed_at: WeakValueDictionary[int, np.ndarray] = WeakValueDictionary()  # the memory whose address someone has, by it
 _HANDLE = 1
-_math_mode = 0
-
-
-def _at(what: str, address: int, shape: tuple[int, ...], steps: tuple[int, ...], dtype: Any) -> np.ndarray:
-    """The array that starts at an address, once it lies within one live array's memory; steps are in elements."""
-    item = np.dtype(dtype).itemsize
-    end = address + item * (1 + builtins.sum((n - 1) * step for n, step in zip(shape, steps, strict=True)))
-    if 0 in shape:
-        return np.empty(shape, dtype)
-    for start, base in _pointed_at.items():
-        if start <= address and end <= start + base.nbytes:
-            if (address - start) % item:
-                raise ValueError(f"gemm: {what} is not aligned to {item} bytes")
-            memory = (ctypes.c_char * (end - address)).from_address(address)
-            return np.ndarray(shape, dtype, memory, strides=tuple(item * step for step in steps))
-    raise ValueError(f"gemm: {what} of shape {shape}, steps {steps}, lies in no live array: {address:#x} to {end:#x}")
-
-
-def _tf32(x: np.ndarray) -> np.ndarray:
-    """float32 rounded to 10 bits of mantissa, ties to even."""
-    bits = np.ascontiguousarray(x).view(np.uint32)
-    rounded = ((bits + 0xFFF + (bits >> 13 & 1)) & ~np.uint32(0x1FFF)).view(np.float32)
-    return np.where(np.isfinite(x), rounded, x)
-
-
-def _gemm(dtype: Any, strided: bool) -> Callable[..., None]:
-    """cuBLAS's C = α op(A) op(B) + β C, its matrices stored by columns, one or a batch of them.
-
-    NumPy sees the transposes, whose rows are contiguous: Cᵀ = α op(B)ᵀ op(A)ᵀ + β Cᵀ.
-    """
-
-    def gemm(
-        handle: int, transa: int, transb: int, m: int, n: int, k: int, alpha: int,
-        A: int, lda: int, step_a: int, B: int, ldb: int, step_b: int,
-        beta: int, C: int, ldc: int, step_c: int, count: int,
-    ) -> None:  # fmt: skip
-        _check_handle(handle)
-        for name, value in {"m": m, "n": n, "k": k, "batchCount": count}.items():
-            if not 0 <= operator.index(value) < 2**31:
-                raise ValueError(f"gemm: {name} must be an int ≥ 0, got {value}")
-        for name, value in {"transa": transa, "transb": transb}.items():
-            if value not in (0, 1):
-                raise ValueError(f"gemm: {name} must be 0 (as stored) or 1 (transposed), got {value}")
-        columns_a, lines_a = (m, k) if transa == 0 else (k, m)  # as stored: contiguous columns, so many of them
-        columns_b, lines_b = (k, n) if transb == 0 else (n, k)
-        for name, ld, least in (("lda", lda, columns_a), ("ldb", ldb, columns_b), ("ldc", ldc, m)):
-            if not builtins.max(1, least) <= operator.index(ld) < 2**31:
-                raise ValueError(f"gemm: {name} must be at least {builtins.max(1, least)}, got {ld}")
-        if builtins.min(step_a, step_b, step_c) < 0 or (count > 1 and step_c < (n - 1) * ldc + m):
-            raise ValueError(
-                f"gemm: strides {step_a}, {step_b}, {step_c}: none is negative, and C's matrices lie apart"
-            )
-        if not (alpha and beta):
-            raise ValueError("gemm: alpha and beta are addresses of numbers on the host, got a null pointer")
-        number = ctypes.c_float if dtype is np.float32 else ctypes.c_double
-        factor, keep = number.from_address(alpha).value, number.from_address(beta).value
-        a = _at("A", A, (count, lines_a, columns_a), (step_a, lda, 1), dtype)
-        b = _at("B", B, (count, lines_b, columns_b), (step_b, ldb, 1), dtype)
-        c = _at("C", C, (count, n, m), (step_c, ldc, 1), dtype)
-        if np.shares_memory(a, c) or np.shares_memory(b, c):
-            raise ValueError("gemm: C overlaps A or B")
-        _launch("gemm")
-        if _math_mode == 3 and dtype is np.float32:
-            a, b = _tf32(a), _tf32(b)
-        product = np.matmul(b if transb == 0 else b.mT, a if transa == 0 else a.mT)
-        if factor != 1:
-            product *= factor
-        c[...] = product if keep == 0 else product + dtype(keep) * c
-
-    def single(
-        handle: int, transa: int, transb: int, m: int, n: int, k: int, alpha: int,
-        A: int, lda: int, B: int, ldb: int, beta: int, C: int, ldc: int,
-    ) -> None:  # fmt: skip
-        gemm(handle, transa, transb, m, n, k, alpha, A, lda, 0, B, ldb, 0, beta, C, ldc, 0, 1)
-
-    return gemm if strided else single
+_math_mode = strict_cuda.DEFAULT_MATH
 
 
 def _check_handle(handle: int) -> None:
     if handle != _HANDLE:
-        raise ValueError(f"{handle!r} is no handle of cuBLAS: write xp.cuda.get_cublas_handle()")
+        raise ValueError(f"{handle!r} is no handle of CuPy's: write xp.cuda.get_cublas_handle()")
 
 
 def _set_math_mode(handle: int, mode: int) -> None:
     global _math_mode
     _check_handle(handle)
-    if mode not in (0, 3):
-        raise ValueError(f"the math mode must be 0 (default) or 3 (TF32, for which CuPy has no name), got {mode!r}")
-    _math_mode = mode
+    _math_mode = strict_cuda.check_math_mode(mode)
 
 
 def _get_math_mode(handle: int) -> int:
@@ -650,19 +533,22 @@ def _get_math_mode(handle: int) -> int:
     return _math_mode
 
 
+class CUBLASError(RuntimeError):
+    """As CuPy's."""
+
+    def __init__(self, status: int) -> None:
+        self.status = status
+        super().__init__(f"CUBLAS_STATUS {status}")
+
+
 cuda = SimpleNamespace(
+    **{name: getattr(strict_cuda, name) for name in ("Memory", "MemoryPointer", "MemoryPool", "using_allocator")},
+    **{name: getattr(strict_cuda, name) for name in ("Stream", "Event", "get_current_stream")},
     get_cublas_handle=lambda: _HANDLE,
     cublas=SimpleNamespace(
-        CUBLAS_OP_N=0,
-        CUBLAS_OP_T=1,
-        CUBLAS_DEFAULT_MATH=0,
-        setMathMode=_set_math_mode,
-        getMathMode=_get_math_mode,
-        sgemm=_gemm(np.float32, strided=False),
-        dgemm=_gemm(np.float64, strided=False),
-        sgemmStridedBatched=_gemm(np.float32, strided=True),
-        dgemmStridedBatched=_gemm(np.float64, strided=True),
+        CUBLAS_DEFAULT_MATH=0, setMathMode=_set_math_mode, getMathMode=_get_math_mode, CUBLASError=CUBLASError
     ),
-    runtime=SimpleNamespace(deviceSynchronize=lambda: _wait("synchronize")),
+    runtime=SimpleNamespace(deviceSynchronize=lambda: _wait("synchronize"), getDevice=lambda: 0),
     Device=lambda: SimpleNamespace(synchronize=lambda: _wait("synchronize")),
 )
+LIBRARY = cublas.libraries[sys.modules[__name__]] = strict_cuda.Cublas()

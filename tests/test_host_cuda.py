@@ -1,12 +1,13 @@
 """The stand-in itself: CUDA source runs on the host as it would on a GPU, and what a GPU would pass over is refused."""
 
+import ctypes
 import re
 
 import host_cuda
 import numpy as np
 import pytest
 import strict_cupy as xp
-from strict_cupy import cuda
+from strict_cupy import LIBRARY, cuda
 
 needs_compiler = pytest.mark.skipif(host_cuda.compiler() is None, reason="no C++ compiler to run CUDA sources with")
 
@@ -292,8 +293,20 @@ def test_a_source_that_nvrtc_would_refuse_is_refused(code, options, said):
 
 # ---- cuBLAS ----------------------------------------------------------------------------------------------------------
 
-HANDLE = cuda.get_cublas_handle()
+WORKSPACE = xp.empty(1024, np.uint8)
 NUMBERS = {dtype: np.array([1, 0, -0.5], dtype) for dtype in REAL}
+
+
+def new_handle():
+    """A handle of cuBLAS for the current stream."""
+    address = ctypes.c_void_p()
+    LIBRARY.cublasCreate_v2(ctypes.byref(address))
+    LIBRARY.cublasSetStream_v2(address.value, cuda.get_current_stream().ptr)
+    LIBRARY.cublasSetWorkspace_v2(address.value, WORKSPACE.data.ptr, WORKSPACE.nbytes)
+    return address.value
+
+
+HANDLE = new_handle()
 
 
 def number(dtype, i):
@@ -320,7 +333,7 @@ def test_gemm_is_numpys_product(transa, transb, beta, dtype):
     if beta == 1:  # the address of zero: C may hold anything
         C = xp.empty_like(C)
     product = (a.T if transa else a) @ (b.T if transb else b)
-    gemm = cuda.cublas.sgemm if dtype == "float32" else cuda.cublas.dgemm
+    gemm = LIBRARY.cublasSgemm_v2 if dtype == "float32" else LIBRARY.cublasDgemm_v2
     with xp.counting() as count:
         gemm(
             HANDLE, transa, transb, m, n, k, number(dtype, 2), A.data.ptr, 7, B.data.ptr, 6,
@@ -340,7 +353,7 @@ def test_a_batched_gemm_shares_and_strides_through_flat_memory(dtype):
     flat, x = normal(S, P, dtype=dtype), normal(rows, D, dtype=dtype, seed=1)
     W = flat[:, first : first + D * H].reshape(S, D, H)
     flat_there, x_there, out = xp.asarray(flat), xp.asarray(x), xp.empty((S, rows, H), dtype)
-    gemm = cuda.cublas.sgemmStridedBatched if dtype == "float32" else cuda.cublas.dgemmStridedBatched
+    gemm = LIBRARY.cublasSgemmStridedBatched if dtype == "float32" else LIBRARY.cublasDgemmStridedBatched
     gemm(
         HANDLE, 0, 0, H, rows, D, number(dtype, 0), flat_there[:, first:].data.ptr, H, P, x_there.data.ptr, D, 0,
         number(dtype, 1), out.data.ptr, H, rows * H, S,
@@ -352,16 +365,12 @@ def test_tf32_rounds_operands_to_ten_bits_ties_to_even_and_nothing_in_float64():
     eps, most = 2.0**-10, float(np.finfo(np.float32).max)
     a = np.array([1 + eps, 1 + eps / 2, 1 + 3 * eps / 2, -1 - eps / 2 - 2.0**-23, np.inf, most])
     exact, rounded = a.astype(np.float32), np.array([1 + eps, 1, 1 + 2 * eps, -1 - eps, np.inf, np.inf], np.float32)
-    assert cuda.cublas.getMathMode(HANDLE) == cuda.cublas.CUBLAS_DEFAULT_MATH
     for mode, dtype, expected in ((0, "float32", exact), (3, "float32", rounded), (3, "float64", a)):
         A, B, C = xp.asarray(a.astype(dtype)), xp.asarray(np.ones(1, dtype)), xp.empty(6, dtype)
-        gemm = cuda.cublas.sgemm if dtype == "float32" else cuda.cublas.dgemm
-        cuda.cublas.setMathMode(HANDLE, mode)
-        try:
-            assert cuda.cublas.getMathMode(HANDLE) == mode
-            gemm(HANDLE, 0, 0, 6, 1, 1, number(dtype, 0), A.data.ptr, 6, B.data.ptr, 1, number(dtype, 1), C.data.ptr, 6)
-        finally:
-            cuda.cublas.setMathMode(HANDLE, 0)
+        gemm = LIBRARY.cublasSgemm_v2 if dtype == "float32" else LIBRARY.cublasDgemm_v2
+        handle = new_handle()
+        LIBRARY.cublasSetMathMode(handle, mode)
+        gemm(handle, 0, 0, 6, 1, 1, number(dtype, 0), A.data.ptr, 6, B.data.ptr, 1, number(dtype, 1), C.data.ptr, 6)
         np.testing.assert_array_equal(C.get(), expected)
 
 
@@ -373,7 +382,7 @@ def gemm_of_ones(**changes):
         "B": B.data.ptr, "ldb": 3, "beta": one, "C": C.data.ptr, "ldc": 2,
     }  # fmt: skip
     changes = {name: call[change] if isinstance(change, str) else change for name, change in changes.items()}
-    cuda.cublas.sgemm(*{**call, **changes}.values())
+    LIBRARY.cublasSgemm_v2(*{**call, **changes}.values())
     return C.get()
 
 
@@ -405,6 +414,24 @@ def test_a_gemm_that_cublas_refuses_or_that_leaves_its_arrays_is_refused(name):
 def test_the_address_of_an_array_that_is_gone_is_refused():
     with pytest.raises(ValueError, match=r"A of shape .* lies in no live array"):
         gemm_of_ones(A=put(1000, 1000).data.ptr)
+
+
+def test_a_handle_that_lost_its_workspace_to_a_new_stream_is_refused():
+    handle, stream = new_handle(), cuda.Stream(non_blocking=True)
+    with pytest.raises(ValueError, match="the handle must have the current stream"), stream:
+        gemm_of_ones(handle=handle)
+    LIBRARY.cublasSetStream_v2(handle, cuda.get_current_stream().ptr)
+    with pytest.raises(ValueError, match="and, set after it, a workspace"):
+        gemm_of_ones(handle=handle)
+
+
+def test_cupys_own_handle_knows_two_math_modes():
+    handle = cuda.get_cublas_handle()
+    for mode in (3, cuda.cublas.CUBLAS_DEFAULT_MATH):
+        cuda.cublas.setMathMode(handle, mode)
+        assert cuda.cublas.getMathMode(handle) == mode
+    with pytest.raises(ValueError, match="the math mode must be"):
+        cuda.cublas.setMathMode(handle, 1)
 
 
 def test_synchronising_is_a_wait():

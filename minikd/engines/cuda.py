@@ -32,6 +32,7 @@ from minikd.core.layers import Cache
 from minikd.core.losses import DISTILLATION
 from minikd.core.masks import drop_threshold
 from minikd.core.mlp import Layers
+from minikd.engines import cublas
 from minikd.engines.engine import Batch, Draw, Source, State
 
 THREADS = 256
@@ -162,14 +163,13 @@ def product(a: Any, b: Any, out: Any = None) -> Any:
     # cuBLAS stores matrices by columns. What it reads as a matrix is the transpose of ours, so b comes first.
     (a_order, lda, a_step), (b_order, ldb, b_step), (_, ldc, c_step) = _layout(a), _layout(b), _layout(out)
     one, zero = _ONE_AND_ZERO[a.dtype.name]
-    cublas, handle, A, B, C = xp.cuda.cublas, xp.cuda.get_cublas_handle(), a.data.ptr, b.data.ptr, out.data.ptr
+    gemm, name = cublas.handle(xp).gemm, "cublasSgemm" if a.dtype == xp.float32 else "cublasDgemm"
+    sizes, A, B, C = (b_order, a_order, N, M, J), a.data.ptr, b.data.ptr, out.data.ptr
     if out.ndim == 2:
-        gemm = cublas.sgemm if a.dtype == xp.float32 else cublas.dgemm
-        gemm(handle, b_order, a_order, N, M, J, one, B, ldb, A, lda, zero, C, ldc)
+        gemm(f"{name}_v2", *sizes, one, B, ldb, A, lda, zero, C, ldc)
     else:
-        gemm = cublas.sgemmStridedBatched if a.dtype == xp.float32 else cublas.dgemmStridedBatched
         S = out.shape[0]
-        gemm(handle, b_order, a_order, N, M, J, one, B, ldb, b_step, A, lda, a_step, zero, C, ldc, c_step, S)
+        gemm(f"{name}StridedBatched", *sizes, one, B, ldb, b_step, A, lda, a_step, zero, C, ldc, c_step, S)
     return out
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from minikd.core.array import Array, get_xp
-from minikd.engines import cuda, readable
+from minikd.engines import cublas, cuda, readable
 from minikd.engines.engine import Engine
 from minikd.engines.gpu import probe_gpu
 
@@ -38,18 +38,28 @@ class Device:
     host: bool = False
     engine: Engine = readable
 
+    @property
+    def captures(self) -> bool:
+        """Whether an epoch is captured as a CUDA graph: by the CUDA engine, unless MINIKD_GRAPH=0 is set."""
+        return self.engine is cuda and os.environ.get("MINIKD_GRAPH") != "0"
+
+    def refill(self, array: np.ndarray, buffer: Array | None) -> Array:
+        """Return an array of the host's, moved there: into the buffer, whose address a graph knows, if there is one."""
+        there: Array = self.put(array)
+        if buffer is None:
+            return there
+        buffer[...] = there
+        return buffer
+
 
 CPU = Device("cpu", np, put=np.asarray, get=np.asarray, host=True)
-
-
-MATH_MODES = {False: 0, True: 3}
-"""cuBLAS's, without and with TF32: CUBLAS_DEFAULT_MATH and CUBLAS_TF32_TENSOR_OP_MATH, for which CuPy has no name."""
 
 
 def get_device(name: str, *, tf32: bool | None = None) -> Device:
     """Return the device called "cpu" or "gpu", after probing the GPU.
 
-    A GPU trains with the engine `minikd.engines.cuda`, or with MINIKD_FUSED=0 in the environment with the readable one.
+    A GPU trains with the engine `minikd.engines.cuda`, an epoch as one CUDA graph. With MINIKD_GRAPH=0 in the
+    environment it launches kernels one by one. With MINIKD_FUSED=0 it trains with the readable engine.
 
     Args:
         name: "cpu" or "gpu".
@@ -71,12 +81,9 @@ def get_device(name: str, *, tf32: bool | None = None) -> Device:
         return CPU
     if name == "gpu":
         cupy: Any = probe_gpu()
-        cublas, handle = cupy.cuda.cublas, cupy.cuda.get_cublas_handle()
-        if tf32 is not None:
-            cublas.setMathMode(handle, MATH_MODES[tf32])
         engine = readable if os.environ.get("MINIKD_FUSED") == "0" else cuda
         # Runs with TF32 and without it have different names, so that neither is taken for the other.
-        name = "gpu, TF32" if cublas.getMathMode(handle) == MATH_MODES[True] else "gpu"
+        name = "gpu, TF32" if cublas.allow_tf32(cupy, tf32) else "gpu"
         return Device(name, cupy, put=cupy.asarray, get=cupy.asnumpy, engine=engine)
     raise ValueError(f"the device must be 'cpu', or 'gpu' for an NVIDIA card, got {name!r}")
 
