@@ -270,7 +270,11 @@ def run(name, device=CPU, data=None, evaluate=True, **changes):
 @functools.cache
 def numpys_run(name, dtype):
     """NumPy's run by the functions of the core, without the layout of the logits that sums in another order."""
-    plain = SimpleNamespace(**{**vars(readable), "loss": distillation_loss})
+
+    def loss(z, state, out=None, **arguments):
+        return distillation_loss(z, **arguments)
+
+    plain = SimpleNamespace(**{**vars(readable), "loss": loss})
     return run(name, dataclasses.replace(CPU, engine=plain), dtype=dtype)
 
 

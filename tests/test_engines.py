@@ -7,7 +7,7 @@ import pytest
 import strict_cupy
 
 from minikd.core.losses import distillation_loss
-from minikd.core.mlp import Dropout, initialise, unflatten
+from minikd.core.mlp import Dropout, initialise
 from minikd.engines import cuda, readable
 from minikd.engines.device import CPU
 from minikd.engines.engine import Engine, State
@@ -35,10 +35,17 @@ def test_the_protocol_is_the_five_functions_of_a_step():
 
 
 def test_the_cuda_engine_refuses_dropout_on_the_input_which_its_batch_has_done():
-    layers = unflatten(initialise((5, 4, 3), np.random.default_rng(0)), (5, 4, 3))
-    state = cuda.Keyed(np.ones(1, np.uint32), 0.5)
+    dropout = cuda.Keyed(np.ones(1, np.uint32), 0.5)
     with pytest.raises(ValueError, match=r"so dropout\[0\] must be None here, got a state"):
-        cuda.forward(np.zeros((2, 5), np.float32), layers, [state, None])
+        cuda.forward(np.zeros((2, 5), np.float32), state_of((5, 4, 3)), [dropout, None])
+
+
+def state_of(sizes, flat=None):
+    """A state of these parameters, or of random ones; its gradient is nan where nobody writes."""
+    flat = initialise(sizes, np.random.default_rng(0)) if flat is None else flat
+    state = State(sizes, flat, np.zeros_like(flat))
+    state.gradient[...] = np.nan
+    return state
 
 
 # ---- the cost of the readable engine ---------------------------------------------------------------------------------
@@ -56,7 +63,7 @@ def case(K, leading, dtype, B=50):
 def test_the_cost_is_the_cores_up_to_the_order_of_sums(K, leading, dtype):
     z, arguments = case(K, leading, dtype)
     rtol = 1e-5 if dtype == "float32" else 1e-13
-    for got, expected in zip(readable.loss(z, **arguments), distillation_loss(z, **arguments), strict=True):
+    for got, expected in zip(readable.loss(z, None, **arguments), distillation_loss(z, **arguments), strict=True):
         assert got.dtype == dtype
         assert np.shape(got) == np.shape(expected)
         assert np.any(expected)
@@ -73,7 +80,7 @@ def test_the_cost_is_worked_out_on_logits_that_lie_class_by_class(leading, monke
         return distillation_loss(z, **given)
 
     monkeypatch.setattr(readable, "distillation_loss", spy)
-    _, dz = readable.loss(z, **arguments)
+    _, dz = readable.loss(z, None, **arguments)
     for name, given in (("z", z), ("v", arguments["v"])):
         np.testing.assert_array_equal(seen[name], given, strict=True)
         assert seen[name].mT.flags.c_contiguous
@@ -87,7 +94,7 @@ def test_the_cost_writes_to_no_argument(leading):
     layouts = z, np.ascontiguousarray(z.mT).mT  # the second one lies class by class already
     for z in layouts:
         before = {name: np.copy(value) for name, value in {**arguments, "z": z}.items()}
-        _, dz = readable.loss(z, **arguments)
+        _, dz = readable.loss(z, None, **arguments)
         dz[...] = 7
         for name, value in {**arguments, "z": z}.items():
             np.testing.assert_array_equal(value, before[name])
@@ -97,8 +104,17 @@ def test_the_cost_takes_either_target_without_the_other():
     z, arguments = case(10, (), "float64")
     v, y = arguments["v"], arguments["y"]
     for given in ({"v": v, "y": None, "alpha": 1.0}, {"v": None, "y": y, "alpha": 0.0}):
-        got, expected = readable.loss(z, T=2.0, **given), distillation_loss(z, T=2.0, **given)
+        got, expected = readable.loss(z, None, T=2.0, **given), distillation_loss(z, T=2.0, **given)
         np.testing.assert_allclose(got[1], expected[1], rtol=1e-12, atol=1e-15)
+
+
+@LEADING
+def test_the_cost_is_written_where_it_should_go(leading):
+    z, arguments = case(10, leading, "float32")
+    out = np.zeros(leading, np.float32)
+    C, _ = readable.loss(z, None, **arguments, out=out)
+    np.testing.assert_array_equal(out, C)
+    assert out.all()
 
 
 # ---- its other functions ---------------------------------------------------------------------------------------------
@@ -116,11 +132,11 @@ def test_forward_and_backward_write_to_no_argument_and_fill_the_gradients(drop, 
     masks = [rng.random((*leading, B, n)) >= drop for n in (300, 40)]
     dropout = [None, *(Dropout(mask, drop) for mask in masks)] if drop else None
     before = [array.copy() for array in (flat, x, dz, *masks)]
-    gradient = np.full_like(flat, np.nan)
-    z, cache = readable.forward(x, unflatten(flat, sizes), dropout)
-    assert readable.backward(dz, cache, out=unflatten(gradient, sizes)) is None
+    state = state_of(sizes, flat)
+    z, cache = readable.forward(x, state, dropout)
+    assert readable.backward(dz, cache, state) is None
     assert (z.shape, z.dtype) == ((*leading, B, 10), dtype)
-    assert np.isfinite(gradient).all()
+    assert np.isfinite(state.gradient).all()
     for array, was in zip((flat, x, dz, *masks), before, strict=True):
         np.testing.assert_array_equal(array, was)
 
@@ -145,8 +161,7 @@ def test_a_gpu_updates_all_parameters_at_once_where_a_cpu_goes_block_by_block(mo
     ],
 )
 def test_what_does_not_fit_is_refused(x, message):
-    sizes = (20, 30, 10)
-    flat = initialise(sizes, np.random.default_rng(0))
+    state = state_of((20, 30, 10))
     for _ in range(2):  # a refusal is not remembered as a fit
         with pytest.raises((ValueError, TypeError), match=message):
-            readable.forward(x, unflatten(flat, sizes))
+            readable.forward(x, state)

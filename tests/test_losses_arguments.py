@@ -126,7 +126,7 @@ TAKES_LABELS = {
     "distillation": lambda z, y: distillation_loss(z, y=y, alpha=0.0),
     "distillation, with a teacher": lambda z, y: distillation_loss(z, v=z, y=y, T=2.0, alpha=0.5),
     "distillation, labels without weight": lambda z, y: distillation_loss(z, v=z, y=y, alpha=1.0),
-    "distillation, class by class": lambda z, y: readable.loss(z, v=z, y=y, T=2.0, alpha=0.5),
+    "distillation, class by class": lambda z, y: readable.loss(z, None, v=z, y=y, T=2.0, alpha=0.5),
 }
 
 

@@ -1,14 +1,16 @@
 """The command `python -m minikd.backend`: test the GPU, in under a minute.
 
 It prints the card and the versions; how far the results of each fused kernel are from those of the readable function
-that it replaces; and the launches and the time of a training step, with the kernels and with the readable functions. So
-you see whether you can trust the card. If you report a fault, begin with this output.
+that it replaces; and the launches and the time of a training step: with the readable functions, with the kernels
+launched one by one, and as part of a CUDA graph. Beside these stands the floor, a graph of only the step's products and
+one pass over its parameters. So you see whether you can trust the card. If you report a fault, begin with this output.
 """
 
 from __future__ import annotations
 
 import platform
 import sys
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -17,13 +19,13 @@ from time import perf_counter
 import numpy as np
 
 from minikd import __version__
-from minikd.core.array import Array
 from minikd.core.mlp import initialise
 from minikd.data.images import Dataset
 from minikd.engines import cuda, readable
 from minikd.engines.device import CPU, Device, get_device
 from minikd.engines.engine import Batch, State
 from minikd.engines.gpu import DeviceError, gpu_errors
+from minikd.engines.graph import Graph
 from minikd.system.cli import Parser
 from minikd.training.batches import Feed
 from minikd.training.config import TrainConfig
@@ -75,12 +77,17 @@ def report(device: Device, networks: tuple[tuple[int, ...], ...] = NETWORKS, ste
     found = deviations(fused)
     for name, deviation in found.items():
         print(f"{name:12}{deviation:.1e}  {'ok' if deviation <= TOLERANCE else f'TOO LARGE: at most {TOLERANCE}'}")
-    print(f"\ndistillation step, batch {BATCH}   fused launches       fused  readable")
+    print(f"\ndistillation step, batch {BATCH}   launches     readable        fused        graph        floor")
     for sizes in networks:
         with cuda.counting() as launches:
             distillation_step(fused, sizes)()
-        ms = [1e3 * seconds_per_step(distillation_step(one, sizes), one, steps) for one in (fused, plain)]
-        print(f"{'-'.join(map(str, sizes)):36}{sum(launches.values()):>9}{ms[0]:>8.3f} ms{ms[1]:>7.3f} ms")
+        ms = [
+            ms_per_step(distillation_step(plain, sizes), plain, steps),
+            ms_per_step(distillation_step(fused, sizes), fused, steps),
+            ms_per_step(distillation_step(fused, sizes), fused, steps, captured=True),
+            ms_per_step(floor_step(fused, sizes), fused, steps, captured=True),
+        ]
+        print(f"{'-'.join(map(str, sizes)):30}{sum(launches.values()):>9}" + "".join(f"{one:>10.3f} ms" for one in ms))
     return 0 if all(deviation <= TOLERANCE for deviation in found.values()) else 1
 
 
@@ -116,9 +123,9 @@ def deviations(device: Device) -> dict[str, float]:
         engine, state = one.engine, State(sizes, one.put(flat), one.put(flat / 10))
         batch = next(Feed(config, dataset, None, one).batches(0))
         T, alpha, rate = (one.put(numbers[name]) for name in ("T", "alpha", "learning_rate"))
-        z, cache = engine.forward(batch.x, state.layers, batch.dropout)
-        C, dz = engine.loss(z, v=one.put(v), y=batch.y, T=T, alpha=alpha)
-        engine.backward(dz, cache, out=state.gradients)
+        z, cache = engine.forward(batch.x, state, batch.dropout)
+        C, dz = engine.loss(z, state, v=one.put(v), y=batch.y, T=T, alpha=alpha)
+        engine.backward(dz, cache, state)
         gradient = one.get(state.gradient).copy()
         engine.update(state, learning_rate=rate[..., 0], momentum=0.9, clip_norm=0.5, max_norm=1.0)
         return {
@@ -141,28 +148,62 @@ def _distance(got: np.ndarray, expected: np.ndarray) -> float:
 # ---- steps -----------------------------------------------------------------------------------------------------------
 
 
-def distillation_step(device: Device, sizes: tuple[int, ...]) -> Callable[[], Array]:
-    """Return a step of a student of these sizes on one batch of random numbers; its cost stays on the device."""
+def distillation_step(device: Device, sizes: tuple[int, ...]) -> Callable[[], object]:
+    """Return a step of a student of these sizes on one batch of random numbers."""
     rng = np.random.default_rng(0)
-    parameters = initialise(sizes, rng)
-    state = State(sizes, device.put(parameters), device.put(np.zeros_like(parameters)))
     batch = Batch(
         x=device.put(rng.random((BATCH, sizes[0]), dtype=np.float32)),
         y=device.put(rng.integers(0, sizes[-1], BATCH)),
         v=device.put(rng.standard_normal((BATCH, sizes[-1])).astype(np.float32)),
         dropout=None,
     )
+    state = _state(device, sizes)
     return partial(train_step, device.engine, state, batch, T=8.0, alpha=0.9, learning_rate=0.01, clip_norm=1.0)
 
 
-def seconds_per_step(step: Callable[[], Array], device: Device, steps: int) -> float:
-    """Return the median over five blocks of steps. Each block begins and ends by waiting for the device."""
-    device.get(step())
+def floor_step(device: Device, sizes: tuple[int, ...]) -> Callable[[], None]:
+    """Return the least that a step must do: its products, and one pass over parameters, velocity and gradient."""
+    rng, state = np.random.default_rng(0), _state(device, sizes)
+    h, d = ([device.put(rng.random((BATCH, size), dtype=np.float32)) for size in sizes] for _ in range(2))
+
+    def step() -> None:
+        for i, (W, _) in enumerate(state.layers):
+            cuda.product(h[i], W, h[i + 1])
+        for i, (W, _) in reversed(list(enumerate(state.layers))):
+            cuda.product(h[i].mT, d[i + 1], state.gradients[i][0])
+            if i > 0:
+                cuda.product(d[i + 1], W.mT, d[i])
+        cuda.update(state, learning_rate=0.0, momentum=0.9, clip_norm=None, max_norm=None)
+
+    return step
+
+
+def _state(device: Device, sizes: tuple[int, ...]) -> State:
+    parameters = initialise(sizes, np.random.default_rng(0))
+    return State(sizes, device.put(parameters), device.put(np.zeros_like(parameters)))
+
+
+def ms_per_step(step: Callable[[], object], device: Device, steps: int, *, captured: bool = False) -> float:
+    """Return the median over five blocks of steps, in ms. Each block begins and ends by waiting for the device.
+
+    Args:
+        step: what is timed.
+        device: where.
+        steps: in each block.
+        captured: whether a block is launched as one CUDA graph, not step by step.
+    """
+
+    def block() -> Iterator[object]:
+        return (step() for _ in range(steps))
+
+    graph = Graph(device.xp, block, ()) if captured else None
     seconds = []
-    for _ in range(5):
+    for _ in range(6):  # the first one warms up
         began = perf_counter()
-        for _ in range(steps):
-            C = step()
-        device.get(C)
+        if graph is None:
+            deque(block(), maxlen=0)
+        else:
+            graph.launch()
+        device.xp.cuda.Device().synchronize()
         seconds.append((perf_counter() - began) / steps)
-    return float(np.median(seconds))
+    return 1e3 * float(np.median(seconds[1:]))

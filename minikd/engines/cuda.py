@@ -4,9 +4,9 @@ On a GPU, launches take most of the time of a small network's step. The readable
 costs 5 to 15 µs, and most cost far more than their arithmetic. Here one kernel does what several lines of the core do:
 
     batch      the gather, scaling, jitter and input dropout of a batch
-    forward    bias, ReLU and dropout in one, after each product
-    loss       both softmaxes, both costs and their gradient: one thread per case, one block per student
-    backward   the backward pass of dropout and ReLU with the gradient of the bias, before each product
+    forward    bias, ReLU and dropout of a hidden layer in one, after its product
+    loss       the last bias, both softmaxes, both costs, their gradient and that of the bias: one block per student
+    backward   the backward pass of dropout and ReLU with the gradient of the bias, of a hidden layer, in one
     update     clipping, momentum and parameters in one; then max-norm, one block per 32 units
 
 The readable engine is the reference, and the text to read. `tests/test_kernels.py` runs one test over both. The kernels
@@ -31,7 +31,6 @@ from minikd.core.guard import guard
 from minikd.core.layers import Cache
 from minikd.core.losses import DISTILLATION
 from minikd.core.masks import drop_threshold
-from minikd.core.mlp import Layers
 from minikd.engines import cublas
 from minikd.engines.engine import Batch, Draw, Source, State
 
@@ -212,12 +211,14 @@ def batch(source: Source, draw: Draw) -> Batch:
 # ---- forward ---------------------------------------------------------------------------------------------------------
 
 
-def forward(x: Array, layers: Layers[Array], dropout: Sequence[Keyed | None] | None = None) -> tuple[Array, Cache]:
-    """Return the logits of a network, as `minikd.core.mlp.mlp_forward`: one product and one kernel per layer.
+def forward(x: Array, state: State, dropout: Sequence[Keyed | None] | None = None) -> tuple[Array, Cache]:
+    """Return the logits of a network without the bias of the last layer, which `loss` adds.
+
+    The rest is that of `minikd.core.mlp.mlp_forward`: one product per layer, and one kernel per hidden layer.
 
     Args:
         x: (..., B, D), with the input's dropout done by `batch`.
-        layers: [(W, b), …].
+        state: its layers are read.
         dropout: for each layer the dropout of its input. The first must be None: there is no kernel for it here.
 
     Returns:
@@ -227,22 +228,21 @@ def forward(x: Array, layers: Layers[Array], dropout: Sequence[Keyed | None] | N
     Raises:
         ValueError: if there is dropout on the input.
     """
-    dropout = [None] * len(layers) if dropout is None else dropout
+    dropout = [None] * len(state.layers) if dropout is None else dropout
     if dropout[0] is not None:
         raise ValueError("`batch` applies the dropout of the input, so dropout[0] must be None here, got a state")
     h, caches = x, []
-    for i, (W, b) in enumerate(layers):
+    for (W, b), drop in zip(state.layers[:-1], dropout[1:], strict=True):
         a = product(h, W)  # (..., B, H)
         B, H = a.shape[-2:]
-        hidden = i < len(layers) - 1
-        state = dropout[i + 1] if hidden else None
         _launch(
             _cupy(a), "bias_relu", (_blocks(a.size),), (THREADS,), a.dtype,
-            a, b, _step(b, own=1), B, H, np.int64(a.size), int(hidden), *_dropout(state),
+            a, b, _step(b, own=1), B, H, np.int64(a.size), *_dropout(drop),
         )  # fmt: skip
-        caches.append((h, W, 1.0 if state is None else 1 / (1 - state.drop)))
+        caches.append((h, W, 1.0 if drop is None else 1 / (1 - drop.drop)))
         h = a
-    return h, caches
+    W, _ = state.layers[-1]
+    return product(h, W), [*caches, (h, W, 1.0)]
 
 
 # ---- the cost --------------------------------------------------------------------------------------------------------
@@ -251,20 +251,24 @@ def forward(x: Array, layers: Layers[Array], dropout: Sequence[Keyed | None] | N
 @guard(**DISTILLATION)
 def loss(
     z: Array,
+    state: State,
     *,
     v: Array | None = None,
     y: Array | None = None,
     T: float | Array = 1.0,
     alpha: float | Array = 1.0,
+    out: Array | None = None,
 ) -> tuple[Array, Array]:
     """Return the cost and dz, as `minikd.core.losses.distillation_loss`, in one launch.
 
     Args:
-        z: (..., B, K), row by row in memory.
+        z: (..., B, K), row by row in memory, without the bias of the last layer, which is added here, in place.
+        state: the bias of its last layer is read, and the gradient of this bias is written.
         v: None, or of z's shape or (B, K), row by row in memory.
         y: None, or (..., B) int64.
         T: as `distillation_loss` takes it.
         alpha: as `distillation_loss` takes it.
+        out: None or (...,) of z's dtype, overwritten with C.
 
     Returns:
         C, (...,).
@@ -281,12 +285,14 @@ def loss(
         if logits is not None and not logits.flags.c_contiguous:
             raise ValueError(f"{name} must be C-contiguous for the fused kernels, got strides {logits.strides}")
     xp, (B, K), S = _cupy(z), z.shape[-2:], _students(z)
-    C, dz = xp.empty(z.shape[:-2], z.dtype), xp.empty(z.shape, z.dtype)
+    C, dz = xp.empty(z.shape[:-2], z.dtype) if out is None else out, xp.empty(z.shape, z.dtype)
+    b, db = state.layers[-1][1], state.gradients[-1][1]
     if isinstance(alpha, float) and alpha in (0.0, 1.0):
         v, y = (None, y) if alpha == 0 else (v, None)
     _launch(
         xp, "distillation_loss", (S,), (THREADS,), z.dtype,
-        z, v, _step(v, own=2), y, _step(y, own=1), *_number(T), *_number(alpha), B, K, C, dz,
+        z, b, _step(b, own=1), v, _step(v, own=2), y, _step(y, own=1), *_number(T), *_number(alpha), B, K,
+        C, dz, db, _step(db, own=1),
     )  # fmt: skip
     return C, dz
 
@@ -299,27 +305,27 @@ def _number(value: float | Array) -> tuple[Array | None, Any, float]:
 # ---- backward --------------------------------------------------------------------------------------------------------
 
 
-def backward(dz: Array, cache: Cache, *, out: Layers[Array]) -> None:
-    """Write the gradient of every parameter into `out`, as `minikd.core.mlp.mlp_backward`.
+def backward(dz: Array, cache: Cache, state: State) -> None:
+    """Write the gradient of every parameter, except the last bias, as `minikd.core.mlp.mlp_backward`.
 
-    It takes two products and one kernel per layer.
+    It takes two products per layer, and one kernel per hidden layer.
 
     Args:
         dz: (..., B, K).
         cache: from `forward`.
-        out: layers that are views of a flat array of gradients.
+        state: its gradients are overwritten, except that of the last bias, which `loss` writes.
     """
-    d, above = dz, None  # no ReLU follows the last layer
-    for i, (h, W, scale) in reversed(list(enumerate(cache))):
-        dW, db = out[i]
+    d = dz
+    for i, (h, W, _) in reversed(list(enumerate(cache))):
+        product(h.mT, d, out=state.gradients[i][0])
+        if i == 0:
+            break
+        d, scale, db = product(d, W.mT), cache[i - 1][2], state.gradients[i - 1][1]
         B, H = d.shape[-2:]
         _launch(
             _cupy(d), "relu_backward", (_blocks(H, COLUMNS), _students(d)), (COLUMNS, ROWS), d.dtype,
-            d, above, scale, db, _step(db, own=1), B, H,
+            d, h, scale, db, _step(db, own=1), B, H,
         )  # fmt: skip
-        product(h.mT, d, out=dW)
-        if i > 0:
-            d, above = product(d, W.mT), h
 
 
 # ---- update ----------------------------------------------------------------------------------------------------------

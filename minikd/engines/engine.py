@@ -97,16 +97,31 @@ class Engine(Protocol):
     def batch(self, source: Source, draw: Draw) -> Batch:
         """Return one batch: gathered, moved, scaled, with its soft targets, and with dropout on its inputs."""
 
-    def forward(self, x: Array, layers: Layers[Array], dropout: Sequence[Any] | None = None) -> tuple[Array, Cache]:
-        """Return the logits z, (..., B, K), and the cache for `backward`."""
+    def forward(self, x: Array, state: State, dropout: Sequence[Any] | None = None) -> tuple[Array, Cache]:
+        """Return the logits z, (..., B, K), and the cache for `backward`.
+
+        The CUDA engine leaves the bias of the last layer to `loss`.
+        """
 
     def loss(
-        self, z: Array, *, v: Array | None, y: Array | None, T: float | Array, alpha: float | Array
+        self,
+        z: Array,
+        state: State,
+        *,
+        v: Array | None,
+        y: Array | None,
+        T: float | Array,
+        alpha: float | Array,
+        out: Array | None = None,
     ) -> tuple[Array, Array]:
-        """Return the cost C, (...,), and dz, (..., B, K): `minikd.core.losses.distillation_loss`."""
+        """Return the cost C, (...,), written into `out` if it is given, and dz, (..., B, K).
 
-    def backward(self, dz: Array, cache: Cache, *, out: Layers[Array]) -> None:
-        """Write the gradient of every parameter into `out`."""
+        See `minikd.core.losses.distillation_loss`. The CUDA engine first adds the bias of the last layer to z, in
+        place, and afterwards writes its gradient.
+        """
+
+    def backward(self, dz: Array, cache: Cache, state: State) -> None:
+        """Write the gradient of every parameter into the state; `loss` may have written that of the last bias."""
 
     def update(
         self,

@@ -2,8 +2,8 @@
 
 On a GPU each launch costs the host 5 to 30 µs, and a small network's kernels take less. A graph of a whole epoch is one
 launch. It has every step of the epoch, each with its own addresses, and no counter of steps on the device: so kernels
-are the same as for single launches, and capturing costs about what launching the epoch one by one would. On one H200 that
-was 0.8 ms per step. A step then took 63 to 135 µs instead of 814 to 909, with the same kernels and products.
+are the same as for single launches, and capturing costs about what launching the epoch one by one would. On one H200
+that was 0.8 ms per step. A step then took 63 to 135 µs instead of 814 to 909, with the same kernels and products.
 
 A graph keeps addresses and numbers as they were while it was captured. What changes from launch to launch must lie in
 arrays that stay where they are, and be written there before the launch.
@@ -11,15 +11,15 @@ arrays that stay where they are, and be written there before the launch.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from minikd.engines import cublas
+from minikd.core.array import Array
 
 MOST_STEPS = 2_500
-"""The longest epoch that becomes a graph: 60,000 examples in batches of 32 have 1,875 steps. Each step adds about 16 nodes
-to the memory that a graph takes, and 0.15 ms to its first launch. Longer epochs are launched one by one."""
+"""The longest epoch that becomes a graph: 60,000 examples in batches of 32 have 1,875 steps. Each step adds about 16
+nodes to the memory that a graph takes, and 0.15 ms to its first launch. Longer epochs are launched one by one."""
 
 
 class Graph:
@@ -30,22 +30,22 @@ class Graph:
 
     Args:
         xp: CuPy.
-        rehearse: called before, on the same stream and in the same memory. It must launch each kernel and each kind of
-            product once, since neither can be compiled or loaded during the capture.
-        launches: called once, while its launches are captured and not carried out. It must not wait or upload.
+        steps: returns an iterator that launches something for each item. It must not wait or upload. The first step is
+            taken once beforehand: it compiles kernels and loads those of cuBLAS, which cannot happen during a capture.
+            So it must launch every kind of kernel.
+        changed: the arrays that the first step changes and depends on. They are put back after it.
 
     Raises:
-        Exception: what either function raises.
+        Exception: what a step raises.
     """
 
-    def __init__(self, xp: Any, rehearse: Callable[[], None], launches: Callable[[], None]) -> None:
+    def __init__(self, xp: Any, steps: Callable[[], Iterator[Any]], changed: Sequence[Array]) -> None:
         self._cuda, self._memory = xp.cuda, list[Any]()
         self._pool = xp.cuda.MemoryPool(self._allocate)
         self._stream = xp.cuda.Stream(non_blocking=True)
-        with self._in_place():
-            self._cublas = cublas.handle(xp)  # for this stream, its workspace in this pool
-            rehearse()
-            self._graph = self._capture(launches)
+        with self._in_place():  # so its first product makes a handle of cuBLAS whose workspace is in this pool
+            _rehearse(xp, steps, changed)
+            self._graph = self._capture(steps)
 
     def launch(self) -> None:
         """Launch the graph on the current stream, after what was launched there before. This does not wait for it.
@@ -71,12 +71,23 @@ class Graph:
         finally:
             outside.wait_event(self._stream.record())
 
-    def _capture(self, launches: Callable[[], None]) -> Any:
+    def _capture(self, steps: Callable[[], Iterator[Any]]) -> Any:
         self._stream.begin_capture()  # CuPy's mode allows cudaMalloc, should the pool need more
         try:
-            launches()
+            for _ in steps():
+                pass
         except BaseException:
             with suppress(Exception):  # the capture may have become invalid, and ends all the same
                 self._stream.end_capture()
             raise
         return self._stream.end_capture()
+
+
+def _rehearse(xp: Any, steps: Callable[[], Iterator[Any]], changed: Sequence[Array]) -> None:
+    """Take the first step, and put back what it changes."""
+    before = [xp.empty_like(array) for array in changed]
+    for copy, array in zip(before, changed, strict=True):
+        copy[...] = array
+    next(steps())
+    for copy, array in zip(before, changed, strict=True):
+        array[...] = copy

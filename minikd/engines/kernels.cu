@@ -53,17 +53,17 @@ extern "C" __global__ void batch(
     if (V) for (int k = j; k < K; k += D) v_out[(offset)row * K + k] = V[n[row] * K + k];
 }
 
-// One thread per unit and case: a = max(a + b, 0) with dropout for a hidden layer, a = a + b for the last one.
+// One thread per unit and case of a hidden layer: a = max(a + b, 0) with dropout.
 // A comparison with nan is false, so nan passes through, as it does through NumPy's maximum.
 extern "C" __global__ void bias_relu(
-    real* __restrict__ a, const real* __restrict__ b, offset b_step, int B, int H, offset size, int hidden,
+    real* __restrict__ a, const real* __restrict__ b, offset b_step, int B, int H, offset size,
     const unsigned int* __restrict__ keys, int own_key, unsigned int drop, real keep_scale)
 {
     offset i = (offset)blockIdx.x * blockDim.x + threadIdx.x;
     if (i >= size) return;
     offset student = i / ((offset)B * H);
     real out = a[i] + b[student * b_step + i % H];
-    if (hidden && out < 0) out = 0;
+    if (out < 0) out = 0;
     if (keys) out *= kept((unsigned int)(i % ((offset)B * H)), keys[own_key ? student : 0], drop, keep_scale);
     a[i] = out;
 }
@@ -78,13 +78,13 @@ __device__ real log_sum_exp(const real* z, int K, real T, real* largest)
     return log(sum);
 }
 
-// One block per student, one thread per case: both costs and their gradient. v is null without soft targets, y is
-// null without labels.
+// One block per student, one thread per case: z = z + bias, both costs, their gradient dz, and that of the bias, its
+// sum over the cases. v is null without soft targets, y is null without labels.
 extern "C" __global__ void distillation_loss(
-    const real* __restrict__ z, const real* __restrict__ v, offset v_step, const offset* __restrict__ y, offset y_step,
+    real* __restrict__ z, const real* __restrict__ bias, offset bias_step, const real* __restrict__ v, offset v_step, const offset* __restrict__ y, offset y_step,
     const real* __restrict__ T_of, offset T_step, real T,
     const real* __restrict__ alpha_of, offset alpha_step, real alpha,
-    int B, int K, real* __restrict__ C, real* __restrict__ dz)
+    int B, int K, real* __restrict__ C, real* __restrict__ dz, real* __restrict__ dbias, offset dbias_step)
 {
     __shared__ real sums[THREADS];
     offset student = blockIdx.x;
@@ -92,9 +92,9 @@ extern "C" __global__ void distillation_loss(
     if (alpha_of) alpha = alpha_of[student * alpha_step];
     real soft_weight = alpha * (T * T), hard_weight = 1 - alpha, cost = 0;
     for (int b = threadIdx.x; b < B; b += THREADS) {
-        const real* zb = z + (student * B + b) * K;
+        real* zb = z + (student * B + b) * K;
         real* dzb = dz + (student * B + b) * K;
-        for (int k = 0; k < K; k++) dzb[k] = 0;
+        for (int k = 0; k < K; k++) { zb[k] += bias[student * bias_step + k]; dzb[k] = 0; }
         real z_max, v_max;
         if (v) {
             const real* vb = v + student * v_step + (offset)b * K;
@@ -119,10 +119,22 @@ extern "C" __global__ void distillation_loss(
     }
     cost = block_sum(cost, sums);
     if (threadIdx.x == 0) C[student] = cost / B;
+    // The gradient of the bias, COLUMNS classes at a time: a row of threads sums every `rows`-th case.
+    int row = threadIdx.x / COLUMNS, column = threadIdx.x % COLUMNS, rows = THREADS / COLUMNS;
+    for (int k = column; k - column < K; k += COLUMNS) {
+        real sum = 0;
+        if (k < K) for (int b = row; b < B; b += rows) sum += dz[(student * B + b) * K + k];
+        __syncthreads();
+        sums[threadIdx.x] = sum;
+        __syncthreads();
+        if (row > 0 || k >= K) continue;
+        for (int other = 1; other < rows; other++) sum += sums[other * COLUMNS + column];
+        dbias[student * dbias_step + k] = sum;
+    }
 }
 
-// One block per COLUMNS units: what comes back through dropout and ReLU, d where h > 0, times the scale of what was
-// kept, and the gradient of the bias, its sum over the cases. h is null where there is no ReLU.
+// One block per COLUMNS units of a hidden layer: what comes back through dropout and ReLU, d where h > 0, times the
+// scale of what was kept, and the gradient of the bias, its sum over the cases.
 extern "C" __global__ void relu_backward(
     real* __restrict__ d, const real* __restrict__ h, real scale, real* __restrict__ db, offset db_step, int B, int H)
 {
@@ -133,7 +145,7 @@ extern "C" __global__ void relu_backward(
     if (j < H) for (int b = threadIdx.y; b < B; b += ROWS) {
         offset i = first + (offset)b * H + j;
         real value = d[i];
-        if (h) d[i] = value *= (h[i] > 0 ? scale : (real)0);
+        d[i] = value *= (h[i] > 0 ? scale : (real)0);
         sum += value;
     }
     sums[threadIdx.y][threadIdx.x] = sum;

@@ -13,7 +13,7 @@ from minikd.core.array import A, Array, get_xp
 from minikd.core.layers import Cache, dropout_forward
 from minikd.core.losses import distillation_loss
 from minikd.core.masks import dropout_mask
-from minikd.core.mlp import Dropout, Layers, mlp_backward, mlp_forward
+from minikd.core.mlp import Dropout, mlp_backward, mlp_forward
 from minikd.core.optim import clip_factor, limit_norm, momentum_step
 from minikd.engines.engine import Batch, Draw, Source, State
 
@@ -69,27 +69,39 @@ def _dropout(source: Source, draw: Draw, layer: int) -> Dropout | None:
     return Dropout(dropout_mask(counters, own, drop), drop)
 
 
-def forward(x: Array, layers: Layers[Array], dropout: Sequence[Dropout | None] | None = None) -> tuple[Array, Cache]:
+def forward(x: Array, state: State, dropout: Sequence[Dropout | None] | None = None) -> tuple[Array, Cache]:
     """Return the logits and the cache: `mlp_forward`."""
-    return mlp_forward(x, layers, dropout)
+    return mlp_forward(x, state.layers, dropout)
 
 
-def loss(z: Array, *, v: Array | None, y: Array | None, T: float | Array, alpha: float | Array) -> tuple[Array, Array]:
+def loss(
+    z: Array,
+    state: State,
+    *,
+    v: Array | None,
+    y: Array | None,
+    T: float | Array,
+    alpha: float | Array,
+    out: Array | None = None,
+) -> tuple[Array, Array]:
     """Return the cost and dz: `distillation_loss`, on logits that lie class by class in memory.
 
     NumPy is slow at reducing a short last axis: for a maximum or a sum over the classes of (128, 10) it starts 128
     short loops. Stored class by class, the same numbers need 10 long loops. Results inherit this layout.
     """
-    return distillation_loss(_class_major(z), v=None if v is None else _class_major(v), y=y, T=T, alpha=alpha)
+    C, dz = distillation_loss(_class_major(z), v=None if v is None else _class_major(v), y=y, T=T, alpha=alpha)
+    if out is not None:
+        out[...] = C
+    return C, dz
 
 
 def _class_major(z: Array) -> Array:
     return np.ascontiguousarray(z.mT).mT if isinstance(z, np.ndarray) else z
 
 
-def backward(dz: Array, cache: Cache, *, out: Layers[Array]) -> None:
-    """Write the gradient of every parameter into `out`: `mlp_backward`."""
-    mlp_backward(dz, cache, out=out)
+def backward(dz: Array, cache: Cache, state: State) -> None:
+    """Write the gradient of every parameter into the state: `mlp_backward`."""
+    mlp_backward(dz, cache, out=state.gradients)
 
 
 def update(

@@ -2,7 +2,8 @@
 
 Images stay on the device as uint8, and their floats exist for one batch at a time. Frames stay as they are, and a
 window of them is cut for each example, as a jittered image is cut from its padded copy. An epoch's order and jitter are
-drawn on the host from their streams and moved across once, so every device sees the same cases in the same order.
+drawn on the host from their streams and moved across once, so every device sees the same cases in the same order. They
+stay where they are on the device, so that a graph that was captured in one epoch reads those of the next.
 """
 
 from __future__ import annotations
@@ -85,24 +86,32 @@ class Feed:
             drops=drops,
             dtype=config.dtype,
         )
+        self._draws: list[Array | None] = [None] * (2 + len(drops))  # order, shifts, keys of each layer: (steps, …)
 
-    def batches(self, epoch: int) -> Iterator[Batch]:
-        """Return the batches of one epoch (from 0), with each example at most once: the last N mod B are left out.
-
-        Each kind of random draw goes to the device in one upload per epoch.
-        """
-        put, order = self.device.put, self._order(epoch)  # (steps, S·B)
+    def fill(self, epoch: int) -> None:
+        """Draw an epoch (from 0): each kind of draw goes to the device in one upload, to where the last epoch's was."""
+        order = self._order(epoch)  # (steps, S·B)
         shifts = None
         if self.config.jitter:
-            shifts = put(self._jitter(epoch))  # (steps, S·B)
+            shifts = self._jitter(epoch)  # (steps, S·B)
         elif self.starts is not None:
-            shifts = put(self.starts[order])
-        n = put(order)
-        keys = [put(self._keys(layer, epoch)) if drop else None for layer, drop in enumerate(self.source.drops)]
-        for i in range(self.steps):
-            shift = None if shifts is None else shifts[i, ...]
-            draw = Draw(n[i, ...], shift, [None if key is None else key[i, ...] for key in keys])
-            yield self.device.engine.batch(self.source, draw)
+            shifts = self.starts[order]
+        keys = [self._keys(layer, epoch) if drop else None for layer, drop in enumerate(self.source.drops)]
+        self._draws = [
+            None if drawn is None else self.device.refill(drawn, buffer)
+            for drawn, buffer in zip([order, shifts, *keys], self._draws, strict=True)
+        ]
+
+    def batch(self, i: int) -> Batch:
+        """Return batch i of the epoch that was filled in last."""
+        n, shift, *keys = (None if draws is None else draws[i, ...] for draws in self._draws)
+        assert n is not None, "fill the feed first"
+        return self.device.engine.batch(self.source, Draw(n, shift, keys))
+
+    def batches(self, epoch: int) -> Iterator[Batch]:
+        """Return the batches of one epoch (from 0), with each example at most once: the last N mod B are left out."""
+        self.fill(epoch)
+        yield from map(self.batch, range(self.steps))
 
     def _order(self, epoch: int) -> np.ndarray:
         """Return the examples of an epoch, step by step: (steps, S·B) int64."""

@@ -3,8 +3,9 @@
     data → engine.batch → engine.forward → engine.loss → engine.backward → engine.update
 
 `train_step` is that line of code. `Run.epochs` is a generator that feeds it, one epoch at a time, and the only place
-that knows the order of things. `train` is a plain loop over it, with checkpoints. A number in `TrainConfig` that is a
-tuple of S numbers makes a population: S networks with a leading axis, trained in one pass.
+that knows the order of things. A CPU takes the steps of an epoch one by one. A GPU captures them once as a CUDA graph,
+and launches that in each epoch. `train` is a plain loop over the epochs, with checkpoints. A number in `TrainConfig`
+that is a tuple of S numbers makes a population: S networks with a leading axis, trained in one pass.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from minikd.data.images import Dataset
 from minikd.data.soft_targets import SoftTargets
 from minikd.engines.device import CPU, Device, as_device
 from minikd.engines.engine import Batch, Engine, State
+from minikd.engines.graph import MOST_STEPS, Graph
 from minikd.training import checkpoint
 from minikd.training.answers import errors_of
 from minikd.training.batches import Feed, Resident
@@ -47,6 +49,7 @@ def train_step(
     momentum: float = 0.9,
     clip_norm: float | None = None,
     max_norm: float | None = None,
+    out: Array | None = None,
 ) -> Array:
     """Take one step of gradient descent on one batch, in place in `state`. Nothing in it waits for the device.
 
@@ -60,13 +63,14 @@ def train_step(
         momentum: as `momentum_step` takes it.
         clip_norm: as `clip_factor` takes it, or None.
         max_norm: as `limit_norm` takes it, for the hidden layers, or None.
+        out: None or (...,), overwritten with C.
 
     Returns:
         C, (...,), the cost before the step, in nats.
     """
-    z, cache = engine.forward(batch.x, state.layers, batch.dropout)
-    C, dz = engine.loss(z, v=batch.v, y=batch.y, T=T, alpha=alpha)
-    engine.backward(dz, cache, out=state.gradients)
+    z, cache = engine.forward(batch.x, state, batch.dropout)
+    C, dz = engine.loss(z, state, v=batch.v, y=batch.y, T=T, alpha=alpha, out=out)
+    engine.backward(dz, cache, state)
     engine.update(state, learning_rate=learning_rate, momentum=momentum, clip_norm=clip_norm, max_norm=max_norm)
     return C
 
@@ -113,7 +117,11 @@ class Run:
         parameters = _initial(self.sizes, config, start)
         self.state = State(self.sizes, device.put(parameters), device.put(np.zeros_like(parameters)))
         self.history: list[dict[str, Any]] = []
+        self._T, self._alpha = (_per_student(getattr(config, name), config.dtype, device) for name in ("T", "alpha"))
+        self._rates: list[float | Array] = []  # of each step of the epoch
+        self._all_rates: Array | None = None  # the same as one array on the device
         self._checked = False  # whether a step has been taken with its arguments checked
+        self._captured: tuple[State, Graph, Array] | None = None  # an epoch of this state, and where its costs are
         self._evaluation = None if evaluation is None else Resident(evaluation, device)
         self._identity = {  # what a checkpoint must agree with
             "config": config.record(),
@@ -134,7 +142,7 @@ class Run:
         the next epoch.
 
         Args:
-            on_step: called after each step with (steps done, steps in all).
+            on_step: called after each step with (steps done, steps in all); once per epoch where that is one graph.
 
         Yields:
             The epoch's record, as `train` documents it.
@@ -197,36 +205,74 @@ class Run:
         """Train for one epoch: the cost of each step, (steps, ...), and the last learning rate."""
         config, device, each = self.config, self.device, self.feed.steps
         first, steps = epoch * each, each * config.epochs
-        T, alpha = (_per_student(getattr(config, name), config.dtype, device) for name in ("T", "alpha"))
         factors = [warmup_cosine(step, steps, config.warmup) for step in range(first, first + each)]
-        rates = _rates(config, factors, device)
-        batches = self.feed.batches(epoch)
-        costs = []
+        self.feed.fill(epoch)
+        self._set_rates(factors)
         with np.errstate(over="ignore", invalid="ignore"):  # a cost that is not finite is found, and said in words
-            for step, rate in enumerate(rates, start=first):
-                with unguarded(self._checked):  # from step to step only the numbers change, so one check is enough
-                    C = train_step(
-                        device.engine,
-                        self.state,
-                        next(batches),
-                        T=T,
-                        alpha=alpha,
-                        learning_rate=rate,
-                        momentum=config.momentum,
-                        clip_norm=config.clip_norm,
-                        max_norm=config.max_norm,
-                    )
-                self._checked = True
-                if device.host:  # reading costs nothing here; elsewhere it waits, so there it is done once per epoch
-                    _check_finite(np.asarray(C), step, steps, config)
-                costs.append(C)
+            if device.captures and each <= MOST_STEPS:
+                cost = self._launch()
                 if on_step is not None:
-                    on_step(step + 1, steps)
-        cost = device.get(device.xp.stack(costs))  # (steps, ...)
+                    on_step(first + each, steps)
+            else:
+                costs = []
+                for step, C in enumerate(self._steps(), start=first):
+                    if device.host:  # reading costs nothing here; elsewhere it waits: there it is done once per epoch
+                        _check_finite(np.asarray(C), step, steps, config)
+                    costs.append(C)
+                    if on_step is not None:
+                        on_step(step + 1, steps)
+                cost = device.get(device.xp.stack(costs))  # (steps, ...)
         if not device.host:
             for step, C in enumerate(cost, start=first):
                 _check_finite(C, step, steps, config)
         return cost, np.multiply(config.learning_rate, factors[-1]).tolist()
+
+    def _steps(self, costs: Array | None = None) -> Iterator[Array]:
+        """Take the steps of the epoch that is filled in, one for each cost that is asked for.
+
+        Args:
+            costs: None, or (steps, ...) on the device, overwritten.
+        """
+        config = self.config
+        for i in range(self.feed.steps):
+            with unguarded(self._checked):  # from step to step only the numbers change, so one check is enough
+                C = train_step(
+                    self.device.engine,
+                    self.state,
+                    self.feed.batch(i),
+                    T=self._T,
+                    alpha=self._alpha,
+                    learning_rate=self._rates[i],
+                    momentum=config.momentum,
+                    clip_norm=config.clip_norm,
+                    max_norm=config.max_norm,
+                    out=None if costs is None else costs[i, ...],
+                )
+            self._checked = True
+            yield C
+
+    def _launch(self) -> np.ndarray:
+        """Take the steps of the epoch that is filled in as one graph, captured when this state is new: their costs."""
+        state, device = self.state, self.device
+        if self._captured is None or self._captured[0] is not state:
+            costs = device.put(np.zeros((self.feed.steps, *state.parameters.shape[:-1]), self.config.dtype))
+            graph = Graph(device.xp, lambda: self._steps(costs), changed=(state.parameters, state.velocity))
+            self._captured = state, graph, costs
+        _, graph, costs = self._captured
+        graph.launch()
+        return device.get(costs)
+
+    def _set_rates(self, factors: list[float]) -> None:
+        """Set the learning rate of each step of an epoch: floats, or views (1,) or (S, 1) of an array on the device."""
+        peak: Any = self.config.learning_rate
+        if isinstance(peak, tuple):
+            peak = np.array(peak, self.config.dtype)
+        elif self.device.host:
+            self._rates = [peak * factor for factor in factors]
+            return
+        rates = np.array([peak * factor for factor in factors], self.config.dtype)[..., None]
+        self._all_rates = self.device.refill(rates, self._all_rates)
+        self._rates = [self._all_rates[i, ...] for i in range(len(factors))]
 
 
 def train(
@@ -305,15 +351,6 @@ def _per_student(value: float | tuple[float, ...], dtype: str, device: Device) -
         return float(value)
     array: Array = device.put(np.array(value, dtype).reshape(-1, 1, 1))
     return array
-
-
-def _rates(config: TrainConfig, factors: list[float], device: Device) -> list[float | Array]:
-    """Return the learning rate of each step of an epoch: numbers, or arrays (S, 1), uploaded at once."""
-    if not isinstance(config.learning_rate, tuple):
-        return [config.learning_rate * factor for factor in factors]
-    peak = np.array(config.learning_rate, config.dtype)
-    rates = device.put(np.stack([peak * factor for factor in factors])[..., None])  # (steps, S, 1)
-    return [rates[i, ...] for i in range(len(factors))]
 
 
 def _check_finite(C: np.ndarray, step: int, steps: int, config: TrainConfig) -> None:

@@ -9,8 +9,8 @@ MUTANTS = [
         "test_frames.py",
         """
 windows that begin where other examples' do
-- put(self.starts[order])
-+ put(self.starts[order[:, ::-1]])
+- self.starts[order]
++ self.starts[order[:, ::-1]]
 """,
     ),
     *planted(

@@ -55,8 +55,8 @@ the share for inputs and the share for hidden units confused
         "test_train.py",
         """
 the schedule worked out and not used
-- config.learning_rate * factor
-+ config.learning_rate
+- self._rates = [peak * factor for factor in factors]
++ self._rates = [peak for factor in factors]
 
 the schedule begun again in each epoch
 - [warmup_cosine(step, steps, config.warmup) for step in range(first, first + each)]
@@ -179,8 +179,8 @@ dropout left on in the teacher
         "test_train.py",
         """
 the first student's learning rate for all
-- rates[i, ...]
-+ rates[i, :1]
+- self._all_rates[i, ...]
++ self._all_rates[i, :1]
 
 the first student's initial weights for all
 - fresh[i % len(fresh)]
