@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import count as numbers
 from types import SimpleNamespace
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -70,18 +70,23 @@ def launched(name: str, times: int = 1) -> None:
         if name == "matmul":
             raise stream.invalid(NotImplementedError("calling cuBLAS API during stream capture is unsupported"))
         raise NotImplementedError(f"{name} is captured by CUDA, but the stand-in captures kernels and cuBLAS only")
+    stream.follow_all_others()
     for count in _counts:
         count.kernels[name] += times
 
 
 def waited(name: str) -> None:
     _refuse_while_capturing()
+    stream = get_current_stream()
+    stream.follow_all_others()
+    Stream.done = stream.last
     for count in _counts:
         count.waited[name] += 1
 
 
 def uploaded(size: int) -> None:
     _refuse_while_capturing()
+    get_current_stream().follow_all_others()
     for count in _counts:
         count.uploads += 1
         count.uploaded += size
@@ -212,25 +217,33 @@ class Place(NamedTuple):
 
 # ---- streams and graphs ----------------------------------------------------------------------------------------------
 
-_pointers = numbers(0)
+_pointers, _operations = numbers(0), numbers(1)
 
 
 class Event:
     def __init__(self) -> None:
-        self.recorded = False
+        self.after = 0  # the last operation before it
 
     def record(self, stream: Stream | None = None) -> None:
-        self.recorded = True
+        stream = stream or get_current_stream()
+        self.after = builtins.max(stream.last, stream.seen)
 
 
 class Stream:
-    """As CuPy's: equal where the pointers are."""
+    """As CuPy's: equal where the pointers are. Work on one stream must wait, by an event, for all work on others.
+
+    CUDA asks for that only where they share memory. Here they do.
+    """
 
     null: Stream
+    done = 0  # the last operation that the host has waited for
+    all: ClassVar[weakref.WeakSet[Stream]] = weakref.WeakSet()
 
     def __init__(self, null: bool = False, non_blocking: bool = False) -> None:
         self.ptr = next(_pointers)
+        self.last, self.seen = 0, 0  # this stream's last operation, and the last one that it has waited for
         self.replaying = False
+        Stream.all.add(self)
         self._nodes: list[tuple[str, Callable[[], None]]] | None = None
         self._invalid = False
 
@@ -253,8 +266,13 @@ class Stream:
         return event
 
     def wait_event(self, event: Event) -> None:
-        if not event.recorded:
-            raise ValueError("an event that was never recorded holds nobody up")
+        self.seen = builtins.max(self.seen, event.after)
+
+    def follow_all_others(self) -> None:
+        """Count an operation on this stream."""
+        if any(other.last > builtins.max(self.seen, Stream.done) for other in Stream.all if other is not self):
+            raise RuntimeError("this stream has not waited for what was launched on another one: use an event")
+        self.last = next(_operations)
 
     def begin_capture(self, mode: int | None = None) -> None:
         if self.ptr == 0:

@@ -418,11 +418,27 @@ def test_the_address_of_an_array_that_is_gone_is_refused():
 
 def test_a_handle_that_lost_its_workspace_to_a_new_stream_is_refused():
     handle, stream = new_handle(), cuda.Stream(non_blocking=True)
+    stream.wait_event(cuda.get_current_stream().record())
     with pytest.raises(ValueError, match="the handle must have the current stream"), stream:
         gemm_of_ones(handle=handle)
+    cuda.get_current_stream().wait_event(stream.record())
     LIBRARY.cublasSetStream_v2(handle, cuda.get_current_stream().ptr)
     with pytest.raises(ValueError, match="and, set after it, a workspace"):
         gemm_of_ones(handle=handle)
+
+
+def test_work_on_a_stream_waits_for_that_on_others_by_an_event():
+    x, stream = put(4), cuda.Stream(non_blocking=True)
+    with pytest.raises(RuntimeError, match="this stream has not waited for what was launched on another one"), stream:
+        x + x
+    stream.wait_event(cuda.get_current_stream().record())
+    with stream:
+        x + x
+    with pytest.raises(RuntimeError, match="this stream has not waited for what was launched on another one"):
+        x.get()
+    with stream:
+        x.get()  # the host has waited, so whatever it launches now comes later
+    x + x
 
 
 def test_cupys_own_handle_knows_two_math_modes():

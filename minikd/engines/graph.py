@@ -41,7 +41,7 @@ class Graph:
 
     def __init__(self, xp: Any, steps: Callable[[], Iterator[Any]], changed: Sequence[Array]) -> None:
         self._cuda, self._memory = xp.cuda, list[Any]()
-        self._pool = xp.cuda.MemoryPool(self._allocate)
+        self._pool = xp.cuda.MemoryPool(_keeping(xp.cuda, self._memory))
         self._stream = xp.cuda.Stream(non_blocking=True)
         with self._in_place():  # so its first product makes a handle of cuBLAS whose workspace is in this pool
             _rehearse(xp, steps, changed)
@@ -53,12 +53,6 @@ class Graph:
         Launches of one graph follow each other, whatever their streams.
         """
         self._graph.launch()
-
-    def _allocate(self, size: int) -> Any:
-        """Allocate memory for the pool, and keep it: a pool that runs out of memory gives back what it can spare."""
-        memory = self._cuda.Memory(size)
-        self._memory.append(memory)
-        return self._cuda.MemoryPointer(memory, 0)
 
     @contextmanager
     def _in_place(self) -> Iterator[None]:
@@ -81,6 +75,16 @@ class Graph:
                 self._stream.end_capture()
             raise
         return self._stream.end_capture()
+
+
+def _keeping(cuda: Any, memory: list[Any]) -> Callable[[int], Any]:
+    """Return an allocator for a pool. It keeps all memory in the list, since a pool that needs more may free some."""
+
+    def allocate(size: int) -> Any:
+        memory.append(cuda.Memory(size))
+        return cuda.MemoryPointer(memory[-1], 0)
+
+    return allocate
 
 
 def _rehearse(xp: Any, steps: Callable[[], Iterator[Any]], changed: Sequence[Array]) -> None:

@@ -148,6 +148,14 @@ a shared pool: what a graph drops is given to others
 the step of the rehearsal never taken back
 - array[...] = copy
 
+a rehearsal that does not wait for uploads on another stream
+- self._stream.wait_event(outside.record())
++ None
+
+a rehearsal that nobody waits for
+- outside.wait_event(self._stream.record())
++ None
+
 an error that leaves the stream capturing
 - with suppress(Exception):
 -     self._stream.end_capture()
