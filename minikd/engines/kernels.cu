@@ -81,7 +81,8 @@ __device__ real log_sum_exp(const real* z, int K, real T, real* largest)
 // One block per student, one thread per case: z = z + bias, both costs, their gradient dz, and that of the bias, its
 // sum over the cases. v is null without soft targets, y is null without labels.
 extern "C" __global__ void distillation_loss(
-    real* __restrict__ z, const real* __restrict__ bias, offset bias_step, const real* __restrict__ v, offset v_step, const offset* __restrict__ y, offset y_step,
+    real* __restrict__ z, const real* __restrict__ bias, offset bias_step,
+    const real* __restrict__ v, offset v_step, const offset* __restrict__ y, offset y_step,
     const real* __restrict__ T_of, offset T_step, real T,
     const real* __restrict__ alpha_of, offset alpha_step, real alpha,
     int B, int K, real* __restrict__ C, real* __restrict__ dz, real* __restrict__ dbias, offset dbias_step)

@@ -301,7 +301,7 @@ def train(
         checkpoint_path: a file that is replaced after each epoch.
         resume: whether to continue from the checkpoint, if it is there. The run then ends with the same bits as if it
             had never stopped (on a CPU).
-        on_step: called with (steps done, steps in all).
+        on_step: called with (steps done, steps in all), as `Run.epochs` does.
         on_epoch: called with a copy of the network as it is, with its history so far.
 
     Returns:
