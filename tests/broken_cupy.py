@@ -44,6 +44,7 @@ CUDARuntimeError = cuda_error(
         802: "cudaErrorSystemNotReady: system not yet initialized",
         803: "cudaErrorSystemDriverMismatch: system has unsupported display driver / cuda driver combination",
         804: "cudaErrorCompatNotSupportedOnDevice: forward compatibility was attempted on non supported HW",
+        900: "cudaErrorStreamCaptureUnsupported: operation not permitted when stream is capturing",
         999: "cudaErrorUnknown: unknown error",
     },
 )

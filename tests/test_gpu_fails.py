@@ -108,6 +108,7 @@ ADVICE = {  # the error, what stands in its line besides its own text, and the e
     "an unknown architecture": (ARCHITECTURE, "this card, of compute capability 9.0", gpu.LOOK),
     "a stub": (CUDARuntimeError(34), "the CUDA toolkit's stub", "out of LD_LIBRARY_PATH"),
     "forward compatibility": (CUDARuntimeError(804), "does not serve this card", "out of LD_LIBRARY_PATH"),
+    "a capture": (CUDARuntimeError(900), "cannot be captured as a CUDA graph", "MINIKD_GRAPH=0 in the environment"),
     "unknown": (CUDARuntimeError(999), "", gpu.LOOK),
     "a failed launch": (CUDARuntimeError(719), "", gpu.LOOK),
     "cuBLAS": (CUBLASError(1), "", gpu.LOOK),

@@ -96,6 +96,7 @@ def test_a_graph_gives_the_bits_of_single_launches(name, dtype, device, one_by_o
     assert run._captured is not None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", KINDS)
 def test_a_run_resumed_by_an_object_that_has_a_graph_of_another_state_ends_with_the_same_bits(
     name, device, one_by_one, tmp_path
@@ -109,6 +110,7 @@ def test_a_run_resumed_by_an_object_that_has_a_graph_of_another_state_ends_with_
     assert_same(ended(run), one_by_one(name, device))
 
 
+@pytest.mark.slow
 def test_two_runs_whose_epochs_alternate_end_with_the_bits_of_each_alone(device, one_by_one):
     """The second one is made when the first one's graph has dropped its arrays: a shared pool would give it these."""
     names = "a distilled student, clipped", "a teacher with dropout, max-norm and jitter"
@@ -125,6 +127,7 @@ def test_two_runs_whose_epochs_alternate_end_with_the_bits_of_each_alone(device,
         assert_same(outcome(run), one_by_one(name, device))
 
 
+@pytest.mark.slow
 def test_a_graph_outlives_whatever_else_is_allocated_between_its_launches(device, one_by_one):
     name, taken = "a population of seeds and temperatures", []
     run = new_run(name, device)

@@ -1,7 +1,7 @@
 """The CUDA engine: a training step in a fifth of the launches, by fused kernels beside the lines that they replace.
 
 On a GPU, launches take most of the time of a small network's step. The readable engine issues 77 to 103 of them. Each
-costs 5 to 15 µs, and most cost far more than their arithmetic. Here one kernel does what several lines of the core do:
+costs 5 to 30 µs, and most cost far more than their arithmetic. Here one kernel does what several lines of the core do:
 
     batch      the gather, scaling, jitter and input dropout of a batch
     forward    bias, ReLU and dropout of a hidden layer in one, after its product
@@ -232,14 +232,14 @@ def forward(x: Array, state: State, dropout: Sequence[Keyed | None] | None = Non
     if dropout[0] is not None:
         raise ValueError("`batch` applies the dropout of the input, so dropout[0] must be None here, got a state")
     h, caches = x, []
-    for (W, b), drop in zip(state.layers[:-1], dropout[1:], strict=True):
+    for (W, b), keyed in zip(state.layers[:-1], dropout[1:], strict=True):
         a = product(h, W)  # (..., B, H)
         B, H = a.shape[-2:]
         _launch(
             _cupy(a), "bias_relu", (_blocks(a.size),), (THREADS,), a.dtype,
-            a, b, _step(b, own=1), B, H, np.int64(a.size), *_dropout(drop),
+            a, b, _step(b, own=1), B, H, np.int64(a.size), *_dropout(keyed),
         )  # fmt: skip
-        caches.append((h, W, 1.0 if drop is None else 1 / (1 - drop.drop)))
+        caches.append((h, W, 1.0 if keyed is None else 1 / (1 - keyed.drop)))
         h = a
     W, _ = state.layers[-1]
     return product(h, W), [*caches, (h, W, 1.0)]

@@ -43,6 +43,11 @@ KERNEL_FAULTS = {700, 715, 716, 717, 718, 719}
 FAULTS = {
     34: "Python finds the CUDA toolkit's stub, not the driver's library ({said}); "
     "take the toolkit's folder `stubs` out of LD_LIBRARY_PATH",
+    **dict.fromkeys(
+        range(900, 909),
+        "an epoch cannot be captured as a CUDA graph ({said}); please report it with the output of "
+        "python -m minikd.backend; MINIKD_GRAPH=0 in the environment trains without graphs",
+    ),
     46: "the card is taken ({said}); "
     "another process may hold it, or its compute mode forbids this one: nvidia-smi shows both",
     214: "the card's memory is faulty ({said}); "
