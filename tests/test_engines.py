@@ -12,7 +12,7 @@ from minikd.engines import cuda, readable
 from minikd.engines.device import CPU
 from minikd.engines.engine import Engine, State
 
-STEPS = ["batch", "forward", "loss", "backward", "update"]
+STEPS = ["batches", "forward", "loss", "backward", "update"]
 ENGINES = pytest.mark.parametrize("engine", [readable, cuda], ids=["readable", "cuda"])
 DTYPES = pytest.mark.parametrize("dtype", ["float32", "float64"])
 LEADING = pytest.mark.parametrize("leading", [(), (3,)], ids=["one student", "a population"])

@@ -171,8 +171,10 @@ FEEDS = {
 }
 
 
+@pytest.mark.parametrize("ahead", [0, 3 * 4 * 31 * 64, 1 << 20], ids=["one by one", "a few at once", "all at once"])
 @pytest.mark.parametrize("name", FEEDS)
-def test_a_batch_has_the_readable_ones_bits(name, device, float_dtype):
+def test_a_batch_has_the_readable_ones_bits(name, ahead, device, float_dtype, monkeypatch):
+    monkeypatch.setattr(kernels, "AHEAD", ahead)
     chosen = config(dtype=float_dtype, **FEEDS[name])
     targets = teachers_targets() if chosen.alpha else None
     expected = list(Feed(chosen, dataset(), targets, CPU).batches(1))
@@ -383,21 +385,21 @@ def test_twenty_fused_steps_end_where_the_readable_ones_do(name, device, float_d
     np.testing.assert_allclose(costs, expected_costs, rtol=100 * TOLERANCE[float_dtype])
 
 
-# Launches per step, batch and all, for three layers. Eight are products; each hidden layer takes two kernels; the
-# batch, the cost and the update are one each, clipping is one more, and max-norm is one per hidden layer.
+# Launches per step for three layers, besides one for the batches of many steps. Eight are products; each hidden layer
+# takes two kernels; the cost and the update are one each, clipping is one more, and max-norm is one per hidden layer.
 LAUNCHES = {
-    "a distilled student": 15,
-    "a distilled student, clipped": 16,
-    "a teacher with dropout, max-norm and jitter": 17,
-    "a population of seeds and temperatures": 16,
-    "a population of rates and weights": 15,
-    "a population with dropout and jitter": 15,
+    "a distilled student": 14,
+    "a distilled student, clipped": 15,
+    "a teacher with dropout, max-norm and jitter": 16,
+    "a population of seeds and temperatures": 15,
+    "a population of rates and weights": 14,
+    "a population with dropout and jitter": 14,
 }
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", RUNS)
-def test_a_fused_step_is_at_most_seventeen_launches_and_an_epoch_waits_and_uploads_once(name, monkeypatch):
+def test_a_fused_step_is_at_most_sixteen_launches_and_an_epoch_waits_and_uploads_once(name, monkeypatch):
     if host_cuda.compiler() is None:
         pytest.skip("no C++ compiler to run CUDA sources on the host")
     monkeypatch.setenv("MINIKD_GRAPH", "0")
@@ -413,7 +415,7 @@ def test_a_fused_step_is_at_most_seventeen_launches_and_an_epoch_waits_and_uploa
             )
         counts.append(count)
     a_step = {kernel: n / 12 for kernel, n in (counts[1].kernels - counts[0].kernels).items()}
-    assert sum(a_step.values()) == LAUNCHES[name] <= 17, a_step
+    assert sum(a_step.values()) == LAUNCHES[name] <= 16, a_step
     assert counts[0].waited == counts[1].waited == {"get": 2}  # the costs of the epoch, the weights
     assert counts[0].uploads == counts[1].uploads  # none for a step
 

@@ -3,7 +3,7 @@
 On a GPU, launches take most of the time of a small network's step. The readable engine issues 77 to 103 of them. Each
 costs 5 to 30 µs, and most cost far more than their arithmetic. Here one kernel does what several lines of the core do:
 
-    batch      the gather, scaling, jitter and input dropout of a batch
+    batches    the gather, scaling, jitter and input dropout of the batches of a few steps
     forward    bias, ReLU and dropout of a hidden layer in one, after its product
     loss       the last bias, both softmaxes, both costs, their gradient and that of the bias: one block per student
     backward   the backward pass of dropout and ReLU with the gradient of the bias, of a hidden layer, in one
@@ -42,6 +42,8 @@ STRIP = 1024
 """Parameters that one block of the update works on."""
 PARTS = 256
 """The most partial sums of a gradient's square."""
+AHEAD = 16 << 20
+"""Bytes of inputs that are made at once: few enough to be still in a card's cache when they are read."""
 
 # ---- launching -------------------------------------------------------------------------------------------------------
 
@@ -190,22 +192,34 @@ def _layout(a: Any) -> tuple[int, int, int]:
 # ---- a batch ---------------------------------------------------------------------------------------------------------
 
 
-def batch(source: Source, draw: Draw) -> Batch:
-    """Return one batch, with the same bits as the readable engine's. The masks of hidden layers are not drawn yet."""
-    xp, rows = _cupy(source.X), draw.n.shape[0]
+def batches(source: Source, draw: Draw) -> Iterator[Batch]:
+    """Yield the batches of an epoch, with the same bits as the readable engine's.
+
+    One launch makes those of a few steps. The masks of hidden layers are not drawn yet.
+    """
+    steps, rows = draw.n.shape
+    ahead = max(1, AHEAD // (rows * source.inputs * np.dtype(source.dtype).itemsize))
+    for first in range(0, steps, ahead):
+        yield from _few_batches(source, draw.at(slice(first, min(first + ahead, steps))))
+
+
+def _few_batches(source: Source, draw: Draw) -> Iterator[Batch]:
+    xp, real, steps, rows = _cupy(source.X), np.dtype(source.dtype), draw.n.shape[0], draw.n.size
     B, K = source.batch_size, 0 if source.V is None else source.V.shape[1]
-    dropout = [None if key is None else Keyed(key, drop) for key, drop in zip(draw.keys, source.drops, strict=True)]
-    real = np.dtype(source.dtype)
-    x = xp.empty((*source.leading, B, source.inputs), real)
-    y = xp.empty((*source.leading, B), source.y.dtype)
-    v = None if source.V is None else xp.empty((*source.leading, B, K), real)
+    shape = (steps, *source.leading, B)
+    x, y = xp.empty((*shape, source.inputs), real), xp.empty(shape, source.y.dtype)
+    v = None if source.V is None else xp.empty((*shape, K), real)
     images = (source.X, None) if source.X.dtype == xp.uint8 else (None, source.X)
+    key, _, *drop = _dropout(None if draw.keys[0] is None else Keyed(draw.keys[0], source.drops[0]))
     _launch(
         xp, "batch", (_blocks(rows * source.inputs),), (THREADS,), real,
         *images, draw.n, draw.shift, np.int64(source.stride), source.width, source.cols, source.inputs, rows, B,
-        1 / 255, *_dropout(dropout[0]), source.y, source.V, K, x, y, v,
+        1 / 255, key, *drop, source.y, source.V, K, x, y, v,
     )  # fmt: skip
-    return Batch(x, y, v, [None, *dropout[1:]])
+    for i in range(steps):
+        keys = zip(draw.at(i).keys[1:], source.drops[1:], strict=True)
+        dropout = [None, *(None if key is None else Keyed(key, share) for key, share in keys)]
+        yield Batch(x[i, ...], y[i, ...], None if v is None else v[i, ...], dropout)
 
 
 # ---- forward ---------------------------------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 """What an engine is: the five functions of a training step, and what passes between them.
 
-    data → engine.batch → engine.forward → engine.loss → engine.backward → engine.update
+    data → engine.batches → engine.forward → engine.loss → engine.backward → engine.update
 
 There are two engines, `minikd.engines.readable` and `minikd.engines.cuda`. Both are modules with these five functions;
 both do the same arithmetic, up to the order of sums; and one test covers both. `Device.engine` says which one a device
@@ -9,7 +9,7 @@ uses.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
@@ -57,11 +57,16 @@ class Source:
 
 
 class Draw(NamedTuple):
-    """The random draws of one batch, on the device."""
+    """The random draws of an epoch, or of one step without the first axis, on the device."""
 
-    n: Array  # (S·B,) int64, the examples
-    shift: Array | None  # (S·B,) int64, added to where each example starts
-    keys: Sequence[Array | None]  # for the input of each layer, (1,) or (S,) uint32: keys of dropout
+    n: Array  # (steps, S·B) int64, the examples
+    shift: Array | None  # (steps, S·B) int64, added to where each example starts
+    keys: Sequence[Array | None]  # for the input of each layer, (steps, 1) or (steps, S) uint32: keys of dropout
+
+    def at(self, i: int | slice) -> Draw:
+        """Return the draws of step i, or of a slice of steps."""
+        shift, *keys = (None if one is None else one[i, ...] for one in (self.shift, *self.keys))
+        return Draw(self.n[i, ...], shift, keys)
 
 
 class Batch(NamedTuple):
@@ -94,8 +99,8 @@ class State:
 class Engine(Protocol):
     """How a training step is carried out."""
 
-    def batch(self, source: Source, draw: Draw) -> Batch:
-        """Return one batch: gathered, moved, scaled, with its soft targets, and with dropout on its inputs."""
+    def batches(self, source: Source, draw: Draw) -> Iterator[Batch]:
+        """Yield the batches of an epoch: gathered, moved, scaled, with soft targets, and with dropout on the inputs."""
 
     def forward(self, x: Array, state: State, dropout: Sequence[Any] | None = None) -> tuple[Array, Cache]:
         """Return the logits z, (..., B, K), and the cache for `backward`.

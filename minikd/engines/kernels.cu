@@ -38,7 +38,7 @@ extern "C" __global__ void batch(
     const unsigned char* __restrict__ X, const real* __restrict__ F,
     const offset* __restrict__ n, const offset* __restrict__ shift,
     offset stride, int width, int cols, int D, int rows, int B, real pixel_scale,
-    const unsigned int* __restrict__ keys, int own_key, unsigned int drop, real keep_scale,
+    const unsigned int* __restrict__ keys, unsigned int drop, real keep_scale,
     const offset* __restrict__ y, const real* __restrict__ V, int K,
     real* __restrict__ x_out, offset* __restrict__ y_out, real* __restrict__ v_out)
 {
@@ -47,7 +47,7 @@ extern "C" __global__ void batch(
     int row = (int)(i / D), j = (int)(i % D);
     offset place = n[row] * stride + (shift ? shift[row] : 0) + (j / cols) * width + j % cols;
     real x = F ? F[place] : (real)X[place] * pixel_scale;
-    if (keys) x *= kept((unsigned int)(row % B * D + j), keys[own_key ? row / B : 0], drop, keep_scale);
+    if (keys) x *= kept((unsigned int)(row % B * D + j), keys[row / B], drop, keep_scale);
     x_out[i] = x;
     if (j == 0) y_out[row] = y[n[row]];
     if (V) for (int k = j; k < K; k += D) v_out[(offset)row * K + k] = V[n[row] * K + k];

@@ -5,7 +5,7 @@ Its only concession to speed is the layout of the logits that the cost reads: se
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -21,8 +21,12 @@ BLOCK = 1 << 18
 """Parameters updated at a time: what a step reads and writes of them stays in a CPU's cache."""
 
 
-def batch(source: Source, draw: Draw) -> Batch:
-    """Return one batch, as `Engine.batch` says."""
+def batches(source: Source, draw: Draw) -> Iterator[Batch]:
+    """Yield the batches of an epoch, as `Engine.batches` says."""
+    return (_batch(source, draw.at(i)) for i in range(draw.n.shape[0]))
+
+
+def _batch(source: Source, draw: Draw) -> Batch:
     take = get_xp(X=source.X).take
     x = _by_student(source, _inputs(source, draw))  # (..., B, D)
     y = _by_student(source, take(source.y, draw.n, axis=0))  # (..., B)

@@ -86,7 +86,7 @@ class Feed:
             drops=drops,
             dtype=config.dtype,
         )
-        self._draws: list[Array | None] = [None] * (2 + len(drops))  # order, shifts, keys of each layer: (steps, …)
+        self._draws: list[Array | None] = [None] * (2 + len(drops))  # of an epoch: order, shifts, keys of each layer
 
     def fill(self, epoch: int) -> None:
         """Draw an epoch (from 0): each kind of draw goes to the device in one upload, to where the last epoch's was."""
@@ -102,16 +102,17 @@ class Feed:
             for drawn, buffer in zip([order, shifts, *keys], self._draws, strict=True)
         ]
 
-    def batch(self, i: int) -> Batch:
-        """Return batch i of the epoch that was filled in last."""
-        n, shift, *keys = (None if draws is None else draws[i, ...] for draws in self._draws)
-        assert n is not None, "fill the feed first"
-        return self.device.engine.batch(self.source, Draw(n, shift, keys))
+    def batches(self, epoch: int | None = None) -> Iterator[Batch]:
+        """Return the batches of one epoch, with each example at most once: the last N mod B are left out.
 
-    def batches(self, epoch: int) -> Iterator[Batch]:
-        """Return the batches of one epoch (from 0), with each example at most once: the last N mod B are left out."""
-        self.fill(epoch)
-        yield from map(self.batch, range(self.steps))
+        Args:
+            epoch: from 0; None takes the one that was filled in last.
+        """
+        if epoch is not None:
+            self.fill(epoch)
+        n, shift, *keys = self._draws
+        assert n is not None, "fill the feed first"
+        return self.device.engine.batches(self.source, Draw(n, shift, keys))
 
     def _order(self, epoch: int) -> np.ndarray:
         """Return the examples of an epoch, step by step: (steps, S·B) int64."""

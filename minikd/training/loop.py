@@ -1,6 +1,6 @@
 """The one training loop: a teacher, a student alone, a distilled student, and populations of any of them.
 
-    data → engine.batch → engine.forward → engine.loss → engine.backward → engine.update
+    data → engine.batches → engine.forward → engine.loss → engine.backward → engine.update
 
 `train_step` is that line of code. `Run.epochs` is a generator that feeds it, one epoch at a time, and the only place
 that knows the order of things. A CPU takes the steps of an epoch one by one. A GPU captures them once as a CUDA graph,
@@ -234,12 +234,12 @@ class Run:
             costs: None, or (steps, ...) on the device, overwritten.
         """
         config = self.config
-        for i in range(self.feed.steps):
+        for i, batch in enumerate(self.feed.batches()):
             with unguarded(self._checked):  # from step to step only the numbers change, so one check is enough
                 C = train_step(
                     self.device.engine,
                     self.state,
-                    self.feed.batch(i),
+                    batch,
                     T=self._T,
                     alpha=self._alpha,
                     learning_rate=self._rates[i],
