@@ -1,7 +1,7 @@
 // The kernels of minikd.engines.cuda, which launches them and says which lines of the core each one replaces.
 //
-// This is plain CUDA C++: no warp intrinsics, no atomics, no vector types. Every sum has a fixed order, so a run repeats
-// its bits. The compiler's options define REAL (float or double) and the sizes of blocks: see `options` there.
+// This is plain CUDA C++: no warp intrinsics, no atomics, no vector types. Every sum has a fixed order, so a run
+// repeats its bits. The compiler's options define REAL (float or double) and the sizes of blocks: see `options` there.
 
 typedef REAL real;
 typedef long long offset;
@@ -33,7 +33,7 @@ __device__ real block_sum(real mine, real* sums)
 }
 
 // One thread per input: example n of the images X, moved by the shift, as numbers in [0, 1], or of the frames F, as
-// they are; with dropout. The first threads of a case fetch its label and its teacher's logits.
+// they are; with dropout, one key per B rows. The first threads of a case fetch its label and its teacher's logits.
 extern "C" __global__ void batch(
     const unsigned char* __restrict__ X, const real* __restrict__ F,
     const offset* __restrict__ n, const offset* __restrict__ shift,

@@ -105,6 +105,8 @@ class Feed:
     def batches(self, epoch: int | None = None) -> Iterator[Batch]:
         """Return the batches of one epoch, with each example at most once: the last N mod B are left out.
 
+        Take them before another epoch is filled in.
+
         Args:
             epoch: from 0; None takes the one that was filled in last.
         """

@@ -90,6 +90,10 @@ masks that count the units of the population, not of one student
 - kept((unsigned int)(i % ((offset)B * H))
 + kept((unsigned int)i
 
+the key of the first student and step for all batches
+- keys[row / B]
++ keys[0]
+
 a case too many in the last block
 - if (i >= (offset)rows * D) return;
 + if (i > (offset)rows * D) return;
