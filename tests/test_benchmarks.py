@@ -265,6 +265,7 @@ def test_the_page_is_what_the_committed_results_say():
         assert (report.HERE / plot).stat().st_size < 100_000, plot
 
 
+@pytest.mark.slow
 def test_the_quick_preset_is_chosen_among_candidates_of_which_one_diverges(monkeypatch, tmp_path, capsys):
     tiny = TrainConfig(hidden=(8,), epochs=1, batch_size=20)
     monkeypatch.chdir(tmp_path)

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from minikd.core.array import Array, get_xp
+from minikd.core.array import NUMPY, Array, get_xp
 from minikd.engines import cuda, readable
 from minikd.engines.engine import Engine
 from minikd.engines.gpu import probe_gpu
@@ -39,7 +39,7 @@ class Device:
     engine: Engine = readable
 
 
-CPU = Device("cpu", np, put=np.asarray, get=np.asarray, host=True)
+CPU = Device("cpu", NUMPY, put=np.asarray, get=np.asarray, host=True)
 
 
 MATH_MODES = {False: 0, True: 3}
