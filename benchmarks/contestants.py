@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from functools import partial
-from itertools import count, pairwise
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from benchmarks.timing import Bench, Step
+from benchmarks.timing import Bench, Step, Steps
 from minikd.core.guard import unguarded
 from minikd.core.mlp import initialise, mlp_forward, parameter_count, unflatten
 from minikd.data.images import CLASSES, Dataset, load_mnist
 from minikd.data.soft_targets import SoftTargets
 from minikd.engines.device import Device
 from minikd.engines.engine import Batch, State
-from minikd.training.batches import Feed
-from minikd.training.config import TrainConfig, stream
-from minikd.training.loop import train_step
+from minikd.training.config import TrainConfig
+from minikd.training.loop import Run, train_step
+
+CAPTURE: Callable[[Device, Step], Any] | None = None
+"""Makes a CUDA graph of what a function launches; its `launch` launches all of it at once."""
+FLOOR_GRAPH, MINIKD_GRAPH = "floor, graph", "minikd, graph"
+ENDLESS = 10**9  # epochs: the cosine of the learning rate stays at 1
 
 T, ALPHA, RATE, MOMENTUM = 8.0, 0.9, 0.01, 0.9
 TEACHER, STUDENTS = (1200, 1200), ((800, 800), (300, 300), (30, 30))
@@ -98,9 +102,11 @@ def floor(sizes: tuple[int, ...], B: int, device: Device, forward_only: bool = F
 # ---- minikd ----------------------------------------------------------------------------------------------------------
 
 
-def minikd_step(case: Case, device: Device, dropout: Sequence[Any] | None = None, **settings: Any) -> Step:
+def minikd_step(
+    case: Case, device: Device, dropout: Sequence[Any] | None = None, state: State | None = None, **settings: Any
+) -> Step:
     """A distillation step on one batch, or what dropout and other settings of `train_step` make of it."""
-    state = _state(case.sizes, case.start.copy(), device)
+    state = state or _state(case.sizes, case.start.copy(), device)
     batch = Batch(*map(device.put, (case.x, case.y, case.v)), dropout)
     settings = {"T": T, "alpha": ALPHA, "learning_rate": RATE, "momentum": MOMENTUM, **settings}
 
@@ -120,38 +126,41 @@ def _state(sizes: tuple[int, ...], start: np.ndarray, device: Device) -> State:
     return State(sizes, device.put(start), device.put(np.zeros_like(start)))
 
 
-def training(config: TrainConfig, dataset: Dataset, targets: SoftTargets | None, device: Device) -> tuple[Step, int]:
-    """The next step of a run as `train` takes it, batch and all, and the number of steps an epoch."""
-    feed = Feed(config, dataset, targets, device)
-    sizes = (*feed.sizes, CLASSES)
-    fresh = [initialise(sizes, stream(seed, "initialisation")) for seed in config.seeds]
-    S = config.population
-    state = _state(sizes, fresh[0] if S is None else np.stack([fresh[i % len(fresh)] for i in range(S)]), device)
-    per_student = isinstance(config.T, tuple)
-    temperature = device.put(np.array(config.T, np.float32).reshape(-1, 1, 1)) if per_student else config.T
-
-    def steps() -> Iterator[Any]:
-        for epoch in count():
-            batches = feed.batches(epoch)
-            for _ in range(feed.steps):
-                with unguarded():
-                    C = train_step(
-                        device.engine,
-                        state,
-                        next(batches),
-                        T=temperature,
-                        alpha=config.alpha,
-                        learning_rate=config.learning_rate,
-                        momentum=config.momentum,
-                        clip_norm=config.clip_norm,
-                        max_norm=config.max_norm,
-                    )
-                yield C
-
-    return partial(next, steps()), feed.steps
-
-
 def minikd_epoch(config: TrainConfig, dataset: Dataset, targets: SoftTargets | None, device: Device) -> Step:
-    """An epoch from resident bytes, data preparation included. Returns the mean cost."""
-    step, steps = training(config, dataset, targets, device)
-    return lambda: device.xp.sum(device.xp.stack([step() for _ in range(steps)])) / steps
+    """An epoch as `train` runs it, at a constant learning rate, data preparation included. Returns the mean cost."""
+    config = replace(config, epochs=ENDLESS, warmup=0.0)
+    epochs = Run(config, dataset, soft_targets=targets, device=device).epochs()
+    return lambda: np.asarray(next(epochs)["cost"])
+
+
+# ---- CUDA graphs -----------------------------------------------------------------------------------------------------
+
+
+def graphs(case: Case, bench: Bench) -> dict[str, Steps]:
+    """The floor and minikd's step, each as a CUDA graph of many steps; nothing where there is no CAPTURE."""
+    if CAPTURE is None or bench.device.host:
+        return {}
+    state = _state(case.sizes, case.start.copy(), bench.device)
+    steps = {FLOOR_GRAPH: floor(case.sizes, len(case.y), bench.device)}
+    steps[MINIKD_GRAPH] = minikd_step(case, bench.device, state=state)
+    captured = {name: _captured(step, bench) for name, step in steps.items()}
+    state.parameters[...] = bench.device.put(case.start)  # what it took to capture has moved them
+    state.velocity[...] = bench.device.put(np.zeros_like(case.start))
+    return captured
+
+
+def _captured(step: Step, bench: Bench) -> Steps:
+    """`bench.graph` steps as one launch, which returns their costs if the step returns any."""
+    device, costs = bench.device, []
+
+    def several() -> None:
+        C = [step() for _ in range(bench.graph)]
+        costs[:] = [] if C[0] is None else [device.xp.stack(C)]  # the array that each launch writes anew
+
+    graph = CAPTURE(device, several)
+
+    def launch() -> Any:
+        graph.launch()
+        return costs[0] if costs else None
+
+    return Steps(launch, bench.graph)

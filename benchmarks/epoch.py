@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -23,9 +24,8 @@ SETTINGS: dict[str, dict[str, Any]] = {
 }
 
 
-def rows(bench: Bench) -> list[dict[str, Any]]:
+def rows(bench: Bench) -> Iterator[dict[str, Any]]:
     dataset, place = images(bench), pytorch.place_of(bench)
-    measured = []
     for hidden, what in [((30, 30), one) for one in SETTINGS] if bench.quick else RUNS:
         config = TrainConfig(hidden, learning_rate=RATE, momentum=MOMENTUM, clip_norm=None, **SETTINGS[what])
         targets = random_targets(dataset) if config.alpha else None
@@ -36,8 +36,7 @@ def rows(bench: Bench) -> list[dict[str, Any]]:
             steps |= sklearn_epoch(config, dataset, bench)
         # The order of the images is each contestant's own, so the mean costs of an epoch agree only roughly.
         timed = bench.measure(steps, seconds=30, turn=1, block=1, warm=False, tolerance=0.05)
-        measured.append({"network": name(hidden), "what": what, **timed})
-    return measured
+        yield {"network": name(hidden), "what": what, **timed}
 
 
 def sklearn_epoch(config: TrainConfig, dataset: Dataset, bench: Bench) -> dict[str, Step]:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.contestants import ALPHA, MOMENTUM, RATE, Case, T
-from benchmarks.timing import Bench, Step
+from benchmarks.timing import Bench, Step, Steps
 from minikd.core.mlp import initialise, unflatten
 from minikd.data.images import CLASSES, Dataset
 from minikd.data.jitter import pad, window_index
@@ -19,7 +19,11 @@ try:
 except ImportError:
     torch = None
 
-EAGER, FUSED, COMPILED, GRAPHS = (f"PyTorch {kind}" for kind in ("eager", "fused", "compiled", "reduce-overhead"))
+EAGER, FUSED, COMPILED, GRAPHS, WHOLE, WHOLE_COMPILED = WAYS = tuple(
+    f"PyTorch {way}" for way in ("eager", "fused", "compiled", "reduce-overhead", "graph", "compiled graph")
+)
+"""A step launched one by one, the first four; and whole steps, SGD included, as one CUDA graph, the last two."""
+WARM_UP = 3  # steps before a capture, on a stream of their own
 
 
 def place_of(bench: Bench) -> str | None:
@@ -33,22 +37,23 @@ def place_of(bench: Bench) -> str | None:
     return None
 
 
-def distillation_steps(case: Case, bench: Bench) -> dict[str, Step]:
+def distillation_steps(case: Case, bench: Bench) -> dict[str, Step | Steps]:
     """The same distillation step in each way that PyTorch offers, as far as they work here."""
     place = place_of(bench)
     if place is None:
         return {}
     torch.compiler.reset()  # each shape for itself: past a limit of shapes PyTorch would run eagerly, in silence
-    steps: dict[str, Step] = {}
-    for kind in [EAGER, FUSED, COMPILED, *([GRAPHS] if place == "cuda" else [])]:
+    steps: dict[str, Step | Steps] = {}
+    for kind in WAYS if place == "cuda" else WAYS[:3]:
         try:
-            steps[kind] = _step(case, place, kind)
+            steps[kind] = _step(case, place, kind, bench.graph)
         except Exception as error:  # no compiler, or one that fails, in any of a dozen ways
             bench.left_out[kind] = (str(error) or type(error).__name__).splitlines()[0]
     return steps
 
 
-def _step(case: Case, place: str, kind: str) -> Step:
+def _step(case: Case, place: str, kind: str, several: int = 1) -> Step | Steps:
+    """One step on arrays that stay where they are; or, as a graph, `several` of them."""
     model = network(case.sizes, case.start, place)
     x, y, v = (torch.from_numpy(array).to(place) for array in case[1:4])
     optimiser = _optimiser(model, fused=kind != EAGER)
@@ -56,7 +61,7 @@ def _step(case: Case, place: str, kind: str) -> Step:
     def forward(x: Any, y: Any, v: Any) -> Any:
         return _cost(model(x), y, v)
 
-    if kind in (COMPILED, GRAPHS):
+    if kind in (COMPILED, GRAPHS, WHOLE_COMPILED):
         forward = torch.compile(forward, fullgraph=True, mode="reduce-overhead" if kind == GRAPHS else "default")
         forward(x, y, v).backward()  # if it fails it fails here
 
@@ -67,7 +72,37 @@ def _step(case: Case, place: str, kind: str) -> Step:
         optimiser.step()
         return C.detach()
 
-    return step
+    return _captured(step, optimiser, several) if kind in (WHOLE, WHOLE_COMPILED) else step
+
+
+def _captured(step: Step, optimiser: Any, several: int) -> Steps:
+    """This many whole steps as one CUDA graph, by PyTorch's recipe: warm up on a side stream, capture, replay.
+
+    The optimiser makes its velocities in the first step, so they are there before the capture. The gradients are not:
+    the graph keeps them in memory of its own. In the end parameters and velocities are as they were in the beginning.
+    """
+    parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
+    start = [parameter.detach().clone() for parameter in parameters]
+    side = torch.cuda.Stream()
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):
+        for _ in range(WARM_UP):
+            step()
+    torch.cuda.current_stream().wait_stream(side)
+    optimiser.zero_grad()
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        costs = torch.stack([step() for _ in range(several)])
+    with torch.no_grad():
+        for parameter, initial in zip(parameters, start, strict=True):
+            parameter.copy_(initial)
+            optimiser.state[parameter]["momentum_buffer"].zero_()
+
+    def replay() -> Any:
+        graph.replay()
+        return costs
+
+    return Steps(replay, several)
 
 
 def network(sizes: tuple[int, ...], start: np.ndarray, place: str, drop: tuple[float, float] = (0.0, 0.0)) -> Any:

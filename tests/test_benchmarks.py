@@ -4,14 +4,16 @@ import json
 import math
 import re
 import sys
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import strict_cupy
 
 from benchmarks import __main__ as command
-from benchmarks import against, choose_quick, memory, pytorch, report, timing
+from benchmarks import against, choose_quick, contestants, jax_scan, memory, pytorch, report, timing
 from benchmarks.contestants import case, floor, minikd_step
 from benchmarks.timing import Bench
 from minikd.engines.device import CPU
@@ -21,9 +23,10 @@ from minikd.training.config import TrainConfig
 
 @pytest.fixture
 def alone(monkeypatch):
-    """As where neither PyTorch nor scikit-learn is installed."""
+    """As where neither PyTorch nor scikit-learn nor JAX is installed."""
     monkeypatch.setattr(pytorch, "torch", None)
-    monkeypatch.setitem(sys.modules, "sklearn.neural_network", None)
+    for module in ("sklearn.neural_network", "jax"):
+        monkeypatch.setitem(sys.modules, module, None)
 
 
 # ---- the clock -------------------------------------------------------------------------------------------------------
@@ -64,6 +67,14 @@ def test_a_block_of_steps_is_timed_as_one_and_waited_for_once(monkeypatch):
     assert clock.diary.count("a") == 3
 
 
+def test_a_contestant_that_takes_several_steps_per_call_takes_fewer_calls(monkeypatch):
+    clock = Clock(monkeypatch)
+    steps = {"a": clock.step("a", 1.0), "b": timing.Steps(clock.step("b", 4.0), 8)}
+    _, times = timing.take_turns(steps, seconds=0, least=1, turn=4, block=4, warm=False)
+    assert (clock.diary.count("a"), clock.diary.count("b")) == (16, 2)
+    assert times == {"a": [1.0] * 4, "b": [0.5] * 2}
+
+
 def test_rounds_go_on_until_the_time_is_up(monkeypatch):
     clock = Clock(monkeypatch)
     assert timing.take_turns({"a": clock.step("a", 1.0)}, seconds=9.5, least=2)[0] == 5  # of two seconds each
@@ -86,6 +97,16 @@ def test_the_second_step_is_looked_at_too():
     costs = iter([1.0, 1.5])  # the first is right, the update is not
     with pytest.raises(SystemExit, match=r"b gives 1\.5"):
         timing.agree({"a": lambda: np.array(1.0), "b": lambda: np.array(next(costs))}, tolerance=1e-4)
+
+
+def test_several_steps_at_once_must_agree_with_single_ones_step_by_step():
+    def singles():
+        costs = iter([3.0, 2.0, 1.0])
+        return lambda: np.array(next(costs))
+
+    timing.agree({"a": singles(), "b": timing.Steps(lambda: np.array([3.0, 2.0, 1.0]), 3)}, tolerance=1e-4)
+    with pytest.raises(SystemExit, match=r"b gives 2\.5, not 2\.0"):
+        timing.agree({"a": singles(), "b": timing.Steps(lambda: np.array([3.0, 2.5, 1.0]), 3)}, tolerance=1e-4)
 
 
 def test_a_ratio_is_to_the_best_of_those_who_took_part():
@@ -126,6 +147,7 @@ def test_a_section_runs_without_pytorch_and_scikit_learn(alone, section, capsys)
     assert f"`python -m benchmarks {section}`" in out
     assert "| PyTorch" not in out
     assert ("Left out: PyTorch" in out) == (section in ("step", "epoch", "inference"))
+    assert ("Left out: JAX" in out) == (section == "step")
     assert ("Left out: scikit-learn" in out) == (section == "epoch")
 
 
@@ -147,6 +169,74 @@ def test_with_pytorch_all_take_the_same_step():
     logits = minikd_step(case((30, 30), 8), CPU, T=1.0)
     with pytest.raises(SystemExit, match="same step"):
         timing.agree({"minikd": logits, "PyTorch": pytorch._step(case((30, 30), 8), "cpu", pytorch.EAGER)}, 1e-4)
+
+
+@pytest.mark.slow
+def test_with_jax_all_take_the_same_step():
+    pytest.importorskip("jax")
+    given = case((30, 30), 32)
+    steps = {"minikd": minikd_step(given, CPU), **jax_scan.distillation_steps(given, Bench(quick=True))}
+    assert list(steps) == ["minikd", jax_scan.JAX]
+    timing.agree(steps, tolerance=1e-4)
+
+
+class Recorded:
+    """A graph as `minikd.engines.graph` makes it, or as PyTorch does: what a function launched is launched again."""
+
+    def __init__(self, device, function):
+        function()
+        self.launch = function
+
+
+def test_graphs_begin_from_the_same_weights_as_single_steps(monkeypatch):
+    monkeypatch.setattr(contestants, "CAPTURE", Recorded)
+    given, bench = case((30, 30), 32), Bench(strict_cupy.device(), quick=True)
+    found = contestants.graphs(given, bench)
+    assert {name: one.steps for name, one in found.items()} == {contestants.FLOOR_GRAPH: 2, contestants.MINIKD_GRAPH: 2}
+    timing.agree({"minikd": minikd_step(given, bench.device), **found}, tolerance=1e-6)
+    assert contestants.graphs(given, Bench(quick=True)) == {}  # on a CPU nothing is captured
+
+
+def test_pytorchs_whole_step_as_a_graph_takes_the_same_steps(monkeypatch):
+    torch = pytest.importorskip("torch")
+    from torch.utils._python_dispatch import TorchDispatchMode
+
+    class Graph(TorchDispatchMode):
+        """Records each operation with its arguments, where a card would record the launch; does all again."""
+
+        def __init__(self):
+            super().__init__()
+            self.calls = []
+
+        def __torch_dispatch__(self, function, types, arguments=(), settings=None):
+            result = function(*arguments, **(settings or {}))
+            self.calls.append((function, arguments, settings or {}, result))
+            return result
+
+        def replay(self):
+            with torch._C._AutoDispatchBelowAutograd():
+                for function, arguments, settings, result in self.calls:
+                    again = function(*arguments, **settings)
+                    both = (one if isinstance(one, tuple | list) else (one,) for one in (result, again))
+                    for old, new in zip(*both, strict=True):
+                        if isinstance(old, torch.Tensor) and old.data_ptr() != new.data_ptr():
+                            old.copy_(new)
+
+    streams = SimpleNamespace(wait_stream=lambda other: None)
+    for name, stand_in in {
+        "Stream": lambda: streams,
+        "current_stream": lambda: streams,
+        "stream": lambda stream: nullcontext(),
+        "CUDAGraph": Graph,
+        "graph": lambda graph: graph,
+    }.items():
+        monkeypatch.setattr(torch.cuda, name, stand_in)
+    given = case((30, 30), 32)
+    whole = pytorch._step(given, "cpu", pytorch.WHOLE, several=3)
+    single = minikd_step(given, CPU)
+    for _ in range(2):  # the second launch goes on where the first ended
+        expected = [single() for _ in range(3)]
+        np.testing.assert_allclose(whole().numpy(), np.array(expected), rtol=1e-4)
 
 
 def test_the_floor_has_the_eight_products_and_nothing_else():
