@@ -256,6 +256,30 @@ def test_without_a_gpu_the_command_says_so_in_one_line(monkeypatch, capsys):
     assert err.startswith("benchmarks: no GPU: ")
 
 
+def broken_after(rows, *, by=None):
+    """The rows of a section that is stopped in the middle."""
+    yield from rows
+    if by is not None:
+        raise by
+
+
+def test_a_section_that_is_stopped_keeps_the_rows_that_it_has(monkeypatch, tmp_path, capsys):
+    (first, second) = records()["cpu", "step"]["rows"][:2]
+    rows = broken_after([first, second], by=KeyboardInterrupt)
+    monkeypatch.setattr(report.SECTIONS["step"], "rows", lambda bench: rows)
+    with pytest.raises(KeyboardInterrupt):
+        command.main(["step", "--quick", "--out", str(tmp_path / "there")])
+    assert json.loads((tmp_path / "there" / "step.json").read_text("utf-8"))["rows"] == [first, second]
+
+
+def test_no_row_begins_after_the_last_minute_and_the_table_says_so(monkeypatch, tmp_path, capsys):
+    (first, second) = records()["cpu", "step"]["rows"][:2]
+    monkeypatch.setattr(report.SECTIONS["step"], "rows", lambda bench: broken_after([first, second]))
+    command.main(["step", "--quick", "--out", str(tmp_path), "--minutes", "0"])
+    assert json.loads((tmp_path / "step.json").read_text("utf-8"))["rows"] == [first]
+    assert "Left out: any later rows (the time was up)." in capsys.readouterr().out
+
+
 def test_an_unknown_section_is_refused(capsys):
     with pytest.raises(SystemExit, match="2"):
         command.main(["steps"])
