@@ -181,20 +181,33 @@ def test_with_jax_all_take_the_same_step():
 
 
 class Recorded:
-    """A graph as `minikd.engines.graph` makes it, or as PyTorch does: what a function launched is launched again."""
+    """In place of a CUDA graph: what the steps launch is launched again."""
 
-    def __init__(self, device, function):
-        function()
-        self.launch = function
+    def __init__(self, xp, steps, changed):
+        before = [xp.asnumpy(array).copy() for array in changed]
+        next(steps())
+        for array, values in zip(changed, before, strict=True):
+            array[...] = xp.asarray(values)
+        self.launch = lambda: [None for _ in steps()] and None
 
 
-def test_graphs_begin_from_the_same_weights_as_single_steps(monkeypatch):
+def test_graphs_take_the_same_steps_as_single_launches(monkeypatch):
     monkeypatch.setattr(contestants, "CAPTURE", Recorded)
     given, bench = case((30, 30), 32), Bench(strict_cupy.device(), quick=True)
     found = contestants.graphs(given, bench)
     assert {name: one.steps for name, one in found.items()} == {contestants.FLOOR_GRAPH: 2, contestants.MINIKD_GRAPH: 2}
     timing.agree({"minikd": minikd_step(given, bench.device), **found}, tolerance=1e-6)
     assert contestants.graphs(given, Bench(quick=True)) == {}  # on a CPU nothing is captured
+
+
+def test_where_nothing_can_be_captured_the_others_are_measured_all_the_same(monkeypatch):
+    def refuse(xp, steps, changed):
+        raise RuntimeError("no capture\nhere")
+
+    monkeypatch.setattr(contestants, "CAPTURE", refuse)
+    bench = Bench(strict_cupy.device(), quick=True)
+    assert contestants.graphs(case((30, 30), 32), bench) == {}
+    assert bench.left_out == dict.fromkeys((contestants.FLOOR_GRAPH, contestants.MINIKD_GRAPH), "no capture here")
 
 
 def test_pytorchs_whole_step_as_a_graph_takes_the_same_steps(monkeypatch):
