@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -72,7 +73,15 @@ def name(hidden: tuple[int, ...]) -> str:
 # ---- the floor -------------------------------------------------------------------------------------------------------
 
 
-def floor(sizes: tuple[int, ...], B: int, device: Device, *, forward_only: bool = False, matmul: Any = None) -> Step:
+def floor(
+    sizes: tuple[int, ...],
+    B: int,
+    device: Device,
+    *,
+    forward_only: bool = False,
+    matmul: Callable[..., Any] | None = None,
+    update: Callable[[], None] | None = None,
+) -> Step:
     """The bare products of forward and backward pass into arrays that are there already; then the update's traffic.
 
     The update must read parameters, velocity and gradient and write the first two, 20 bytes a parameter: here an array
@@ -88,8 +97,14 @@ def floor(sizes: tuple[int, ...], B: int, device: Device, *, forward_only: bool 
     p, v, g = (fill(parameter_count(sizes)) for _ in range(3))
     matmul = matmul or device.xp.matmul
 
-    def step() -> None:
+    def move() -> None:
         nonlocal p, v
+        v *= 1.0
+        p += g
+
+    update = update or move
+
+    def step() -> None:
         for i, W in enumerate(weights):
             matmul(hidden[i], W, out=outs[i + 1])
         if forward_only:
@@ -98,8 +113,7 @@ def floor(sizes: tuple[int, ...], B: int, device: Device, *, forward_only: bool 
             matmul(hidden[i].mT, hidden[i + 1], out=gradients[i])
             if i > 0:
                 matmul(hidden[i + 1], W.mT, out=outs[i])
-        v *= 1.0
-        p += g
+        update()
 
     return step
 
@@ -147,24 +161,27 @@ def graphs(case: Case, bench: Bench) -> dict[str, Steps]:
     for what, make in {FLOOR_GRAPH: _floor_graph, MINIKD_GRAPH: _minikd_graph}.items():
         try:
             if CAPTURE is not None and not bench.device.host:
-                found[what] = Steps(make(case, bench), bench.graph)
+                found[what] = make(case, bench)
         except Exception as error:  # the others can be measured all the same
             bench.left_out[what] = one_line(str(error) or type(error).__name__)
     return found
 
 
-def _floor_graph(case: Case, bench: Bench) -> Step:
-    step = floor(case.sizes, len(case.y), bench.device, matmul=cuda.product)  # CuPy's own refuses to be captured
+def _floor_graph(case: Case, bench: Bench) -> Steps:
+    """The bare products, and the engine's own update, which is one pass."""
+    device = bench.device
+    state = _state(case.sizes, case.start.copy(), device)
+    update = partial(device.engine.update, state, learning_rate=0.0, momentum=MOMENTUM, clip_norm=None, max_norm=None)
+    step = floor(case.sizes, len(case.y), device, matmul=cuda.product, update=update)  # CuPy's matmul refuses a capture
 
     def steps() -> Iterator[None]:
-        for _ in range(bench.graph):
-            step()
-            yield
+        return (step() for _ in range(bench.graph))
 
-    return CAPTURE(bench.device.xp, steps, ()).launch
+    graph = CAPTURE(device.xp, steps, (state.parameters, state.velocity))
+    return Steps(graph.launch, bench.graph, alive=steps)
 
 
-def _minikd_graph(case: Case, bench: Bench) -> Step:
+def _minikd_graph(case: Case, bench: Bench) -> Steps:
     device = bench.device
     state = _state(case.sizes, case.start.copy(), device)
     step = minikd_step(case, device, state=state)
@@ -181,4 +198,4 @@ def _minikd_graph(case: Case, bench: Bench) -> Step:
         graph.launch()
         return costs
 
-    return launch
+    return Steps(launch, bench.graph, alive=steps)

@@ -102,7 +102,7 @@ def _captured(step: Step, optimiser: Any, several: int) -> Steps:
         graph.replay()
         return costs
 
-    return Steps(replay, several)
+    return Steps(replay, several, alive=step)
 
 
 def network(sizes: tuple[int, ...], start: np.ndarray, place: str, drop: tuple[float, float] = (0.0, 0.0)) -> Any:

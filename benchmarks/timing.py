@@ -32,10 +32,13 @@ class Steps(NamedTuple):
     Attributes:
         call: takes the steps; returns what each of them must agree on, (steps, ...), or None.
         steps: how many.
+        alive: what must not be freed while the call is in use. A graph has the addresses of the arrays that were there
+            before it, and does not keep them alive.
     """
 
     call: Callable[[], Any]
     steps: int
+    alive: Any = None
 
     def __call__(self) -> Any:
         return self.call()
