@@ -295,9 +295,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     if not args.minutes > 0:
         parser.error(f"--minutes must be > 0, got {args.minutes}")
-    code, said = _process(["-c", DESCRIBE, "cpu" if args.quick else "gpu"], limit=60 + GRACE)
+    code, said = _process(["-c", DESCRIBE, "cpu" if args.quick else "gpu"], limit=120.0)
     if code != 0:
-        parser.fail(_last_line(said) or "the GPU did not answer within a minute; nvidia-smi shows its state")
+        parser.fail(_last_line(said) or "the GPU did not answer within two minutes; nvidia-smi shows its state")
     packages = _versions()
     for package in (name for name, found in packages.items() if found == "missing"):
         parser.remark(f"{package} is missing; {PACKAGES[package]}")

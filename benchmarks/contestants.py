@@ -22,8 +22,8 @@ from minikd.system.cli import one_line
 from minikd.training.config import TrainConfig
 from minikd.training.loop import Run, train_step
 
-CAPTURE: Callable[[Any, Callable[[], Iterator[Any]], Sequence[Any]], Any] | None = None
-"""Captures what an iterator launches as a CUDA graph, which has a method `launch`; None while minikd has none.
+Graph: Callable[[Any, Callable[[], Iterator[Any]], Sequence[Any]], Any] | None = None
+"""Captures what an iterator launches as a CUDA graph, which has a method `launch`. None while minikd captures nothing.
 
 It takes the namespace of the arrays, what returns the iterator, and the arrays that its first step changes.
 """
@@ -156,11 +156,11 @@ def minikd_epoch(config: TrainConfig, dataset: Dataset, targets: SoftTargets | N
 
 
 def graphs(case: Case, bench: Bench) -> dict[str, Steps]:
-    """The floor and minikd's step, each as a CUDA graph of `bench.graph` steps, where CAPTURE works."""
+    """The floor and minikd's step, each as a CUDA graph of `bench.graph` steps, where Graph works."""
     found: dict[str, Steps] = {}
     for what, make in {FLOOR_GRAPH: _floor_graph, MINIKD_GRAPH: _minikd_graph}.items():
         try:
-            if CAPTURE is not None and not bench.device.host:
+            if Graph is not None and not bench.device.host:
                 found[what] = make(case, bench)
         except Exception as error:  # the others can be measured all the same
             bench.left_out[what] = one_line(str(error) or type(error).__name__)
@@ -177,7 +177,7 @@ def _floor_graph(case: Case, bench: Bench) -> Steps:
     def steps() -> Iterator[None]:
         return (step() for _ in range(bench.graph))
 
-    graph = CAPTURE(device.xp, steps, (state.parameters, state.velocity))
+    graph = Graph(device.xp, steps, (state.parameters, state.velocity))
     return Steps(graph.launch, bench.graph, alive=steps)
 
 
@@ -192,7 +192,7 @@ def _minikd_graph(case: Case, bench: Bench) -> Steps:
             costs[i, ...] = step()
             yield
 
-    graph = CAPTURE(device.xp, steps, (state.parameters, state.velocity))
+    graph = Graph(device.xp, steps, (state.parameters, state.velocity))
 
     def launch() -> Any:
         graph.launch()

@@ -183,9 +183,13 @@ def agree(steps: Contestants, tolerance: float) -> None:
 
 
 def _first_two(step: Step | Steps) -> list[np.ndarray] | None:
-    """Return what a contestant's first two steps return, on the host, or None if they return nothing."""
-    values = [step() for _ in range(max(1, 2 // _per_call(step)))]
-    if values[0] is None:
-        return None
-    hosts = [to_host(value.cpu() if hasattr(value, "cpu") else value) for value in values]
-    return [one for value in hosts for one in value][:2] if isinstance(step, Steps) else hosts
+    """Return what a contestant's first two steps return, on the host, or None if they return nothing.
+
+    Each value is read before the next step, which may write to the same memory.
+    """
+    hosts: list[np.ndarray] = []
+    for _ in range(max(1, 2 // _per_call(step))):
+        if (value := step()) is None:
+            return None
+        hosts.append(np.array(to_host(value.cpu() if hasattr(value, "cpu") else value)))
+    return list(hosts[0][:2]) if isinstance(step, Steps) else hosts

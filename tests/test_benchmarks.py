@@ -100,6 +100,17 @@ def test_the_second_step_is_looked_at_too():
         timing.agree({"a": lambda: np.array(1.0), "b": lambda: np.array(next(costs))}, tolerance=1e-4)
 
 
+def test_a_value_is_read_before_the_next_step_writes_over_it():
+    cost = np.array(3.0)
+
+    def step():
+        cost[...] -= 1.0
+        return cost
+
+    costs = iter([2.0, 1.0])
+    timing.agree({"a": lambda: np.array(next(costs)), "b": step}, tolerance=1e-4)
+
+
 def test_several_steps_at_once_must_agree_with_single_ones_step_by_step():
     def singles():
         costs = iter([3.0, 2.0, 1.0])
@@ -197,7 +208,7 @@ class Recorded:
 
 
 def test_graphs_take_the_same_steps_as_single_launches(monkeypatch):
-    monkeypatch.setattr(contestants, "CAPTURE", Recorded)
+    monkeypatch.setattr(contestants, "Graph", Recorded)
     given, bench = case((30, 30), 32), Bench(strict_cupy.device(), quick=True)
     found = contestants.graphs(given, bench)
     assert {name: one.steps for name, one in found.items()} == {contestants.FLOOR_GRAPH: 2, contestants.MINIKD_GRAPH: 2}
@@ -209,7 +220,7 @@ def test_where_nothing_can_be_captured_the_others_are_measured_all_the_same(monk
     def refuse(xp, steps, changed):
         raise RuntimeError("no capture\nhere")
 
-    monkeypatch.setattr(contestants, "CAPTURE", refuse)
+    monkeypatch.setattr(contestants, "Graph", refuse)
     bench = Bench(strict_cupy.device(), quick=True)
     assert contestants.graphs(case((30, 30), 32), bench) == {}
     assert bench.left_out == dict.fromkeys((contestants.FLOOR_GRAPH, contestants.MINIKD_GRAPH), "no capture here")
