@@ -80,18 +80,19 @@ class Stage(NamedTuple):
     file: Path | None = None
 
 
-def stages(out: Path, runs: Path, quick: bool) -> list[Stage]:
+def stages(out: Path, runs: Path | None, quick: bool) -> list[Stage]:
     """Return the stages in their order; with quick, tiny ones that need no card.
 
     Args:
         out: the folder of the results.
-        runs: the folder where the paper's finished work is kept, so that a later call resumes it.
+        runs: the folder where the paper's finished work is kept, so that a later call resumes it; None for its own.
         quick: whether this is the dry run.
     """
     gpu = ["--quick"] if quick else ["--gpu", "--pace", "0.25"]
     self_test = ["-c", DRY_SELF_TEST] if quick else ["-m", "minikd.backend"]
     tests = ["tests/test_backend.py"] if quick else ["--require-gpu", *_workers(), *gpu_tests()]
     paper = ["--profile", "smoke"] if quick else ["--profile", "full", "--gpu"]
+    paper += [] if runs is None else ["--out", str(runs)]
 
     def section(name: str, share: float, least: float) -> Stage:
         path = out / f"{name}.json"
@@ -104,7 +105,7 @@ def stages(out: Path, runs: Path, quick: bool) -> list[Stage]:
 
     def row(name: str, share: float) -> Stage:
         path = out / f"paper-{name}.json"
-        command = ["-m", "minikd.paper", name, *paper, "--out", str(runs), "--write", str(path), "--quiet"]
+        command = ["-m", "minikd.paper", name, *paper, "--write", str(path), "--quiet"]
         return Stage(f"paper {name}", share, 20, lambda seconds: command, lambda output: _verdict_said(path), path)
 
     return [
@@ -172,10 +173,8 @@ def carry_out(todo: Sequence[Stage], seconds: float, record: dict[str, Any], sav
         entry: dict[str, Any] = {"stage": stage.name, "command": None, "seconds": None}
         record["stages"].append(entry)
         if limit < stage.least:
-            entry |= {
-                "state": "not begun",
-                "said": f"{max(limit, 0):.0f} s were left, and it needs {stage.least:.0f} s",
-            }
+            words = f"{max(limit, 0):.0f} s were left, and it needs {stage.least:.0f} s"
+            entry |= {"state": "not begun", "said": words}
         else:
             _do(stage, limit, entry)
         print(f"{stage.name}: {entry['state']}: {entry['said']}", flush=True)
@@ -191,12 +190,22 @@ def _do(stage: Stage, limit: float, entry: dict[str, Any]) -> None:
         state = "stopped" if code is None else "done" if code == 0 else "failed"
     except OSError as error:
         state, output = "failed", str(error)
-    stale = stage.file is not None and _written(stage.file) == before  # an earlier call's, or none
-    said = _last_line(output) if state == "failed" or stale else stage.said(output)
+    said = [_last_line(output)] if state == "failed" else []
+    if stage.file is None or _written(stage.file) != before:  # else it is an earlier call's
+        said += [_said(stage, output)] if state != "failed" or stage.file else []
+    said = "; ".join(said) or _last_line(output)
     if state == "stopped":
         said = f"out of time: {said}"
     times = {"began": began, "ended": _now(), "seconds": round(monotonic() - clock, 1)}
     entry |= {"state": state, "said": said, **times, "output": output.strip().splitlines()[-KEPT:]}
+
+
+def _said(stage: Stage, output: str) -> str:
+    """Return what came in the stage's own words, or its last line where these cannot be made."""
+    try:
+        return stage.said(output)
+    except (OSError, ValueError, LookupError, TypeError):
+        return _last_line(output)
 
 
 def _written(path: Path | None) -> int | None:
@@ -267,6 +276,21 @@ def _commit() -> str:
         return "unknown"
 
 
+def _without_paths(record: dict[str, Any], out: Path) -> Any:
+    """Return the record without the names of this machine's folders: it is meant to be published."""
+    text = json.dumps(record)
+    places = {
+        str(out): "OUT",
+        sys.executable: "python",
+        sys.prefix: "ENVIRONMENT",
+        str(ROOT): ".",
+        str(Path.home()): "~",
+    }
+    for place in sorted(places, key=len, reverse=True):
+        text = text.replace(json.dumps(place)[1:-1], places[place])
+    return json.loads(text)
+
+
 def _versions() -> dict[str, str]:
     found = {}
     for package in PACKAGES:
@@ -283,8 +307,8 @@ def build_parser() -> Parser:
     parser.add_argument("--minutes", type=float, default=8.0, metavar="M", help="for everything together [8]")
     about = "the folder of the results [results/gpu beside this file]"
     parser.add_argument("--out", type=Path, metavar="DIR", help=about)
-    about = "where the paper's finished work is kept, and found again by a later call [runs]"
-    parser.add_argument("--runs", type=Path, default=Path("runs"), metavar="DIR", help=about)
+    about = "where the paper's finished work is kept, and found again by a later call [runs in the repository]"
+    parser.add_argument("--runs", type=Path, metavar="DIR", help=about)
     parser.add_argument("--quick", action="store_true", help="a dry run of every stage, tiny and without a card")
     return parser
 
@@ -311,8 +335,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         command = f"python -m benchmarks.card --minutes {args.minutes:g}{' --quick' * args.quick}"
         record: dict[str, Any] = {"command": command, "machine": json.loads(_last_line(said)), "commit": _commit()}
         record |= {"packages": packages, "stages": []}
-        todo = stages(out, Path(nowhere) if args.quick else args.runs.resolve(), args.quick)
-        carry_out(todo, 60 * args.minutes, record, lambda: write_json(out / "card.json", record))
+        runs = Path(nowhere) if args.quick else args.runs and args.runs.resolve()
+        todo = stages(out, runs, args.quick)
+        carry_out(todo, 60 * args.minutes, record, lambda: write_json(out / "card.json", _without_paths(record, out)))
     print(f"\n{report.card(record)}")
     return int(any(stage["state"] == "failed" for stage in record["stages"]))
 

@@ -59,8 +59,14 @@ def test_an_earlier_calls_file_is_not_taken_for_this_ones(tmp_path):
     path.write_text("earlier")
     read = {"said": lambda output: path.read_text(), "file": path}
     writes = f"open({str(path)!r}, 'w').write('new')"
-    stages, _ = done([stage("writes nothing", "print('nothing')", **read), stage("writes", writes, **read)])
-    assert [one["said"] for one in stages] == ["nothing", "new"]
+    codes = {"writes nothing": "print('nothing')", "writes": writes, "fails later": f"{writes}; 1 / 0"}
+    stages, _ = done([stage(name, code, **read) for name, code in codes.items()])
+    assert [one["said"] for one in stages] == ["nothing", "new", "ZeroDivisionError: division by zero; new"]
+
+
+def test_words_that_cannot_be_made_stop_nothing():
+    stages, _ = done([stage("one", "print('as it is')", said=json.loads), stage("two", "print(2)")])
+    assert [(one["state"], one["said"]) for one in stages] == [("done", "as it is"), ("done", "2")]
 
 
 def test_the_tests_of_a_card_are_those_of_which_pytest_collects_cases_on_one():
@@ -73,14 +79,16 @@ def test_the_tests_of_a_card_are_those_of_which_pytest_collects_cases_on_one():
 @pytest.mark.slow
 def test_a_dry_run_goes_through_every_stage_and_the_report_takes_it_in(tmp_path, monkeypatch, capsys):
     assert card.main(["--quick", "--out", str(tmp_path / "gpu")]) == 0
-    record = json.loads((tmp_path / "gpu" / "card.json").read_text("utf-8"))
+    record, printed = json.loads((tmp_path / "gpu" / "card.json").read_text("utf-8")), capsys.readouterr().out
     real = [one.name for one in card.stages(tmp_path, tmp_path, quick=False)]
     assert [one["stage"] for one in record["stages"]] == real[:7]  # the other rows of the paper are like the first
     assert {one["state"] for one in record["stages"]} == {"done"}
     assert record["machine"]["numpy"]
     assert record["packages"]["pytest"] == pytest.__version__
     assert len(record["commit"].rstrip("+")) in (40, len("unknown"))
-    assert report.card(record) in capsys.readouterr().out
+    assert all(one["said"] in printed for one in record["stages"])
+    for path in (tmp_path, card.ROOT, sys.prefix):  # what is published names no folder of this machine
+        assert str(path) not in (tmp_path / "gpu" / "card.json").read_text("utf-8")
     monkeypatch.setattr(report, "RESULTS", tmp_path)
     results = report.load()
     assert {table for _, table in results} == {"step", "epoch", "population", "run", "card"}
