@@ -135,10 +135,22 @@ def _cost(z: Any, y: Any, v: Any) -> Any:
     return ALPHA * T**2 * soft + (1 - ALPHA) * hard
 
 
-def epoch_of(config: TrainConfig, dataset: Dataset, targets: SoftTargets | None, place: str, fused: bool) -> Step:
+def epochs(config: TrainConfig, dataset: Dataset, targets: SoftTargets | None, bench: Bench) -> dict[str, Step]:
+    """The same epoch in each way that PyTorch offers without a compiler, as far as they work here."""
+    place, found = place_of(bench), dict[str, Step]()
+    for kind in [] if place is None else [EAGER, FUSED, *([WHOLE] if place == "cuda" else [])]:
+        try:
+            found[kind] = epoch_of(config, dataset, targets, place, kind)
+        except Exception as error:
+            bench.left_out[kind] = (str(error) or type(error).__name__).splitlines()[0]
+    return found
+
+
+def epoch_of(config: TrainConfig, dataset: Dataset, targets: SoftTargets | None, place: str, kind: str) -> Step:
     """An epoch from resident bytes: index_select, jitter by a gather with an offset for each case, nn.Dropout.
 
-    Returns the mean cost.
+    As a graph, a step reads the numbers of its examples where they are copied before each launch. Returns the mean
+    cost.
     """
     N, rows, cols = dataset.images.shape
     B, steps, by = config.batch_size, N // config.batch_size, config.jitter
@@ -146,11 +158,11 @@ def epoch_of(config: TrainConfig, dataset: Dataset, targets: SoftTargets | None,
     sizes = (rows * cols, *config.hidden, CLASSES)
     start = initialise(sizes, stream(config.seed, "initialisation"))
     model = network(sizes, start, place, (config.drop_input, config.drop_hidden))
-    optimiser = _optimiser(model, fused)
+    optimiser = _optimiser(model, fused=kind != EAGER)
     X = torch.from_numpy(pad(dataset.images, by)).to(place)  # (N, D or more) uint8
     window = torch.from_numpy(window_index(rows, cols, by)).to(place)  # (D,)
     y = torch.from_numpy(dataset.labels.astype(np.int64)).to(place)
-    V = None if targets is None else torch.from_numpy(targets.logits).to(place)
+    V = None if targets is None else torch.from_numpy(targets.logits.copy()).to(place)
 
     def pixels(n: Any) -> Any:
         if by == 0:
@@ -159,15 +171,28 @@ def epoch_of(config: TrainConfig, dataset: Dataset, targets: SoftTargets | None,
         start = n * X.shape[1] + down * (cols + 2 * by) + right
         return torch.take(X, start[:, None] + window)
 
+    def step(n: Any) -> Any:
+        optimiser.zero_grad()
+        z = model(pixels(n).float().div_(255))
+        C = _cost(z, y.index_select(0, n), None if V is None else V.index_select(0, n))
+        C.backward()
+        optimiser.step()
+        return C.detach()
+
+    if kind == WHOLE:
+        numbers = torch.arange(B, device=place)
+        graph = _captured(lambda: step(numbers), optimiser, 1)
+
+    def take(n: Any) -> Any:
+        if kind != WHOLE:
+            return step(n)
+        numbers.copy_(n)
+        return graph()[0]
+
     def epoch() -> Any:
         total = torch.zeros((), device=place)
         for n in torch.randperm(N, device=place)[: steps * B].view(steps, B):
-            optimiser.zero_grad()
-            z = model(pixels(n).float().div_(255))
-            C = _cost(z, y.index_select(0, n), None if V is None else V.index_select(0, n))
-            C.backward()
-            optimiser.step()
-            total += C.detach()
+            total += take(n)
         return total / steps
 
     return epoch

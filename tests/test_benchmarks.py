@@ -226,7 +226,9 @@ def test_where_nothing_can_be_captured_the_others_are_measured_all_the_same(monk
     assert bench.left_out == dict.fromkeys((contestants.FLOOR_GRAPH, contestants.MINIKD_GRAPH), "no capture here")
 
 
-def test_pytorchs_whole_step_as_a_graph_takes_the_same_steps(monkeypatch):
+@pytest.fixture
+def captured_by_torch(monkeypatch):
+    """PyTorch whose CUDA graphs are recordings of what it does on the CPU."""
     torch = pytest.importorskip("torch")
     from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -260,6 +262,9 @@ def test_pytorchs_whole_step_as_a_graph_takes_the_same_steps(monkeypatch):
         "graph": lambda graph: graph,
     }.items():
         monkeypatch.setattr(torch.cuda, name, stand_in)
+
+
+def test_pytorchs_whole_step_as_a_graph_takes_the_same_steps(captured_by_torch):
     given = case((30, 30), 32)
     whole = pytorch._step(given, "cpu", pytorch.WHOLE, several=3)
     assert whole.alive is not None  # the recording keeps all arrays, and a graph keeps none
@@ -267,6 +272,17 @@ def test_pytorchs_whole_step_as_a_graph_takes_the_same_steps(monkeypatch):
     for _ in range(2):  # the second launch goes on where the first ended
         expected = [single() for _ in range(3)]
         np.testing.assert_allclose(whole().numpy(), np.array(expected), rtol=1e-4)
+
+
+@pytest.mark.parametrize("settings", [{}, {"T": 8.0, "alpha": 0.9}, {"jitter": 2, "drop_hidden": 0.5}])
+def test_pytorchs_epoch_of_graphs_trains_like_its_epoch_of_steps(settings, captured_by_torch):
+    dataset = contestants.images(Bench(quick=True))
+    targets = contestants.random_targets(dataset) if "alpha" in settings else None
+    config = TrainConfig((30, 30), batch_size=32, clip_norm=None, **settings)
+    steps, graphs = (pytorch.epoch_of(config, dataset, targets, "cpu", kind) for kind in (pytorch.FUSED, pytorch.WHOLE))
+    costs = [[float(epoch()) for _ in range(4)] for epoch in (steps, graphs)]
+    np.testing.assert_allclose(*costs, rtol=0.05)
+    assert costs[1][3] < costs[1][0]  # it learns
 
 
 def test_the_floor_has_the_eight_products_and_nothing_else():
