@@ -69,6 +69,7 @@ def test_words_that_cannot_be_made_stop_nothing():
     assert [(one["state"], one["said"]) for one in stages] == [("done", "as it is"), ("done", "2")]
 
 
+@pytest.mark.slow
 def test_the_tests_of_a_card_are_those_of_which_pytest_collects_cases_on_one():
     command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider", *card.gpu_tests()]
     collected = subprocess.run(command, cwd=card.ROOT, capture_output=True, text=True).stdout.splitlines()
