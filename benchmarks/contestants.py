@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
-from itertools import count, pairwise
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from benchmarks.timing import Bench, Step
+from benchmarks.timing import Bench, Step, Steps
 from minikd.core.guard import unguarded
 from minikd.core.mlp import initialise, mlp_forward, parameter_count, unflatten
 from minikd.data.images import CLASSES, Dataset, load_mnist
 from minikd.data.soft_targets import SoftTargets
+from minikd.engines import cuda
 from minikd.engines.device import Device
 from minikd.engines.engine import Batch, State
-from minikd.training.batches import Feed
-from minikd.training.config import TrainConfig, stream
-from minikd.training.loop import train_step
+from minikd.engines.graph import Graph
+from minikd.system.cli import one_line
+from minikd.training.config import TrainConfig
+from minikd.training.loop import Run, train_step
+
+FLOOR_GRAPH, MINIKD_GRAPH = "floor, graph", "minikd, graph"
+ENDLESS = 10**9  # epochs: the cosine of the learning rate stays at 1
 
 T, ALPHA, RATE, MOMENTUM = 8.0, 0.9, 0.01, 0.9
 TEACHER, STUDENTS = (1200, 1200), ((800, 800), (300, 300), (30, 30))
@@ -63,7 +69,15 @@ def name(hidden: tuple[int, ...]) -> str:
 # ---- the floor -------------------------------------------------------------------------------------------------------
 
 
-def floor(sizes: tuple[int, ...], B: int, device: Device, forward_only: bool = False) -> Step:
+def floor(
+    sizes: tuple[int, ...],
+    B: int,
+    device: Device,
+    *,
+    forward_only: bool = False,
+    matmul: Callable[..., Any] | None = None,
+    update: Callable[[], None] | None = None,
+) -> Step:
     """The bare products of forward and backward pass into arrays that are there already; then the update's traffic.
 
     The update must read parameters, velocity and gradient and write the first two, 20 bytes a parameter: here an array
@@ -77,10 +91,16 @@ def floor(sizes: tuple[int, ...], B: int, device: Device, forward_only: bool = F
     hidden, outs = ([fill(B, size) for size in sizes] for _ in range(2))
     weights, gradients = ([fill(D, H) for D, H in pairwise(sizes)] for _ in range(2))
     p, v, g = (fill(parameter_count(sizes)) for _ in range(3))
-    matmul = device.xp.matmul
+    matmul = matmul or device.xp.matmul
+
+    def move() -> None:
+        nonlocal p, v
+        v *= 1.0
+        p += g
+
+    update = update or move
 
     def step() -> None:
-        nonlocal p, v
         for i, W in enumerate(weights):
             matmul(hidden[i], W, out=outs[i + 1])
         if forward_only:
@@ -89,8 +109,7 @@ def floor(sizes: tuple[int, ...], B: int, device: Device, forward_only: bool = F
             matmul(hidden[i].mT, hidden[i + 1], out=gradients[i])
             if i > 0:
                 matmul(hidden[i + 1], W.mT, out=outs[i])
-        v *= 1.0
-        p += g
+        update()
 
     return step
 
@@ -98,15 +117,17 @@ def floor(sizes: tuple[int, ...], B: int, device: Device, forward_only: bool = F
 # ---- minikd ----------------------------------------------------------------------------------------------------------
 
 
-def minikd_step(case: Case, device: Device, dropout: Sequence[Any] | None = None, **settings: Any) -> Step:
+def minikd_step(
+    case: Case, device: Device, dropout: Sequence[Any] | None = None, state: State | None = None, **settings: Any
+) -> Step:
     """A distillation step on one batch, or what dropout and other settings of `train_step` make of it."""
-    state = _state(case.sizes, case.start.copy(), device)
+    state = state or _state(case.sizes, case.start.copy(), device)
     batch = Batch(*map(device.put, (case.x, case.y, case.v)), dropout)
     settings = {"T": T, "alpha": ALPHA, "learning_rate": RATE, "momentum": MOMENTUM, **settings}
 
-    def step() -> Any:
+    def step(out: Any = None) -> Any:
         with unguarded():  # as in training, which checks its first step only
-            return train_step(device.engine, state, batch, **settings)
+            return train_step(device.engine, state, batch, out=out, **settings)
 
     return step
 
@@ -120,38 +141,55 @@ def _state(sizes: tuple[int, ...], start: np.ndarray, device: Device) -> State:
     return State(sizes, device.put(start), device.put(np.zeros_like(start)))
 
 
-def training(config: TrainConfig, dataset: Dataset, targets: SoftTargets | None, device: Device) -> tuple[Step, int]:
-    """The next step of a run as `train` takes it, batch and all, and the number of steps an epoch."""
-    feed = Feed(config, dataset, targets, device)
-    sizes = (*feed.sizes, CLASSES)
-    fresh = [initialise(sizes, stream(seed, "initialisation")) for seed in config.seeds]
-    S = config.population
-    state = _state(sizes, fresh[0] if S is None else np.stack([fresh[i % len(fresh)] for i in range(S)]), device)
-    per_student = isinstance(config.T, tuple)
-    temperature = device.put(np.array(config.T, np.float32).reshape(-1, 1, 1)) if per_student else config.T
-
-    def steps() -> Iterator[Any]:
-        for epoch in count():
-            batches = feed.batches(epoch)
-            for _ in range(feed.steps):
-                with unguarded():
-                    C = train_step(
-                        device.engine,
-                        state,
-                        next(batches),
-                        T=temperature,
-                        alpha=config.alpha,
-                        learning_rate=config.learning_rate,
-                        momentum=config.momentum,
-                        clip_norm=config.clip_norm,
-                        max_norm=config.max_norm,
-                    )
-                yield C
-
-    return partial(next, steps()), feed.steps
-
-
 def minikd_epoch(config: TrainConfig, dataset: Dataset, targets: SoftTargets | None, device: Device) -> Step:
-    """An epoch from resident bytes, data preparation included. Returns the mean cost."""
-    step, steps = training(config, dataset, targets, device)
-    return lambda: device.xp.sum(device.xp.stack([step() for _ in range(steps)])) / steps
+    """An epoch as `train` runs it, at a constant learning rate, data preparation included. Returns the mean cost."""
+    config = replace(config, epochs=ENDLESS, warmup=0.0)
+    epochs = Run(config, dataset, soft_targets=targets, device=device).epochs()
+    return lambda: np.asarray(next(epochs)["cost"])
+
+
+# ---- CUDA graphs -----------------------------------------------------------------------------------------------------
+
+
+def graphs(case: Case, bench: Bench) -> dict[str, Steps]:
+    """The floor and minikd's step, each as a CUDA graph of `bench.graph` steps, where Graph works."""
+    found: dict[str, Steps] = {}
+    for what, make in {FLOOR_GRAPH: _floor_graph, MINIKD_GRAPH: _minikd_graph}.items():
+        try:
+            if not bench.device.host:
+                found[what] = make(case, bench)
+        except Exception as error:  # the others can be measured all the same
+            bench.left_out[what] = one_line(str(error) or type(error).__name__)
+    return found
+
+
+def _floor_graph(case: Case, bench: Bench) -> Steps:
+    """The bare products, and the engine's own update, which is one pass."""
+    device = bench.device
+    state = _state(case.sizes, case.start.copy(), device)
+    update = partial(device.engine.update, state, learning_rate=0.0, momentum=MOMENTUM, clip_norm=None, max_norm=None)
+    step = floor(case.sizes, len(case.y), device, matmul=cuda.product, update=update)  # CuPy's matmul refuses a capture
+
+    def steps() -> Iterator[None]:
+        return (step() for _ in range(bench.graph))
+
+    graph = Graph(device.xp, steps, (state.parameters, state.velocity))
+    return Steps(graph.launch, bench.graph, alive=steps)
+
+
+def _minikd_graph(case: Case, bench: Bench) -> Steps:
+    device = bench.device
+    state = _state(case.sizes, case.start.copy(), device)
+    step = minikd_step(case, device, state=state)
+    costs = device.put(np.zeros(bench.graph, np.float32))
+
+    def steps() -> Iterator[None]:
+        return (step(costs[i, ...]) for i in range(bench.graph))
+
+    graph = Graph(device.xp, steps, (state.parameters, state.velocity))
+
+    def launch() -> Any:
+        graph.launch()
+        return costs
+
+    return Steps(launch, bench.graph, alive=steps)

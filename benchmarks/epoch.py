@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from benchmarks import pytorch
 from benchmarks.contestants import ALPHA, MOMENTUM, RATE, TEACHER, T, images, minikd_epoch, name, random_targets
-from benchmarks.pytorch import EAGER, FUSED
+from benchmarks.pytorch import EAGER, FUSED, WHOLE
 from benchmarks.timing import Bench, Step, over
 from minikd.data.images import Dataset
 from minikd.training.config import TrainConfig
@@ -23,21 +24,18 @@ SETTINGS: dict[str, dict[str, Any]] = {
 }
 
 
-def rows(bench: Bench) -> list[dict[str, Any]]:
-    dataset, place = images(bench), pytorch.place_of(bench)
-    measured = []
+def rows(bench: Bench) -> Iterator[dict[str, Any]]:
+    dataset = images(bench)
     for hidden, what in [((30, 30), one) for one in SETTINGS] if bench.quick else RUNS:
         config = TrainConfig(hidden, learning_rate=RATE, momentum=MOMENTUM, clip_norm=None, **SETTINGS[what])
         targets = random_targets(dataset) if config.alpha else None
         steps = {"minikd": minikd_epoch(config, dataset, targets, bench.device)}
-        for kind in [] if place is None else [EAGER, FUSED]:
-            steps[kind] = pytorch.epoch_of(config, dataset, targets, place, fused=kind == FUSED)
+        steps |= pytorch.epochs(config, dataset, targets, bench)
         if what == HARD and bench.place == "cpu":
             steps |= sklearn_epoch(config, dataset, bench)
         # The order of the images is each contestant's own, so the mean costs of an epoch agree only roughly.
         timed = bench.measure(steps, seconds=30, turn=1, block=1, warm=False, tolerance=0.05)
-        measured.append({"network": name(hidden), "what": what, **timed})
-    return measured
+        yield {"network": name(hidden), "what": what, **timed}
 
 
 def sklearn_epoch(config: TrainConfig, dataset: Dataset, bench: Bench) -> dict[str, Step]:
@@ -67,6 +65,6 @@ def sklearn_epoch(config: TrainConfig, dataset: Dataset, bench: Bench) -> dict[s
 
 def derived(row: dict[str, Any]) -> dict[str, float]:
     return {
-        "minikd ÷ best PyTorch": over(row, "minikd", EAGER, FUSED),
+        "minikd ÷ best PyTorch": over(row, "minikd", EAGER, FUSED, WHOLE),
         "minikd ÷ scikit-learn": over(row, "minikd", "scikit-learn"),
     }

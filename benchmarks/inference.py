@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from benchmarks import pytorch
@@ -12,8 +13,8 @@ LABELS, UNIT = ("network", "batch"), "ms"
 BATCHES = (1, 1000)
 
 
-def rows(bench: Bench) -> list[dict[str, Any]]:
-    place, measured = pytorch.place_of(bench), []
+def rows(bench: Bench) -> Iterator[dict[str, Any]]:
+    place = pytorch.place_of(bench)
     for hidden in STUDENTS[-1:] if bench.quick else (TEACHER, *STUDENTS):
         for B in BATCHES:
             given = case(hidden, B)
@@ -23,8 +24,7 @@ def rows(bench: Bench) -> list[dict[str, Any]]:
             }
             if place is not None:
                 steps[pytorch.EAGER] = pytorch.logits(given, place)
-            measured.append({"network": name(hidden), "batch": B, **bench.measure(steps, seconds=4, turn=50)})
-    return measured
+            yield {"network": name(hidden), "batch": B, **bench.measure(steps, seconds=4, turn=50)}
 
 
 def derived(row: dict[str, Any]) -> dict[str, float]:

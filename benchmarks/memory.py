@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,19 +29,17 @@ RUNS: dict[str, dict[str, Any]] = {
 GROWTH = "MiB grown since epoch 2"
 
 
-def rows(bench: Bench) -> list[dict[str, Any]]:
+def rows(bench: Bench) -> Iterator[dict[str, Any]]:
     if not STATUS.exists():
         bench.left_out["memory"] = f"{STATUS} is not there"
-        return []
-    measured = []
+        return
     for run in RUNS:
         arguments = [run, bench.device.name, str(int(bench.quick))]
         command = [sys.executable, "-m", "benchmarks.memory", *arguments]
         done = subprocess.run(command, cwd=Path(__file__).parent.parent, capture_output=True, text=True)
         if done.returncode != 0:
             raise SystemExit(f"{' '.join(command)} ended with {done.returncode}: {done.stderr}")
-        measured.append({"run": run, "MiB after each epoch": json.loads(done.stdout)})
-    return measured
+        yield {"run": run, "MiB after each epoch": json.loads(done.stdout)}
 
 
 def watch(run: str, bench: Bench) -> list[float]:

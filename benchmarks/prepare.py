@@ -21,8 +21,8 @@ RUNS: dict[str, dict[str, Any]] = {
 }
 
 
-def rows(bench: Bench) -> list[dict[str, Any]]:
-    hidden, dataset, measured = (30, 30) if bench.quick else TEACHER, images(bench), []
+def rows(bench: Bench) -> Iterator[dict[str, Any]]:
+    hidden, dataset = (30, 30) if bench.quick else TEACHER, images(bench)
     for what, settings in RUNS.items():
         feed = Feed(TrainConfig(hidden, **settings), dataset, None, bench.device)
         batches = _without_end(feed)
@@ -30,8 +30,7 @@ def rows(bench: Bench) -> list[dict[str, Any]]:
             "preparation": partial(_prepare, batches),
             "step": minikd_step(case(hidden, feed.config.batch_size), bench.device, next(batches).dropout, alpha=0.0),
         }
-        measured.append({"network": name(hidden), "preparation": what, **bench.measure(steps, seconds=10)})
-    return measured
+        yield {"network": name(hidden), "preparation": what, **bench.measure(steps, seconds=10)}
 
 
 def _without_end(feed: Feed) -> Iterator[Batch]:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.contestants import ALPHA, MOMENTUM, RATE, Case, T
-from benchmarks.timing import Bench, Step
+from benchmarks.timing import Bench, Step, Steps
 from minikd.core.mlp import initialise, unflatten
 from minikd.data.images import CLASSES, Dataset
 from minikd.data.jitter import pad, window_index
@@ -19,7 +19,11 @@ try:
 except ImportError:
     torch = None
 
-EAGER, FUSED, COMPILED, GRAPHS = (f"PyTorch {kind}" for kind in ("eager", "fused", "compiled", "reduce-overhead"))
+EAGER, FUSED, COMPILED, GRAPHS, WHOLE, WHOLE_COMPILED = WAYS = tuple(
+    f"PyTorch {way}" for way in ("eager", "fused", "compiled", "reduce-overhead", "graph", "compiled graph")
+)
+"""A step launched one by one, the first four; and whole steps, SGD included, as one CUDA graph, the last two."""
+WARM_UP = 3  # steps before a capture, on a stream of their own
 
 
 def place_of(bench: Bench) -> str | None:
@@ -33,22 +37,23 @@ def place_of(bench: Bench) -> str | None:
     return None
 
 
-def distillation_steps(case: Case, bench: Bench) -> dict[str, Step]:
+def distillation_steps(case: Case, bench: Bench) -> dict[str, Step | Steps]:
     """The same distillation step in each way that PyTorch offers, as far as they work here."""
     place = place_of(bench)
     if place is None:
         return {}
     torch.compiler.reset()  # each shape for itself: past a limit of shapes PyTorch would run eagerly, in silence
-    steps: dict[str, Step] = {}
-    for kind in [EAGER, FUSED, COMPILED, *([GRAPHS] if place == "cuda" else [])]:
+    steps: dict[str, Step | Steps] = {}
+    for kind in WAYS if place == "cuda" else WAYS[:3]:
         try:
-            steps[kind] = _step(case, place, kind)
+            steps[kind] = _step(case, place, kind, bench.graph)
         except Exception as error:  # no compiler, or one that fails, in any of a dozen ways
             bench.left_out[kind] = (str(error) or type(error).__name__).splitlines()[0]
     return steps
 
 
-def _step(case: Case, place: str, kind: str) -> Step:
+def _step(case: Case, place: str, kind: str, several: int = 1) -> Step | Steps:
+    """One step on arrays that stay where they are; or, as a graph, `several` of them."""
     model = network(case.sizes, case.start, place)
     x, y, v = (torch.from_numpy(array).to(place) for array in case[1:4])
     optimiser = _optimiser(model, fused=kind != EAGER)
@@ -56,7 +61,7 @@ def _step(case: Case, place: str, kind: str) -> Step:
     def forward(x: Any, y: Any, v: Any) -> Any:
         return _cost(model(x), y, v)
 
-    if kind in (COMPILED, GRAPHS):
+    if kind in (COMPILED, GRAPHS, WHOLE_COMPILED):
         forward = torch.compile(forward, fullgraph=True, mode="reduce-overhead" if kind == GRAPHS else "default")
         forward(x, y, v).backward()  # if it fails it fails here
 
@@ -67,7 +72,37 @@ def _step(case: Case, place: str, kind: str) -> Step:
         optimiser.step()
         return C.detach()
 
-    return step
+    return _captured(step, optimiser, several) if kind in (WHOLE, WHOLE_COMPILED) else step
+
+
+def _captured(step: Step, optimiser: Any, several: int) -> Steps:
+    """This many whole steps as one CUDA graph, by PyTorch's recipe: warm up on a side stream, capture, replay.
+
+    The optimiser makes its velocities in the first step, so they are there before the capture. The gradients are not:
+    the graph keeps them in memory of its own. In the end parameters and velocities are as they were in the beginning.
+    """
+    parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
+    start = [parameter.detach().clone() for parameter in parameters]
+    side = torch.cuda.Stream()
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):
+        for _ in range(WARM_UP):
+            step()
+    torch.cuda.current_stream().wait_stream(side)
+    optimiser.zero_grad()
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        costs = torch.stack([step() for _ in range(several)])
+    with torch.no_grad():
+        for parameter, initial in zip(parameters, start, strict=True):
+            parameter.copy_(initial)
+            optimiser.state[parameter]["momentum_buffer"].zero_()
+
+    def replay() -> Any:
+        graph.replay()
+        return costs
+
+    return Steps(replay, several, alive=step)
 
 
 def network(sizes: tuple[int, ...], start: np.ndarray, place: str, drop: tuple[float, float] = (0.0, 0.0)) -> Any:
@@ -100,10 +135,22 @@ def _cost(z: Any, y: Any, v: Any) -> Any:
     return ALPHA * T**2 * soft + (1 - ALPHA) * hard
 
 
-def epoch_of(config: TrainConfig, dataset: Dataset, targets: SoftTargets | None, place: str, fused: bool) -> Step:
+def epochs(config: TrainConfig, dataset: Dataset, targets: SoftTargets | None, bench: Bench) -> dict[str, Step]:
+    """The same epoch in each way that PyTorch offers without a compiler, as far as they work here."""
+    place, found = place_of(bench), dict[str, Step]()
+    for kind in [] if place is None else [EAGER, FUSED, *([WHOLE] if place == "cuda" else [])]:
+        try:
+            found[kind] = epoch_of(config, dataset, targets, place, kind)
+        except Exception as error:
+            bench.left_out[kind] = (str(error) or type(error).__name__).splitlines()[0]
+    return found
+
+
+def epoch_of(config: TrainConfig, dataset: Dataset, targets: SoftTargets | None, place: str, kind: str) -> Step:
     """An epoch from resident bytes: index_select, jitter by a gather with an offset for each case, nn.Dropout.
 
-    Returns the mean cost.
+    As a graph, a step reads the numbers of its examples where they are copied before each launch. Returns the mean
+    cost.
     """
     N, rows, cols = dataset.images.shape
     B, steps, by = config.batch_size, N // config.batch_size, config.jitter
@@ -111,11 +158,11 @@ def epoch_of(config: TrainConfig, dataset: Dataset, targets: SoftTargets | None,
     sizes = (rows * cols, *config.hidden, CLASSES)
     start = initialise(sizes, stream(config.seed, "initialisation"))
     model = network(sizes, start, place, (config.drop_input, config.drop_hidden))
-    optimiser = _optimiser(model, fused)
+    optimiser = _optimiser(model, fused=kind != EAGER)
     X = torch.from_numpy(pad(dataset.images, by)).to(place)  # (N, D or more) uint8
     window = torch.from_numpy(window_index(rows, cols, by)).to(place)  # (D,)
     y = torch.from_numpy(dataset.labels.astype(np.int64)).to(place)
-    V = None if targets is None else torch.from_numpy(targets.logits).to(place)
+    V = None if targets is None else torch.from_numpy(targets.logits.copy()).to(place)
 
     def pixels(n: Any) -> Any:
         if by == 0:
@@ -124,15 +171,28 @@ def epoch_of(config: TrainConfig, dataset: Dataset, targets: SoftTargets | None,
         start = n * X.shape[1] + down * (cols + 2 * by) + right
         return torch.take(X, start[:, None] + window)
 
+    def step(n: Any) -> Any:
+        optimiser.zero_grad()
+        z = model(pixels(n).float().div_(255))
+        C = _cost(z, y.index_select(0, n), None if V is None else V.index_select(0, n))
+        C.backward()
+        optimiser.step()
+        return C.detach()
+
+    if kind == WHOLE:
+        numbers = torch.arange(B, device=place)
+        graph = _captured(lambda: step(numbers), optimiser, 1)
+
+    def take(n: Any) -> Any:
+        if kind != WHOLE:
+            return step(n)
+        numbers.copy_(n)
+        return graph()[0]
+
     def epoch() -> Any:
         total = torch.zeros((), device=place)
         for n in torch.randperm(N, device=place)[: steps * B].view(steps, B):
-            optimiser.zero_grad()
-            z = model(pixels(n).float().div_(255))
-            C = _cost(z, y.index_select(0, n), None if V is None else V.index_select(0, n))
-            C.backward()
-            optimiser.step()
-            total += C.detach()
+            total += take(n)
         return total / steps
 
     return epoch

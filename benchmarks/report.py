@@ -12,9 +12,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmarks import epoch, inference, memory, population, prepare, run, step
-from benchmarks.contestants import TEACHER, name
-from benchmarks.pytorch import COMPILED, EAGER, FUSED, GRAPHS
+from benchmarks import epoch, inference, memory, population, prepare, prototype, run, step
+from benchmarks.contestants import FLOOR_GRAPH, MINIKD_GRAPH, TEACHER, name
+from benchmarks.jax_scan import JAX
+from benchmarks.pytorch import COMPILED, EAGER, FUSED, GRAPHS, WHOLE
 from benchmarks.timing import over
 from minikd.plots.canvas import OKABE_ITO, Figure, save, scale_y, style
 from minikd.system.cli import Parser, start
@@ -31,15 +32,26 @@ SECTIONS: dict[str, Any] = {
     "prepare": prepare,
     "memory": memory,
 }
-PLACES = ("cpu", "gpu")
-MISSING = "not measured yet"
+TABLES = {**SECTIONS, "prototype": prototype}
+EARLIER, LATER = "h200", "gpu"
+MISSING = {"CPU": "not measured yet", "GPU": "waiting for a card"}
 Results = dict[tuple[str, str], dict[str, Any]]
 
 
 def load() -> Results:
-    """(place, section) → record, of those that were measured."""
-    paths = {(place, section): RESULTS / place / f"{section}.json" for place in PLACES for section in SECTIONS}
+    """(folder, table) → record. Each folder of results is a machine; the earlier card counts until there is a later."""
+    paths = {
+        (folder.name, table): folder / f"{table}.json"
+        for folder in sorted(RESULTS.iterdir())
+        if folder.is_dir() and not (folder.name == EARLIER and (RESULTS / LATER / "step.json").exists())
+        for table in (*TABLES, "card")
+    }
     return {key: json.loads(path.read_text(encoding="utf-8")) for key, path in paths.items() if path.exists()}
+
+
+def on(record: dict[str, Any]) -> str:
+    """The kind of device on which a record was measured."""
+    return "GPU" if "cuda" in record["machine"] else "CPU"
 
 
 # ---- tables ----------------------------------------------------------------------------------------------------------
@@ -47,7 +59,7 @@ def load() -> Results:
 
 def table(section: str, record: dict[str, Any]) -> str:
     """A section's rows in Markdown, and below them what they are and where they come from."""
-    module, rows = SECTIONS[section], record["rows"]
+    module, rows = TABLES[section], record["rows"]
     names = list(dict.fromkeys(contestant for row in rows for contestant in row.get("seconds", ())))
     ratios = [{title: f"{value:.2f}" for title, value in module.derived(row).items() if value == value} for row in rows]
     titles = list(dict.fromkeys(title for row in ratios for title in row))
@@ -74,24 +86,35 @@ def _text(value: Any) -> str:
 
 
 def _median(row: dict[str, Any], contestant: str, unit: str) -> str:
-    """Median ± half the distance between the quartiles, to three digits of the median."""
+    """Median ± half the distance between the quartiles, where they are known, to three digits of the median."""
     if contestant not in row["seconds"]:
         return ""
-    lower, median, upper = (value * {"ms": 1e3, "s": 1}[unit] for value in row["seconds"][contestant])
-    digits = max(0, 2 - math.floor(math.log10(median)))
-    spread = f" ± {(upper - lower) / 2:.{digits}f}" if row["timed"] > 1 else ""
-    return f"{median:.{digits}f}{spread}"
+    scale, (lower, median, upper) = {"ms": 1e3, "s": 1}[unit], row["seconds"][contestant]
+    digits = max(0, 2 - math.floor(math.log10(scale * median)))
+    spread = f" ± {scale * (upper - lower) / 2:.{digits}f}" if row.get("timed", 1) > 1 else ""
+    return f"{scale * median:.{digits}f}{spread}"
 
 
 def _caption(record: dict[str, Any]) -> str:
     machine, timed = record["machine"], [row["timed"] for row in record["rows"] if "timed" in row]
     words = [f"{key} {value}" for key, value in machine.items() if key not in ("device", "cores", "threads")]
-    threads = ", ".join(f"{pool} {count}" for pool, count in machine["threads"].items())
-    lines = [f"{machine['device']}, {machine['cores']} cores; {', '.join(words)}; threads: {threads or 'unknown'}."]
+    cores = f", {machine['cores']} cores" if "cores" in machine else ""
+    threads = ", ".join(f"{pool} {count}" for pool, count in machine.get("threads", {}).items())
+    lines = [f"{machine['device']}{cores}; {', '.join(words)}{f'; threads: {threads}' if threads else ''}."]
     if timed:
         several = " to ".join(map(str, sorted({min(timed), max(timed)})))
         lines.append(f"Medians of {several} times, ± half the distance between the quartiles.")
+    if "source" in record:
+        lines.append(f"Source: {record['source']}.")
     return " ".join([*lines, f"`{record['command']}`"])
+
+
+def card(record: dict[str, Any]) -> str:
+    """What `python -m benchmarks.card` did, stage by stage."""
+    keys = ("stage", "state", "seconds", "said")
+    cells = [["" if stage[key] is None else str(stage[key]) for key in keys] for stage in record["stages"]]
+    lines = _markdown(["stage", "state", "seconds", "what came"], cells)
+    return "\n".join([*lines, "", f"Commit {record['commit']}. {_caption({**record, 'rows': []})}"])
 
 
 # ---- aims ------------------------------------------------------------------------------------------------------------
@@ -100,7 +123,7 @@ def _caption(record: dict[str, Any]) -> str:
 class Aim(NamedTuple):
     """What a column should not exceed, in each row that has one of these values in these columns."""
 
-    place: str
+    on: str
     section: str
     column: str
     limit: float
@@ -109,38 +132,45 @@ class Aim(NamedTuple):
 
 SMALL = (name((30, 30)),)
 AIMS = (
-    Aim("cpu", "step", "minikd ÷ floor", 1.10, {"batch": (128, 512, 1024)}),
-    Aim("cpu", "step", "minikd ÷ best PyTorch", 0.85, {}),
-    Aim("cpu", "step", "minikd ÷ best PyTorch", 0.50, {"network": SMALL}),
-    Aim("cpu", "prepare", "preparation ÷ step", 0.10, {}),
-    Aim("cpu", "population", "shared batches ÷ runs", 0.70, {"network": SMALL, "students": (32,)}),
-    Aim("cpu", "population", "own batches ÷ runs", 0.70, {"network": SMALL, "students": (32,)}),
-    Aim("cpu", "memory", memory.GROWTH, 1.0, {}),
-    Aim("cpu", "run", "time", 1.5, {"what": (run.FIRST_STEP,)}),
-    Aim("gpu", "step", f"minikd ÷ {EAGER}", 0.50, {}),
-    Aim("gpu", "step", f"minikd ÷ {GRAPHS}", 1.00, {}),
-    Aim("gpu", "run", "time", 10.0, {"what": (run.SIXTY,)}),
-    Aim("gpu", "run", "time", 60.0, {"what": (run.GRID,)}),
+    Aim("CPU", "step", "minikd ÷ best PyTorch", 1.00, {}),
+    Aim("CPU", "step", "minikd ÷ best PyTorch", 0.50, {"network": SMALL}),
+    Aim("CPU", "prepare", "preparation ÷ step", 0.10, {}),
+    Aim("CPU", "population", "shared batches ÷ runs", 0.70, {"network": SMALL, "students": (32,)}),
+    Aim("CPU", "population", "own batches ÷ runs", 0.70, {"network": SMALL, "students": (32,)}),
+    Aim("CPU", "memory", memory.GROWTH, 1.0, {}),
+    Aim("CPU", "run", "time", 1.5, {"what": (run.FIRST_STEP,)}),
+    Aim("GPU", "step", f"minikd ÷ {EAGER}", 0.50, {}),
+    Aim("GPU", "step", f"minikd ÷ {GRAPHS}", 1.00, {}),
+    Aim("GPU", "step", f"{MINIKD_GRAPH} ÷ {GRAPHS}", 0.15, {}),
+    Aim("GPU", "step", f"{MINIKD_GRAPH} ÷ best PyTorch", 0.90, {}),
+    Aim("GPU", "step", f"{MINIKD_GRAPH} ÷ {FLOOR_GRAPH}", 1.50, {}),
+    Aim("GPU", "run", "time", 5.0, {"what": (run.QUICK_TRAINING,)}),
+    Aim("GPU", "run", "time", 40.0, {"what": (run.LONG,)}),
+    Aim("GPU", "run", "time", 60.0, {"what": (run.GRID,)}),
 )
 
 
 def aims(results: Results) -> str:
-    """Each aim with the row that is furthest from it."""
+    """Each aim with the row that is furthest from it, on whichever machine."""
     lines = []
     for aim in AIMS:
-        module = SECTIONS[aim.section]
-        rows = results.get((aim.place, aim.section), {"rows": []})["rows"]
-        rows = [row for row in rows if all(row[label] in values for label, values in aim.about.items())]
-        found = [(_value(aim, row), row) for row in rows if not math.isnan(_value(aim, row))]
-        worst, row = max(found, key=lambda pair: pair[0], default=(math.nan, {}))
-        met = sum(value <= aim.limit for value, _ in found)
-        verdict = "met" if met == len(found) else f"not met (met in {met} of {len(found)})"
+        records = [found for (_, table), found in results.items() if table == aim.section and on(found) == aim.on]
+        found = [
+            (value, record["machine"]["device"], row)
+            for record in records
+            for row in record["rows"]
+            if all(row[label] in values for label, values in aim.about.items())
+            and not math.isnan(value := _value(aim, row))
+        ]
         about = ", ".join(f"{label} {', '.join(map(str, values))}" for label, values in aim.about.items())
-        where = ", ".join(
-            f"{label} {row[label]}" for label in module.LABELS if row and not isinstance(row[label], list)
-        )
-        measured = [f"{worst:.2f}", where, verdict] if found else [MISSING, "", ""]
-        lines.append([aim.place.upper(), aim.section, aim.column, about, f"≤ {aim.limit:.2f}", *measured])
+        verdict = [MISSING[aim.on], "", ""]
+        if found:
+            worst, device, row = max(found, key=lambda one: one[0])
+            met = sum(value <= aim.limit for value, _, _ in found)
+            labels = [label for label in SECTIONS[aim.section].LABELS if not isinstance(row[label], list)]
+            where = f"{device}: {', '.join(f'{label} {row[label]}' for label in labels)}"
+            verdict = [f"{worst:.2f}", where, "met" if met == len(found) else f"not met (met in {met} of {len(found)})"]
+        lines.append([aim.on, aim.section, aim.column, about, f"≤ {aim.limit:.2f}", *verdict])
     return "\n".join(_markdown(["on", "section", "what", "where", "aim", "worst", "in", "met?"], lines))
 
 
@@ -160,8 +190,8 @@ def plot_step(record: dict[str, Any]) -> Figure:
     curves = {}
     for axis, by in (("units of each hidden layer, batch 128", by_width), (f"batch, {name(TEACHER)}", by_batch)):
         drawn = curves[axis] = {}
-        for i, contestant in enumerate(["minikd", EAGER, FUSED, COMPILED, GRAPHS]):
-            look = {"color": OKABE_ITO[i], "marker": "osD^v"[i], "label": contestant}
+        for i, contestant in enumerate(["minikd", EAGER, FUSED, COMPILED, GRAPHS, MINIKD_GRAPH, WHOLE, JAX]):
+            look = {"color": OKABE_ITO[i % len(OKABE_ITO)], "marker": "osD^v*XP"[i], "label": contestant}
             drawn[contestant] = ({x: 1e3 * _of(row, contestant) for x, row in by.items()}, look)
         look = {"color": "black", "linestyle": "--", "label": "floor"}
         drawn["floor"] = ({x: 1e3 * _of(row, "floor") for x, row in by.items()}, look)
@@ -197,9 +227,16 @@ def _of(row: dict[str, Any], contestant: str) -> float:
 
 
 def _figure(panels: dict[str, dict[str, tuple[dict[int, float], dict[str, Any]]]], ylabel: str) -> Figure:
-    """A panel for each entry, titled by its horizontal axis: curves as ({x: y}, look), logarithmic both ways."""
+    """A panel for each entry that has several points, if any has, titled by its horizontal axis, logarithmic both ways.
+
+    Args:
+        panels: for each, its curves as ({x: y}, look).
+        ylabel: of all panels.
+    """
+    curved = {axis: curves for axis, curves in panels.items() if len({x for ys, _ in curves.values() for x in ys}) > 1}
+    panels = curved or panels
     with style():
-        figure = Figure(figsize=(4.5 * len(panels), 4.2), layout="constrained")
+        figure = Figure(figsize=(4.5 * len(panels) + 2.5, 4.2), layout="constrained")
         axes = figure.subplots(1, len(panels), squeeze=False, sharey=True)[0]
         for panel, (axis, curves) in zip(axes, panels.items(), strict=True):
             points = sorted({x for ys, _ in curves.values() for x in ys})
@@ -213,7 +250,7 @@ def _figure(panels: dict[str, dict[str, tuple[dict[int, float], dict[str, Any]]]
             panel.grid(axis="y", linewidth=0.5)
         scale_y(axes[0], axes[0].dataLim.intervaly)  # they share it
         axes[0].set_ylabel(ylabel)
-        axes[0].legend(frameon=False, fontsize=10)
+        figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right upper", frameon=False, fontsize=10)
     return figure
 
 
@@ -226,9 +263,11 @@ def content(mark: str, results: Results) -> str:
         return aims(results)
     if mark == "plots":
         words = {s: (draw.__doc__ or "").splitlines()[0].rstrip(".") for s, draw in FIGURES.items()}
-        links = [f"![{p.upper()}: {words[s]}](plots/{p}-{s}.png)" for p, s in results if s in FIGURES]
-        return "\n\n".join(links) or f"Plots: {MISSING}."
-    return "\n\n".join(table(mark, results[p, mark]) for p in PLACES if (p, mark) in results) or f"{mark}: {MISSING}."
+        drawn = {(p, s): found["machine"]["device"] for (p, s), found in results.items() if s in FIGURES}
+        links = [f"![{device}: {words[s]}](plots/{p}-{s}.png)" for (p, s), device in drawn.items()]
+        return "\n\n".join(links) or "Plots: not measured yet."
+    found = [card(record) if mark == "card" else table(mark, record) for (_, t), record in results.items() if t == mark]
+    return "\n\n".join(found) or f"{mark}: {MISSING['GPU' if mark == 'card' else 'CPU']}."
 
 
 def fill(text: str, results: Results) -> str:
@@ -250,9 +289,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         return
     write_atomically(README, filled.encode())
     PLOTS.mkdir(exist_ok=True)
-    for (place, section), record in results.items():
+    for (folder, section), record in results.items():
         if section in FIGURES:
-            save(FIGURES[section](record), PLOTS / f"{place}-{section}.png")
+            save(FIGURES[section](record), PLOTS / f"{folder}-{section}.png")
 
 
 if __name__ == "__main__":

@@ -401,6 +401,7 @@ def test_the_papers_rows_are_of_the_official_recordings_alone(tones, tmp_path):
     assert "are not the 3,000 of the Free Spoken Digit Dataset" in done.stderr
 
 
+@pytest.mark.slow
 def test_rows_of_speech_are_left_out_with_a_line_where_the_recordings_cannot_be_had(monkeypatch, tmp_path, capsys):
     from minikd.paper import command as paper
 

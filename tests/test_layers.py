@@ -137,6 +137,24 @@ def test_shapes_that_do_not_fit_an_affine_layer_are_refused(x, W, b, message):
         affine_forward(np.zeros(x), np.zeros(W), np.zeros(b))
 
 
+@pytest.mark.parametrize("shape", [(4, 2), (3, 5), (2, 4, 5), (5,), (1, 5)])
+def test_a_gradient_of_another_shape_than_the_output_is_refused(shape):
+    x, W, b, _ = affine_case()
+    out, cache = affine_forward(x, W, b)
+    assert shape != out.shape
+    with pytest.raises(ValueError, match=re.escape(f"dout must have the output's shape, {out.shape}, got {shape}")):
+        affine_backward(np.zeros(shape), cache)
+    with pytest.raises(ValueError, match=re.escape(f"dout must have the output's shape, {out.shape}, got {shape}")):
+        relu_backward(np.zeros(shape), relu_forward(out)[1])
+
+
+@pytest.mark.parametrize("shape", [(4, 2), (1, 3), (3,)])
+def test_a_gradient_that_does_not_fit_the_mask_is_refused(shape):
+    _, cache = dropout_forward(np.ones((4, 3)), np.ones((4, 3), bool), 0.5)
+    with pytest.raises(ValueError, match=re.escape(f"dout must have the mask's last axes, (4, 3), got shape {shape}")):
+        dropout_backward(np.zeros(shape), cache)
+
+
 def test_other_dtypes_are_refused_by_every_layer():
     x, W, b, dout = affine_case()
     with pytest.raises(TypeError, match="x is float64 but W is float32: convert one of them"):

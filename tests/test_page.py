@@ -125,6 +125,7 @@ def test_another_number_makes_another_page(monkeypatch):
     assert page.fill(TEXT) != TEXT
 
 
+@pytest.mark.slow
 def test_the_check_says_when_the_page_is_stale(monkeypatch, tmp_path, capsys):
     stale = tmp_path / "PAPER.md"
     stale.write_text(TEXT.replace("| M1 |", "| M0 |"), encoding="utf-8")

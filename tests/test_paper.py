@@ -181,6 +181,7 @@ def test_a_machine_without_a_gpu_keeps_what_a_cluster_with_gpus_has_done(monkeyp
     assert json.loads(path.read_text(encoding="utf-8"))["machine"]["numpy"] == np.__version__
 
 
+@pytest.mark.slow
 def test_a_damaged_result_costs_only_its_own_rows(monkeypatch, tmp_path, capsys):
     teacher, other = a_teacher(), training("small", TINY, SMALL, keep=("test",))
     student = a_student(teacher)

@@ -63,6 +63,18 @@ def test_the_table_in_the_readme_is_the_committed_result():
     assert table(results).rpartition("\nRun folder")[0] in TEXT
 
 
+def test_the_times_on_a_card_are_the_committed_ones():
+    h200 = ROOT / "benchmarks" / "results" / "h200"
+    found = [json.loads((h200 / f"{table}.json").read_text("utf-8"))["rows"] for table in ("step", "prototype")]
+    steps, graphs = (
+        {row["network"]: row["seconds"] for row in reversed(rows) if row["batch"] == 128} for rows in found
+    )
+    for network, single in steps.items():
+        shown = [single[who] for who in ("minikd", "PyTorch eager", "PyTorch reduce-overhead")]
+        cells = [network, *(f"{1e3 * median:.3g}" for _, median, _ in [*shown, graphs[network]["graph"]])]
+        assert f"| {' | '.join(cells)} |" in TEXT
+
+
 def test_the_quick_preset_is_what_the_committed_result_used():
     results = json.loads((ROOT / "benchmarks" / "results" / "quick.json").read_text(encoding="utf-8"))
     assert results["asked"]["seeds"] == [0, 1, 2, 3, 4]

@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 
 from minikd.data.images import Dataset
+from minikd.training.answers import count_errors, logits
 from minikd.training.checkpoint import CheckpointError
 from minikd.training.config import TrainConfig
 from minikd.training.loop import Run, train
+from minikd.training.teacher import soft_targets
 
 CONFIG = TrainConfig(hidden=(12, 9), epochs=4, batch_size=16, drop_hidden=0.5, jitter=1)
 
@@ -121,3 +123,13 @@ def test_what_does_not_fit_is_refused_before_any_epoch(digits):
     other = Dataset(np.zeros((2, 4, 4), np.uint8), np.zeros(2, np.uint8), "small")
     with pytest.raises(ValueError, match="dataset and evaluation must have images of one size"):
         Run(CONFIG, digits, evaluation=other)
+
+
+def test_what_a_network_answers_is_computed_on_a_device_given_by_its_name(digits, whole):
+    expected = logits(whole, digits)
+    np.testing.assert_array_equal(logits(whole, digits, "cpu"), expected)
+    np.testing.assert_array_equal(soft_targets(whole, digits, device="cpu").logits, expected)
+    assert count_errors(whole, digits, "cpu") == count_errors(whole, digits)
+    for answer in (logits, count_errors, soft_targets):
+        with pytest.raises(ValueError, match="the device must be 'cpu', or 'gpu' for an NVIDIA card, got 'tpu'"):
+            answer(whole, digits, "tpu")

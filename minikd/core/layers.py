@@ -56,8 +56,13 @@ def affine_forward(x: A, W: A, b: A) -> tuple[A, Cache]:
 
 
 def _affine_cache(name: str, cache: Any, given: Arguments) -> Cache:
-    """Check a cache of `affine_forward`: its weights must have dout's dtype and device."""
-    floats("W", cache[1], given)
+    """Check a cache of `affine_forward`: its arrays must have dout's dtype and device, and dout the output's shape."""
+    x, W = cache
+    for of, array in (("W", W), ("x", x)):
+        floats(of, array, given)
+    out, dout = (*W.shape[:-2], x.shape[-2], W.shape[-1]), given["dout"].shape
+    if dout != out:
+        raise ValueError(f"dout must have the output's shape, {out}, got {dout}")
     return cache
 
 
@@ -81,7 +86,7 @@ def affine_backward(
         db, (..., H).
 
     Raises:
-        ValueError: if the arrays are on different devices.
+        ValueError: if shapes or devices do not match.
         TypeError: if a dtype is wrong.
     """
     xp, (x, W) = get_xp(dout=dout), cache
@@ -193,8 +198,10 @@ def dropout_forward(x: A, keep: Array, drop: float) -> tuple[A, Cache]:
 
 
 def _dropout_cache(name: str, cache: Any, given: Arguments) -> Cache:
-    """Check a cache of `dropout_forward`: its scale must have dout's dtype and device."""
-    floats("scale", cache[0], given)
+    """Check a cache of `dropout_forward`: its scale must have dout's dtype and device, and fit dout's last axes."""
+    scale, dout = floats("scale", cache[0], given).shape, given["dout"].shape
+    if scale[-2:] != dout[-2:]:
+        raise ValueError(f"dout must have the mask's last axes, {scale[-2:]}, got shape {dout}")
     return cache
 
 
@@ -210,7 +217,7 @@ def dropout_backward(dout: A, cache: Cache) -> A:
         dx, of x's shape.
 
     Raises:
-        ValueError: if the arrays are on different devices.
+        ValueError: if shapes or devices do not match.
         TypeError: if a dtype is wrong.
     """
     scale, ndim = cache

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from minikd.core.array import Array, get_xp
+from minikd.core.array import NUMPY, Array, get_xp
 from minikd.engines import cublas, cuda, readable
 from minikd.engines.engine import Engine
 from minikd.engines.gpu import probe_gpu
@@ -52,7 +52,7 @@ class Device:
         return buffer
 
 
-CPU = Device("cpu", np, put=np.asarray, get=np.asarray, host=True)
+CPU = Device("cpu", NUMPY, put=np.asarray, get=np.asarray, host=True)
 
 
 def get_device(name: str, *, tf32: bool | None = None) -> Device:

@@ -32,7 +32,7 @@ def machine(device: Device) -> dict[str, Any]:
         about["device"] = runtime.getDeviceProperties(runtime.getDevice())["name"].decode()
         about["cuda"] = runtime.runtimeGetVersion()
     about |= {"python": platform.python_version(), "minikd": __version__}
-    for package in ("numpy", "torch", "scikit-learn", "cupy-cuda12x", "cupy-cuda13x"):
+    for package in ("numpy", "torch", "jax", "scikit-learn", "cupy-cuda12x", "cupy-cuda13x"):
         try:
             about[package] = version(package)
         except PackageNotFoundError:

@@ -114,12 +114,18 @@ def update(
     """Clip the gradient, move the parameters, and limit the norms of the hidden layers' weights, in place."""
     if clip_norm is not None:
         learning_rate = learning_rate * clip_factor(state.gradient, clip_norm)
-    arrays = state.parameters, state.velocity, state.gradient
-    P = state.parameters.shape[-1]
-    size = BLOCK if isinstance(state.parameters, np.ndarray) else P  # a GPU pays for every launch
-    for start in range(0, P, size):
-        block = (array[..., start : min(start + size, P)] for array in arrays)
+    for block in _blocks(state.parameters, state.velocity, state.gradient):
         momentum_step(*block, learning_rate=learning_rate, momentum=momentum)
     if max_norm is not None:
         for W, _ in state.layers[:-1]:
             limit_norm(W, max_norm)
+
+
+def _blocks(*arrays: Array) -> Iterator[Sequence[Array]]:
+    """Yield flat arrays, (..., P), block by block on a CPU. A GPU pays for every launch, so there they stay whole."""
+    P = arrays[0].shape[-1]
+    if P <= BLOCK or not isinstance(arrays[0], np.ndarray):
+        yield arrays
+        return
+    for start in range(0, P, BLOCK):
+        yield [array[..., start : start + BLOCK] for array in arrays]

@@ -13,39 +13,41 @@ from minikd.core.mlp import Layers, mlp_forward
 from minikd.core.softmax import softmax
 from minikd.data.frames import Frames
 from minikd.data.images import Dataset
-from minikd.engines.device import CPU, Device
+from minikd.engines.device import CPU, Device, as_device
 from minikd.training.batches import Resident
 from minikd.training.network import Network
 
 
-def logits(network: Network, dataset: Dataset | Frames, device: Device = CPU) -> Array:
+def logits(network: Network, dataset: Dataset | Frames, device: Device | str = CPU) -> Array:
     """Return the network's logits for every example, without dropout and jitter: the same bits each time.
 
     Args:
         network: one network, or a population.
         dataset: the examples; their labels are not used.
-        device: where to compute.
+        device: where to compute: "cpu", "gpu" or a `Device`.
 
     Returns:
         (..., N, K) on the device, in nats.
     """
+    device = as_device(device)
     layers, held = network.layers(device), Resident(dataset, device)
     parts = [z for z, _ in _answers(layers, held, network.flat.dtype.name)]
     z: Array = device.xp.concat(parts, axis=-2)
     return z
 
 
-def count_errors(network: Network, dataset: Dataset | Frames, device: Device = CPU) -> Any:
+def count_errors(network: Network, dataset: Dataset | Frames, device: Device | str = CPU) -> Any:
     """Count the examples that the network assigns to a wrong class.
 
     Args:
         network: one network, or a population.
         dataset: the examples and their labels.
-        device: where to compute.
+        device: where to compute: "cpu", "gpu" or a `Device`.
 
     Returns:
         An int; for a population a list with one count per student.
     """
+    device = as_device(device)
     return errors_of(network.layers(device), Resident(dataset, device), device, network.flat.dtype.name)
 
 

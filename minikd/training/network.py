@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from minikd.core.mlp import Layers, unflatten
-from minikd.engines.device import CPU, Device
+from minikd.engines.device import CPU, Device, as_device
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,9 +26,9 @@ class Network:
     flat: np.ndarray
     history: list[dict[str, Any]] = field(default_factory=list)
 
-    def layers(self, device: Device = CPU) -> Layers[Any]:
-        """Return the parameters on the device, as [(W, b), …] with W (..., D, H) and b (..., H)."""
-        return unflatten(device.put(self.flat), self.sizes)
+    def layers(self, device: Device | str = CPU) -> Layers[Any]:
+        """Return the parameters on the device ("cpu", "gpu" or a `Device`), as [(W (..., D, H), b (..., H)), …]."""
+        return unflatten(as_device(device).put(self.flat), self.sizes)
 
     def check_single(self, what: str) -> None:
         """Check that this is one network, not a population.

@@ -8,24 +8,25 @@ from minikd.data.checks import freeze
 from minikd.data.frames import Frames
 from minikd.data.images import Dataset
 from minikd.data.soft_targets import SoftTargets
-from minikd.engines.device import CPU, Device
+from minikd.engines.device import CPU, Device, as_device
 from minikd.training.answers import logits
 from minikd.training.checkpoint import digest, load
 from minikd.training.network import Network
 
 
-def soft_targets(teacher: Network, dataset: Dataset | Frames, device: Device = CPU) -> SoftTargets:
+def soft_targets(teacher: Network, dataset: Dataset | Frames, device: Device | str = CPU) -> SoftTargets:
     """Return the teacher's logits for every example of the data set, without dropout and without jitter.
 
     Args:
         teacher: a single network, not a population.
         dataset: the transfer set. Its labels are not used.
-        device: where to compute.
+        device: where to compute: "cpu", "gpu" or a `Device`.
 
     Raises:
         ValueError: if the teacher is a population.
     """
     teacher.check_single("the teacher must be")
+    device = as_device(device)
     z = device.get(logits(teacher, dataset, device))
     return SoftTargets(freeze(z), dataset.fingerprint, digest({"flat": teacher.flat}))
 

@@ -120,4 +120,18 @@ the weights of a checkpoint left on the shelf
 - self.state = State(self.sizes, self.device.put(arrays["p"]), self.device.put(arrays["v"]))
 """,
     ),
+    *planted(
+        "checks",
+        "core.layers",
+        "test_layers.py",
+        """
+a gradient of another batch that broadcasts
+- dout != out
++ len(dout) != len(out)
+
+a gradient that a mask broadcasts to
+- scale[-2:] != dout[-2:]
++ scale[-1:] != dout[-1:]
+""",
+    ),
 ]

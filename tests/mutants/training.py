@@ -219,11 +219,14 @@ only the first layer limited
 + state.layers[:1]
 
 the weights limited before the step, not after it
-- P = state.parameters.shape[-1]
+- for block in _blocks(state.parameters, state.velocity, state.gradient):
+-     momentum_step(*block, learning_rate=learning_rate, momentum=momentum)
 + if max_norm is not None:
 +     for W, _ in state.layers[:-1]:
 +         limit_norm(W, max_norm)
-+ max_norm, P = None, state.parameters.shape[-1]
++ max_norm = None
++ for block in _blocks(state.parameters, state.velocity, state.gradient):
++     momentum_step(*block, learning_rate=learning_rate, momentum=momentum)
 """,
     ),
     *planted(
@@ -236,12 +239,12 @@ each element of the gradient clipped by itself, not its norm
 + state.gradient[...] = get_xp(g=state.gradient).clip(state.gradient, -clip_norm, clip_norm)
 
 the parameters between two blocks never updated
-- range(0, P, size)
-+ range(0, P, size + 1)
+- range(0, P, BLOCK)
++ range(0, P, BLOCK + 1)
 
 the parameters after the last full block never updated
-- range(0, P, size)
-+ range(0, P - size + 1, size)
+- range(0, P, BLOCK)
++ range(0, P - BLOCK + 1, BLOCK)
 
 the input's dropout drawn and never applied
 - x, _ = dropout_forward(x, dropout[0].keep, dropout[0].drop)
