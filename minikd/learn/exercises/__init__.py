@@ -53,19 +53,19 @@ class Exercise:
 
     Args:
         title: what the function computes, in a few words.
-        gradient: the name by which the doctor knows the problem.
         solution: a right function.
         mistakes: a function of the same arguments. It returns what wrong functions return, by the words for their
             mistake: an answer, or a list of them if there are several ways to make the mistake.
         cases: the arguments on which a function is tried.
+        gradient: the name by which the doctor knows the problem. It takes the place of all that stands above it.
         tolerance: of an answer, as a share of the largest number in the right one.
     """
 
     title: str
-    gradient: str | None = None
     solution: Callable[..., Any] | None = None
     mistakes: Callable[..., dict[str, Any]] | None = None
     cases: Sequence[tuple[Any, ...]] = ()
+    gradient: str | None = None
     tolerance: float = 1e-6
 
     def judge(self, function: Callable[..., Any]) -> Verdict:

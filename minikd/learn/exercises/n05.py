@@ -30,8 +30,7 @@ def _no_limit(z: Any, v: Any, T: float) -> dict[str, Any]:
         "one gradient per case: no mean over the batch, so no 1/B": limit / B,
         "1/K once: it is a sum over classes, not a mean": limit / K,
         "the mean is each case's own, over the classes: axis=-1, keepdims=True": [
-            (d - d.mean(axis=0)) / (K * T**2),
-            (d - d.mean()) / (K * T**2),
+            (d - d.mean(axis=axis)) / (K * T**2) for axis in (0, None)
         ],
         "the means of both z and v are subtracted": [(d - mean_z) / (K * T**2), (d + mean_v) / (K * T**2)],
         "the mean is subtracted, not the sum": (d - sum_d) / (K * T**2),
@@ -67,6 +66,6 @@ def _no_bound(z: Any, v: Any, T: float) -> dict[str, Any]:
 
 
 EXERCISES = {
-    "5.1": Exercise("what the soft gradient tends to", solution=_limit, mistakes=_no_limit, cases=_CASES),
-    "5.2": Exercise("the bound of the theorem", solution=_bound, mistakes=_no_bound, cases=_CASES),
+    "5.1": Exercise("what the soft gradient tends to", _limit, _no_limit, _CASES),
+    "5.2": Exercise("the bound of the theorem", _bound, _no_bound, _CASES),
 }
