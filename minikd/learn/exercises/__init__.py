@@ -57,7 +57,7 @@ class Exercise:
         mistakes: a function of the same arguments. It returns what wrong functions return, by the words for their
             mistake: an answer, or a list of them if there are several ways to make the mistake.
         cases: the arguments on which a function is tried.
-        gradient: the name by which the doctor knows the problem. It takes the place of all that stands above it.
+        gradient: the name by which the doctor knows the problem. It takes the place of solution, mistakes and cases.
         tolerance: of an answer, as a share of the largest number in the right one.
     """
 
