@@ -274,6 +274,10 @@ LIMIT = [
     ("right only for zero-mean logits", lambda z, v, T: (z - v) / (z.shape[1] * T**2) / len(z)),
     ("the mean removed on one side only", lambda z, v, T: (no_mean(z) - v) / (z.size * T**2)),
     ("the mean removed on one side only", lambda z, v, T: (z - no_mean(v)) / (z.size * T**2)),
+    (
+        "the sum removed instead of the mean",
+        lambda z, v, T: (z - row_sums(z) - v + row_sums(v)) / (z.size * T**2),
+    ),
     ("the mean over the batch removed", lambda z, v, T: (z - z.mean(0) - v + v.mean(0)) / (z.size * T**2)),
     ("the mean of the whole batch removed", lambda z, v, T: (z - z.mean() - v + v.mean()) / (z.size * T**2)),
     ("mean over classes instead of sum", lambda z, v, T: no_mean(z - v) / T**2 / z.shape[1] / z.size),

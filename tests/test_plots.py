@@ -124,18 +124,19 @@ def test_a_probability_too_small_for_a_float_is_drawn_without_a_warning(tmp_path
         ({"images": np.zeros((2, 28, 28), np.uint8)}, r"images must be uint8 .* n = 3 .*got uint8 \(2, 28, 28\): pass"),
         ({"images": np.zeros((3, 28, 28))}, r"images must be uint8 .*got float64"),
         ({"images": np.zeros((3, 784), np.uint8)}, r"images must be uint8 of shape \(n, rows, cols\)"),
-        ({"labels": np.array([0, 1])}, r"labels must be ints of shape \(3,\).*got int64 \(2,\)"),
-        ({"labels": np.array([0.0, 1.0, 2.0])}, "labels must be ints .*got float64"),
-        ({"labels": np.array([0, 1, 10])}, "labels must be from 0 to K − 1 = 9, got 10"),
-        ({"labels": np.array([0, 1, -1])}, "labels must be from 0 to K − 1 = 9, got -1"),
-        ({"logits": np.zeros(10)}, r"logits must have shape \(n, K\) with K ≥ 2, got \(10,\)"),
-        ({"logits": np.full((3, 10), np.nan)}, "logits must be finite, got .* for example 0"),
+        ({"labels": np.array([0, 1])}, r"labels must have shape \(3,\), one label per case, .*got \(2,\)"),
+        ({"labels": np.array([0.0, 1.0, 2.0])}, "labels must hold integer labels, got float64"),
+        ({"labels": np.array([0, 1, 10])}, "labels must hold labels in 0 … K − 1 = 9, .*got 10"),
+        ({"labels": np.array([0, 1, -1])}, "labels must hold labels in 0 … K − 1 = 9, .*got -1"),
+        ({"logits": np.zeros(10)}, r"logits must have shape \(N, K\) with N ≥ 1, K ≥ 2, got \(10,\)"),
+        ({"logits": np.zeros((3, 1)), "labels": np.zeros(3, int)}, r"logits must have shape .* K ≥ 2, got \(3, 1\)"),
+        ({"logits": np.full((3, 10), np.nan)}, "logits must be finite, got inf or nan"),
         ({"T": 0.0}, "T must be a finite number > 0, got 0.0"),
     ],
 )
 def test_dark_knowledge_refuses_what_does_not_fit_and_says_why(change, message):
     images, labels, logits = examples()
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises((ValueError, TypeError), match=message):
         plots.dark_knowledge(**{"images": images, "labels": labels, "logits": logits, "T": 8.0, **change})
 
 

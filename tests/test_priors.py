@@ -286,7 +286,7 @@ def test_logits_of_a_wrong_kind_are_refused():
         with pytest.raises(ValueError, match="z must have shape"):
             call(np.zeros(()))
     for shape in [(3,), (2, 4, 3), (0, 3)]:
-        with pytest.raises(ValueError, match=re.escape(f"z must have shape (N, K) with N, K > 0, got {shape}")):
+        with pytest.raises(ValueError, match=re.escape(f"z must have shape (N, K) with N ≥ 1, K ≥ 2, got {shape}")):
             matching_shift(np.zeros(shape), [0], 0.5)
     for wrong in (math.nan, math.inf):
         with pytest.raises(ValueError, match="z must be finite, got inf or nan"):

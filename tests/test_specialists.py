@@ -386,7 +386,7 @@ def test_classes_and_values_that_cannot_be_are_refused():
         with pytest.raises(TypeError, match="specialist 0's z must be a NumPy array, got list"):
             call()
     for generalist in (np.zeros(4), np.zeros((0, 4)), np.zeros((2, 2, 4))):
-        with pytest.raises(ValueError, match=r"generalist must have shape \(N, K\) with N, K > 0, got"):
+        with pytest.raises(ValueError, match=r"generalist must have shape \(N, K\) with N ≥ 1, K ≥ 2, got"):
             combine(generalist, [])
     with pytest.raises(TypeError, match="generalist must be float32 or float64, got int64"):
         combine(np.zeros((2, 4), np.int64), [])

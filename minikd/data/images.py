@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib import resources
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -225,12 +226,8 @@ class _Folder:
         return Dataset(images, labels, f"{self.name} {role}")
 
     def _find(self, prefix: str, kind: str) -> Traversable:
-        names = [
-            f"{start}-{kind}{mark}{ending}"
-            for start in _PREFIXES[prefix]
-            for ending in _ENDINGS[kind]
-            for mark in ("-", ".")
-        ]
+        spellings = product(_PREFIXES[prefix], _ENDINGS[kind], "-.")
+        names = [f"{start}-{kind}{mark}{ending}" for start, ending, mark in spellings]
         files = [self.folder.joinpath(name + suffix) for name in names for suffix in _SUFFIXES]
         try:
             for file in files:

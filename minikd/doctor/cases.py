@@ -43,13 +43,16 @@ class Probe(NamedTuple):
 
     def uncertainty(self) -> float:
         """Return the error a right gradient may have, relative to its largest element: the worst of the outputs."""
-        shares = []
-        for permitted, truth in zip(self.permitted(EPS), self.truth, strict=True):
-            judged = np.isfinite(permitted)
-            size = np.max(np.abs(truth), initial=0.0, where=judged)
-            if size:
-                shares.append(float(np.max(permitted, initial=0.0, where=judged) / size))
-        return max(shares, default=math.inf)
+        sizes = map(judged_sizes, self.truth, self.permitted(EPS))
+        return max((rounding / size for size, rounding in sizes if size), default=math.inf)
+
+
+def judged_sizes(truth: NDArray[Any], permitted: Any) -> tuple[float, float]:
+    """Return the largest number of the truth and the largest permitted error, where there is a derivative."""
+    permitted = np.broadcast_to(permitted, truth.shape)
+    judged = np.isfinite(permitted)
+    size, rounding = (float(np.max(np.abs(array), initial=0.0, where=judged)) for array in (truth, permitted))
+    return size, rounding
 
 
 @dataclass(eq=False)

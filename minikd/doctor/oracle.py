@@ -26,6 +26,7 @@ class Slope(NamedTuple):
     value: NDArray[Any]
     size: Any  # of the numbers that are rounded on the way to it
     slack: Any = 0.0  # how large the error of each number may be; infinite at a kink
+    by_complex_step: bool = True  # otherwise by central differences
 
 
 def complex_step(f: Callable[[Any], Any], x: NDArray[Any]) -> NDArray[Any]:
@@ -65,22 +66,18 @@ def central_differences(f: Callable[[Any], Any], x: NDArray[Any], h: float) -> t
     return derivative, error
 
 
-class Oracle:
-    """The derivatives of a learner's function: by complex steps as long as these agree with central differences."""
+def slope(f: Callable[[Any], Any], x: NDArray[Any], scales: Iterable[float]) -> Slope:
+    """Return ∂f/∂x of a learner's function: by complex steps, if these agree with central differences.
 
-    def __init__(self) -> None:
-        self.takes_complex = True
-
-    def slope(self, f: Callable[[Any], Any], x: NDArray[Any], scales: Iterable[float]) -> Slope:
-        """Return ∂f/∂x. Central differences take their step from the more informative of the scales."""
-        tried = [central_differences(f, x, 1e-3 * scale) for scale in sorted({spread(x), *scales})]
-        by_difference, slack = min(tried, key=lambda pair: float(np.median(pair[1])))
-        exact = _complex_step_if_taken(f, x) if self.takes_complex else None
-        if exact is None or not np.all(np.abs(exact - by_difference) <= slack + 1e-6 * largest(by_difference)):
-            self.takes_complex = False
-            return Slope(by_difference, largest(by_difference), slack)
-        smooth = np.isfinite(slack)
-        return Slope(exact, largest(exact) + _roughness(f, x, exact, smooth), np.where(smooth, 0.0, np.inf))
+    Central differences take their step from the more informative of the scales.
+    """
+    tried = [central_differences(f, x, 1e-3 * scale) for scale in sorted({spread(x), *scales})]
+    by_difference, slack = min(tried, key=lambda pair: float(np.median(pair[1])))
+    exact = _complex_step_if_taken(f, x)
+    if exact is None or not np.all(np.abs(exact - by_difference) <= slack + 1e-6 * largest(by_difference)):
+        return Slope(by_difference, largest(by_difference), slack, by_complex_step=False)
+    smooth = np.isfinite(slack)
+    return Slope(exact, largest(exact) + _roughness(f, x, exact, smooth), np.where(smooth, 0.0, np.inf))
 
 
 def _complex_step_if_taken(f: Callable[[Any], Any], x: NDArray[Any]) -> NDArray[Any] | None:

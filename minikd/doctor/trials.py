@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from minikd.doctor.cases import TELLING, UPSTREAM, Case, Probe, copies
+from minikd.doctor.cases import TELLING, UPSTREAM, Case, Probe, copies, judged_sizes
 from minikd.doctor.oracle import EPS
 from minikd.doctor.problem import Outputs
 
@@ -41,9 +41,7 @@ class Compared:
         """max |yours − truth| / max |truth|; zero if yours is right and the truth is only rounding."""
         if not self.has_shape:
             return math.inf
-        permitted = np.broadcast_to(self.permitted, self.truth.shape)
-        judged = np.isfinite(permitted)
-        size, rounding = (float(np.max(np.abs(a), initial=0.0, where=judged)) for a in (self.truth, permitted))
+        size, rounding = judged_sizes(self.truth, self.permitted)
         if self.is_right and rounding > TELLING * size:
             return 0.0
         return float(np.max(self._distance())) / size if size else math.inf

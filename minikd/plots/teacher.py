@@ -9,15 +9,18 @@ import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
+from minikd.core.guard import guard, temperature
+from minikd.core.guard import labels as labels_of
 from minikd.core.softmax import softmax
 from minikd.plots import canvas
 from minikd.plots.canvas import LIKELIEST_WRONG, TRUE_CLASS, Figure, style
-from minikd.training.answers import check_answers
+from minikd.theory.host import cases
 
 SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 @style()
+@guard(logits=cases, labels=labels_of("logits"), T=temperature())
 def dark_knowledge(
     images: NDArray[np.uint8],
     labels: NDArray[np.integer],
@@ -42,15 +45,15 @@ def dark_knowledge(
 
     Raises:
         ValueError: if shapes do not match, a label is outside 0 … K − 1, a logit is not finite, or T is out of range.
+        TypeError: if a dtype is wrong.
 
     >>> figure = dark_knowledge(np.zeros((1, 28, 28), np.uint8), np.array([0]), np.array([[3.0, 1.0, 0.0]]), T=2.0)
     >>> print(np.round([bar.get_height() for bar in figure.axes[2].patches], 2))  # the softmax of (1.5, 0.5, 0)
     [0.63 0.23 0.14]
     """
-    classes, z = check_answers(labels, logits)
-    n = len(z)
+    n = len(logits)
     images = canvas.check_images(images, n)
-    sharp, soft = softmax(z), softmax(z, T)  # (n, K) each
+    sharp, soft = softmax(logits), softmax(logits, T)  # (n, K) each
 
     figure = Figure(figsize=(11, 0.9 + 1.3 * n), layout="constrained")
     figure.suptitle(title, fontsize=15)
@@ -58,12 +61,12 @@ def dark_knowledge(
     floor = 10 ** np.floor(np.log10(max(np.min(sharp), 1e-300)))  # one scale for all rows, so that they compare
     for row in range(n):
         picture, at_one, at_T, words = panels[row]
-        wrong = canvas.rank_wrong(z[row], classes[row])
+        wrong = canvas.rank_wrong(logits[row], labels[row])
         canvas.show_image(picture, images[row])
         for panel, q in ((at_one, sharp[row]), (at_T, soft[row])):
-            canvas.draw_classes(panel, q, classes[row], wrong[0])
+            canvas.draw_classes(panel, q, labels[row], wrong[0])
             panel.set_ylabel("probability")
-        _describe(words, z[row], classes[row], wrong, T)
+        _describe(words, logits[row], labels[row], wrong, T)
         canvas.log_y(at_one, ticks=4)
         at_one.set_ylim(floor / 2, 1)
         at_T.set_ylim(0, min(1, 1.05 * np.max(soft)))

@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from typing import Any, NoReturn
 
@@ -122,7 +122,9 @@ def start(main: Callable[[], Any]) -> NoReturn:
     except BrokenPipeError:
         status = BROKEN_PIPE
     except OSError as error:
-        status = _report(error)
+        status = 1
+        with suppress(OSError):  # it may be the standard error that cannot be written
+            print(f"stopped: {reason(error)}", file=sys.stderr)
     _drop_what_cannot_be_written()
     sys.exit(status)
 
@@ -145,15 +147,6 @@ def _open_closed_streams() -> None:
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 (it stays open to the end)
-
-
-def _report(error: OSError) -> int:
-    """Say what could not be read or written, if any stream is left for it, and return the exit status."""
-    try:
-        print(f"stopped: {reason(error)}", file=sys.stderr)
-    except OSError:  # that is the stream that cannot be written
-        return BROKEN_PIPE if isinstance(error, BrokenPipeError) else 1
-    return 1
 
 
 def _drop_what_cannot_be_written() -> None:

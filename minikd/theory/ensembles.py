@@ -22,20 +22,16 @@ def _members(name: str, v: Any, given: Arguments) -> Any:
 def _one_member(name: str, T: Any, given: Arguments) -> Any:
     """Check T: it must be a temperature that broadcasts with the logits of each member."""
     T, member = temperature()(name, T, given), given["v"].shape[1:]
-    if not isinstance(T, float) and not _meets(T.shape, member):
+    try:
+        fits = isinstance(T, float) or len(np.broadcast_shapes(T.shape, member)) == len(member)
+    except ValueError:
+        fits = False
+    if not fits:
         raise ValueError(
             f"{name} must be a number, or broadcast with the logits of one member, {member}, got shape {T.shape}: "
             "for students at several temperatures give v (M, 1, N, K)"
         )
     return T
-
-
-def _meets(shape: tuple[int, ...], other: tuple[int, ...]) -> bool:
-    """Return whether an array of the first shape broadcasts with one of the other, and adds no axes to it."""
-    try:
-        return len(np.broadcast_shapes(shape, other)) == len(other)
-    except ValueError:
-        return False
 
 
 @guard(v=_members)

@@ -28,10 +28,10 @@ def host_floats(name: str, value: Any, given: Arguments) -> NDArray[np.floating]
 
 
 def cases(name: str, value: Any, given: Arguments) -> NDArray[np.float64]:
-    """Require `host_floats` of shape (N, K), finite and not empty. They come back as float64."""
+    """Require `host_floats` of shape (N, K), finite, with N ≥ 1 and K ≥ 2. They come back as float64."""
     z = host_floats(name, value, given)
-    if z.ndim != 2 or 0 in z.shape:
-        raise ValueError(f"{name} must have shape (N, K) with N, K > 0, got {z.shape}")
+    if z.ndim != 2 or len(z) == 0 or z.shape[1] < 2:
+        raise ValueError(f"{name} must have shape (N, K) with N ≥ 1, K ≥ 2, got {z.shape}")
     if not np.isfinite(z).all():
         raise ValueError(f"{name} must be finite, got inf or nan: the network has diverged, train it again")
     return z.astype(np.float64)

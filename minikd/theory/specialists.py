@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,9 @@ from minikd.theory.ensembles import arithmetic_mean, geometric_mean
 from minikd.theory.host import cases, cases_like, host_floats, share, tolerance
 from minikd.theory.priors import class_mask, shift_classes
 
+Logits: TypeAlias = NDArray[np.floating]
+Float64: TypeAlias = NDArray[np.float64]
+Pair: TypeAlias = tuple[Float64, Float64]
 _passes = number(lambda passes: passes >= 1, "at least 1")
 
 
@@ -35,7 +38,7 @@ class Specialist(NamedTuple):
     """
 
     classes: Sequence[int]
-    z: NDArray[np.floating]
+    z: Logits
 
 
 def _committee(name: str, value: Any, given: Arguments) -> list[Specialist]:
@@ -54,7 +57,7 @@ def _committee(name: str, value: Any, given: Arguments) -> list[Specialist]:
 
 
 @guard(z=host_floats, share=share, sampled=share)
-def dustbin_correction(z: NDArray[np.floating], *, share: float, sampled: float = 0.5) -> NDArray[np.floating]:
+def dustbin_correction(z: Logits, *, share: float, sampled: float = 0.5) -> Logits:
     """Return a specialist's logits, with the dustbin's raised to make up for its too few training cases.
 
         z′_dustbin = z_dustbin + log (sampled / share) − log ((1 − sampled) / (1 − share))
@@ -82,9 +85,7 @@ def dustbin_correction(z: NDArray[np.floating], *, share: float, sampled: float 
 
 
 @guard(generalist=cases, specialists=_committee, z=cases_like("generalist"))
-def specialist_cost(
-    z: NDArray[np.floating], *, generalist: NDArray[np.floating], specialists: Sequence[Specialist]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def specialist_cost(z: Logits, *, generalist: Logits, specialists: Sequence[Specialist]) -> Pair:
     """Return how far each case's answer is from what the models say: the sum of its divergences from them.
 
         C = KL(p^g‖q) + Σ_m KL(p^m‖q),      dz_k = Σ_m (q_k − p̃^m_k)      (Hinton et al. 2015, P4; derivation D10.2)
@@ -112,7 +113,7 @@ def specialist_cost(
     return _cost(*_log_probabilities(z, generalist, specialists))
 
 
-def _cost(log_q: NDArray[np.float64], log_p: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _cost(log_q: Float64, log_p: Float64) -> Pair:
     q, p = np.exp(log_q), np.exp(log_p)  # (N, K), (1 + M, N, K)
     C = np.sum(p * (log_p - log_q), axis=(0, -1))  # (N,)
     dz = np.sum(q - p, axis=0)  # (N, K)
@@ -120,9 +121,7 @@ def _cost(log_q: NDArray[np.float64], log_p: NDArray[np.float64]) -> tuple[NDArr
 
 
 @guard(generalist=cases, specialists=_committee, z=cases_like("generalist"))
-def reverse_specialist_cost(
-    z: NDArray[np.floating], *, generalist: NDArray[np.floating], specialists: Sequence[Specialist]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def reverse_specialist_cost(z: Logits, *, generalist: Logits, specialists: Sequence[Specialist]) -> Pair:
     """Return the cost and the gradient of `specialist_cost`, with the divergences the other way round.
 
         C = KL(q‖p^g) + Σ_m KL(q‖p^m),      dz_k = q_k (l_k − Σ_j q_j l_j),      l = Σ_m (log q − log p̃^m)
@@ -149,9 +148,7 @@ def reverse_specialist_cost(
     return _reverse_cost(*_log_probabilities(z, generalist, specialists))
 
 
-def _reverse_cost(
-    log_q: NDArray[np.float64], log_p: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _reverse_cost(log_q: Float64, log_p: Float64) -> Pair:
     q, ratio = np.exp(log_q), np.sum(log_q - log_p, axis=0)  # (N, K), (N, K)
     C = np.sum(q * ratio, axis=-1)  # (N,)
     dz = q * (ratio - C[:, None])  # (N, K)
@@ -160,13 +157,13 @@ def _reverse_cost(
 
 @guard(generalist=cases, specialists=_committee, tolerance=tolerance, passes=_passes)
 def combine(
-    generalist: NDArray[np.floating],
+    generalist: Logits,
     specialists: Sequence[Specialist],
     *,
     reverse: bool = False,
     tolerance: float = 1e-9,
     passes: int = 10_000,
-) -> NDArray[np.float64]:
+) -> Float64:
     """Return the answer that suits all models best: for each case the z of least `specialist_cost`, by descent.
 
         q ← (1/(1 + M)) Σ_m p̃^m(q)  =  q − dz/(1 + M)      (Hinton et al. 2015, P4; derivation D10.8)
@@ -219,12 +216,8 @@ def combine(
 
 @guard(generalist=cases, specialists=_committee, tolerance=tolerance)
 def answer(
-    generalist: NDArray[np.floating],
-    specialists: Sequence[Specialist],
-    *,
-    reverse: bool = False,
-    tolerance: float = 1e-9,
-) -> NDArray[np.float64]:
+    generalist: Logits, specialists: Sequence[Specialist], *, reverse: bool = False, tolerance: float = 1e-9
+) -> Float64:
     """Return the combined answer to each case, from the specialists for the class that the generalist likes best.
 
     This is the paper's inference with n = 1 (P4). Other specialists are not asked. If there is none for the class, the
@@ -254,11 +247,9 @@ def answer(
     return z
 
 
-def _log_probabilities(
-    z: NDArray[np.floating], generalist: NDArray[np.floating], specialists: Sequence[Specialist]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _log_probabilities(z: Logits, generalist: Logits, specialists: Sequence[Specialist]) -> Pair:
     """Return log q, (N, K), and log p̃, (1 + M, N, K): the generalist's, then each specialist's, its dustbin spread."""
-    log_q: NDArray[np.float64] = log_softmax(np.asarray(z, np.float64))
+    log_q: Float64 = log_softmax(np.asarray(z, np.float64))
     log_p = [log_softmax(generalist)]
     for classes, own in specialists:
         log_own, inside = log_softmax(own), class_mask(classes, z.shape[-1])

@@ -6,14 +6,17 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from minikd.core.array import Array
+from minikd.core.guard import guard
+from minikd.core.guard import labels as labels_of
 from minikd.core.mlp import Layers, mlp_forward
 from minikd.core.softmax import softmax
 from minikd.data.frames import Frames
 from minikd.data.images import Dataset
 from minikd.engines.device import CPU, Device, as_device
+from minikd.theory.host import cases
 from minikd.training.batches import Resident
 from minikd.training.network import Network
 
@@ -67,6 +70,7 @@ def _answers(layers: Layers[Array], held: Resident, dtype: str, batch: int = 100
         yield z, held.y[start:stop]
 
 
+@guard(logits=cases, labels=labels_of("logits"))
 def choose_ambiguous(logits: NDArray[Any], labels: NDArray[Any], count: int) -> NDArray[np.intp]:
     """Choose the correctly classified examples about which the teacher is least sure: they show most dark knowledge.
 
@@ -83,13 +87,14 @@ def choose_ambiguous(logits: NDArray[Any], labels: NDArray[Any], count: int) -> 
         the first index comes first.
 
     Raises:
-        ValueError: if shapes do not match, or fewer than `count` examples are classified correctly.
+        ValueError: if shapes do not match, a label is outside 0 … K − 1, a logit is not finite, or fewer than `count`
+            examples are classified correctly.
+        TypeError: if a dtype is wrong.
 
     >>> logits = np.array([[9.0, 0.0], [1.0, 0.0], [0.0, 2.0], [5.0, 0.0]])
     >>> choose_ambiguous(logits, np.array([0, 0, 1, 1]), count=2).tolist()  # the last one is classified wrongly
     [1, 2]
     """
-    labels, logits = check_answers(labels, logits)
     right = np.flatnonzero(np.argmax(logits, axis=-1) == labels)
     if not 1 <= count <= len(right):
         raise ValueError(
@@ -105,32 +110,3 @@ def choose_ambiguous(logits: NDArray[Any], labels: NDArray[Any], count: int) -> 
         rank[of_class] = np.arange(np.count_nonzero(of_class))
     chosen = order[np.argsort(rank, kind="stable")][:count]
     return chosen[np.argsort(labels[chosen], kind="stable")]
-
-
-def check_answers(labels: ArrayLike, logits: ArrayLike) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
-    """Check labels and logits against each other.
-
-    Returns:
-        Labels (n,) as int, and logits (n, K) as float64.
-
-    Raises:
-        ValueError: if they do not fit together.
-    """
-    labels, logits = np.asarray(labels), np.asarray(logits)
-    if logits.ndim != 2 or logits.shape[1] < 2:
-        raise ValueError(f"logits must have shape (n, K) with K ≥ 2, got {logits.shape}: one row per example")
-    if labels.shape != logits.shape[:1] or labels.dtype.kind not in "iu":
-        raise ValueError(
-            f"labels must be ints of shape ({len(logits)},) as logits has rows, got {labels.dtype} {labels.shape}: "
-            "pass one class per example"
-        )
-    K = logits.shape[1]
-    outside = labels[(labels < 0) | (labels >= K)]
-    if len(outside):
-        raise ValueError(
-            f"labels must be from 0 to K − 1 = {K - 1}, got {outside[0]}: pass labels and logits of the same classes"
-        )
-    if not np.all(np.isfinite(logits)):
-        bad = int(np.flatnonzero(~np.isfinite(logits).all(axis=-1))[0])
-        raise ValueError(f"logits must be finite, got {logits[bad]} for example {bad}: the teacher has diverged")
-    return labels.astype(np.intp), logits.astype(np.float64)

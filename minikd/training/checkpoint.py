@@ -15,15 +15,13 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from safetensors import SafetensorError
-from safetensors.numpy import load as arrays_from_bytes
+from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as bytes_from_arrays
 
 from minikd.system.files import remove_leftovers, write_atomically
 
 FORMAT = "minikd-checkpoint-1"
 _ANOTHER_COPY = "use another copy, or remove it and run again"
-_UNSEALED = "damaged or cut short, or not a safetensors file"
 
 
 class CheckpointError(ValueError):
@@ -100,8 +98,7 @@ def save(path: str | os.PathLike[str], arrays: Mapping[str, npt.NDArray[Any]], r
 def load(path: str | os.PathLike[str]) -> tuple[dict[str, npt.NDArray[Any]], dict[str, Any]]:
     """Return what `save` wrote, bit for bit, or refuse.
 
-    Temporary files that a killed save left for this path are removed. A header is only read if it fits in the file, so
-    a false one costs no memory.
+    Temporary files that a killed save left for this path are removed.
 
     Args:
         path: the file.
@@ -117,24 +114,19 @@ def load(path: str | os.PathLike[str]) -> tuple[dict[str, npt.NDArray[Any]], dic
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):
             raise CheckpointError(path, "not a regular file", "give the path of a file that minikd saved")
-        with open(path, "rb") as file:
-            header_length = int.from_bytes(file.read(8), "little")
-            if header_length > os.fstat(file.fileno()).st_size - 8:
-                raise CheckpointError(path, _UNSEALED, _ANOTHER_COPY)
-            metadata = _metadata(path, file.read(header_length))
-            file.seek(0)
-            data = file.read()
+        with safe_open(path, framework="numpy") as file:
+            metadata = file.metadata() or {}
+            _check_format(path, metadata.get("format", ""))
+            # Copies, because safetensors promises neither writable arrays nor ones that own their memory.
+            arrays = {name: np.array(file.get_tensor(name)) for name in file.keys()}  # noqa: SIM118 (no iteration)
     except FileNotFoundError as error:
         raise CheckpointMissingError(path, "no such file", "check the path, or train without it first") from error
     except OSError as error:
         wrong = f"cannot be read ({error.strerror or error})"
         raise CheckpointError(path, wrong, "check the path and its permissions") from error
+    except (SafetensorError, TypeError, AttributeError, KeyError) as error:  # the last three: a dtype that NumPy lacks
+        raise CheckpointError(path, f"damaged or cut short, or not safetensors ({error})", _ANOTHER_COPY) from error
 
-    try:
-        # Copies, because safetensors promises neither writable arrays nor ones that own their memory.
-        arrays = {name: np.array(array) for name, array in arrays_from_bytes(data).items()}
-    except (SafetensorError, ValueError, KeyError) as error:  # KeyError: a dtype that NumPy lacks
-        raise CheckpointError(path, f"damaged or cut short ({error})", _ANOTHER_COPY) from error
     text = metadata.get("record", "")
     if _seal(arrays, text) != metadata.get("sha256"):
         raise CheckpointError(path, "damaged (its contents do not match its sha256)", _ANOTHER_COPY)
@@ -147,19 +139,12 @@ def load(path: str | os.PathLike[str]) -> tuple[dict[str, npt.NDArray[Any]], dic
     return arrays, record
 
 
-def _metadata(path: str | os.PathLike[str], header: bytes) -> dict[str, Any]:
-    """Return the metadata in a safetensors header, if this version can read such a checkpoint."""
-    try:
-        parsed = json.loads(header)
-    except (ValueError, RecursionError) as error:
-        raise CheckpointError(path, _UNSEALED, _ANOTHER_COPY) from error
-    metadata = parsed.get("__metadata__") if isinstance(parsed, dict) else None
-    kind = metadata.get("format") if isinstance(metadata, dict) else None
-    if not isinstance(metadata, dict) or not isinstance(kind, str) or not kind.startswith("minikd-checkpoint-"):
+def _check_format(path: str | os.PathLike[str], kind: str) -> None:
+    """Refuse a file of another kind, or of another version."""
+    if not kind.startswith("minikd-checkpoint-"):
         raise CheckpointError(path, "not a minikd checkpoint", "give the path of a file that minikd saved")
     if kind != FORMAT:
         raise CheckpointError(path, f"its format is {kind!r}, this minikd reads {FORMAT!r}", "upgrade minikd")
-    return metadata
 
 
 def _plain(array: npt.NDArray[Any]) -> npt.NDArray[Any]:

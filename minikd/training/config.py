@@ -29,8 +29,6 @@ _RULES: dict[str, tuple[Any, Callable[[Any], bool], str]] = {  # the type, the r
     "seed": (Integral, lambda s: s >= 0, "a whole number ≥ 0"),
     "dtype": (str, lambda d: d in ("float32", "float64"), "'float32' or 'float64'"),
 }
-LEARNING_RATE = 0.2
-"""The default peak learning rate, that of a single network."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +69,7 @@ class TrainConfig:
     hidden: tuple[int, ...]
     epochs: int = 10
     batch_size: int = 128
-    learning_rate: float | tuple[float, ...] = LEARNING_RATE
+    learning_rate: float | tuple[float, ...] = 0.2
     warmup: float = 0.02
     momentum: float = 0.9
     clip_norm: float | None = 1.0

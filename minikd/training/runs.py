@@ -17,8 +17,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -135,7 +134,12 @@ def obtain(
         partial.unlink(missing_ok=True)  # of a run killed between the two
         return load_network(path, config), True
     path.parent.mkdir(parents=True, exist_ok=True)
-    with _bar(title, quiet) as update:
+    with tqdm(desc=title, unit="step", leave=False, disable=True if quiet else None) as bar:  # None: on a terminal only
+
+        def update(done: int, steps: int) -> None:
+            bar.total = steps
+            bar.update(done - bar.n)
+
         network = train(
             config,
             dataset,
@@ -208,15 +212,3 @@ def load_network(path: str | os.PathLike[str], config: TrainConfig | None = None
             path, "it does not hold the network that its record describes", "remove it, or train again"
         )
     return network
-
-
-@contextmanager
-def _bar(title: str, quiet: bool) -> Iterator[Callable[[int, int], None]]:
-    """Show a progress bar on a terminal. Show nothing elsewhere, or if `quiet`."""
-    with tqdm(desc=title, unit="step", leave=False, file=sys.stderr, disable=True if quiet else None) as bar:
-
-        def update(done: int, steps: int) -> None:
-            bar.total = steps
-            bar.update(done - bar.n)
-
-        yield update

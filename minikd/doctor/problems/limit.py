@@ -6,7 +6,7 @@ import numpy as np
 
 from minikd.doctor.catalogue import averaged, half_square, two_logits
 from minikd.doctor.problem import LOGITS, TEMPERATURE, Made, Outputs, Problem
-from minikd.doctor.textbook import centred, largest, softmax
+from minikd.doctor.textbook import centred, largest, softmax, sums
 
 
 def _recipe(made: Made, z: Any, v: Any, T: float) -> Outputs:
@@ -18,6 +18,7 @@ def _recipe(made: Made, z: Any, v: Any, T: float) -> Outputs:
         "the mean removed on one side only": [lambda: centred(z) - v, lambda: z - centred(v)],
         "the mean over the batch removed": lambda: centred(z - v, axis=0),
         "the mean of the whole batch removed": lambda: centred(z - v, axis=None),
+        "the sum removed instead of the mean": lambda: z - v - sums(z - v),
         "the exact gradient, not its limit": lambda: K * T * (softmax(z / T) - softmax(v / T)),
     }
     d = made("difference", lambda: centred(z - v), wrong)

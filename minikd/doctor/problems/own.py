@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from minikd.doctor.cases import TELLING, UPSTREAM, Case, Probe, along, check_count, copies, exact, is_float
 from minikd.doctor.catalogue import sign
-from minikd.doctor.oracle import Oracle
+from minikd.doctor.oracle import slope
 from minikd.doctor.problem import Made, Outputs
 from minikd.doctor.trials import dtype_of
 
@@ -38,12 +38,12 @@ def case_of_own(
     out = forward(**copies(arguments))
     if dtype_of(out) not in (np.float32, np.float64):
         raise TypeError(f"{name} must return a float or a float array, got {dtype_of(out)}")
-    rng, oracle, shape = np.random.default_rng(seed), Oracle(), np.shape(out)
+    rng, shape = np.random.default_rng(seed), np.shape(out)
 
     def probe_at(where: str, given: dict[str, Any]) -> Probe:
         dout = rng.standard_normal(shape) + 0.3 if shape else np.ones(())
         scales = [abs(float(given["T"])) or 1.0] if _is_number(given.get("T")) else []
-        slopes = tuple(oracle.slope(along(forward, given, dout, key), given[key], scales) for key in names)
+        slopes = tuple(slope(along(forward, given, dout, key), given[key], scales) for key in names)
         cost = None if shape else float(forward(**copies(given)))
         given = {**given, UPSTREAM: dout} if shape else given
         return Probe(where, given, given, slopes, cost)
@@ -59,7 +59,7 @@ def case_of_own(
             probes += [probe] if probe.is_finite() else []
     method = (
         "complex step through your forward function"
-        if oracle.takes_complex
+        if all(one.by_complex_step for probe in probes for one in probe.slopes)
         else "central differences of your forward function, which does not take complex numbers"
     )
     if min(probe.uncertainty() for probe in probes) > TELLING:

@@ -53,19 +53,19 @@ class Exercise:
 
     Args:
         title: what the function computes, in a few words.
-        gradient: the name by which the doctor knows the problem.
         solution: a right function.
         mistakes: a function of the same arguments. It returns what wrong functions return, by the words for their
             mistake: an answer, or a list of them if there are several ways to make the mistake.
         cases: the arguments on which a function is tried.
+        gradient: the name by which the doctor knows the problem. It takes the place of solution, mistakes and cases.
         tolerance: of an answer, as a share of the largest number in the right one.
     """
 
     title: str
-    gradient: str | None = None
     solution: Callable[..., Any] | None = None
     mistakes: Callable[..., dict[str, Any]] | None = None
     cases: Sequence[tuple[Any, ...]] = ()
+    gradient: str | None = None
     tolerance: float = 1e-6
 
     def judge(self, function: Callable[..., Any]) -> Verdict:
@@ -104,7 +104,7 @@ class Exercise:
         """Return the words for the mistake that gives these answers, or ""."""
         known = [self.wrong_answers(case) for case in self.cases]
         everywhere = range(len(answers))
-        finite = [i for i in everywhere if _is_finite(answers[i])]
+        finite = [i for i, one in enumerate(map(_numbers, answers)) if one is not None and np.all(np.isfinite(one))]
         for tried in (everywhere, finite):  # a mistake may come together with an overflow elsewhere
             for words, ways in known[0].items() if tried else ():
                 if any(all(self._equal(answers[i], known[i][words][way]) for i in tried) for way in range(len(ways))):
@@ -200,11 +200,6 @@ def _numbers(answer: Any) -> Any:
         return None if np.iscomplexobj(answer) else np.asarray(answer, float)
     except (TypeError, ValueError):
         return None
-
-
-def _is_finite(answer: Any) -> bool:
-    answer = _numbers(answer)
-    return answer is not None and bool(np.all(np.isfinite(answer)))
 
 
 def _difference(answer: Any, truth: Any, case: tuple[Any, ...]) -> str:

@@ -19,30 +19,24 @@ def _shares(powers: Any, axis: int | None = -1) -> Any:
 
 def _not_softened(z: Any, T: float) -> dict[str, Any]:
     powers, below_case, below_batch = (np.exp(u / T) for u in (z, z - z.max(axis=-1, keepdims=True), z - z.max()))
+    q, q_at_1, clipped = softmax(z, T), softmax(z), softmax(np.clip(z / T, -700, 700))
     return {
         "right where nothing overflows; subtract each case's largest logit before exp": _shares(powers),
         "T multiplies the logits; it should divide them": softmax(z, 1 / T),
-        "T has no effect: divide the logits by it before exp, and with them the largest one": softmax(z),
-        "clipped: two large logits become alike; subtract each case's largest logit instead": softmax(
-            np.clip(z / T, -700, 700)
-        ),
-        "T divides the probabilities; it should divide the logits": softmax(z) / T,
-        "softmax twice: it takes logits, not probabilities": [
-            softmax(softmax(z, T)),
-            softmax(softmax(z), T),
-            softmax(softmax(z, T), T),
-        ],
+        "T has no effect: divide the logits by it before exp, and with them the largest one": q_at_1,
+        "clipped: two large logits become alike; subtract each case's largest logit instead": clipped,
+        "T divides the probabilities; it should divide the logits": q_at_1 / T,
+        "softmax twice: it takes logits, not probabilities": [softmax(q), softmax(q_at_1, T), softmax(q, T)],
         "the sum is over the batch; it should be over the classes, axis -1": softmax(z.T, T).T,
         "exp without the sum below: each case must sum to one": [below_case, powers],
         "the sum is over the whole batch; it should be over the classes of each case, axis -1": [
-            _shares(below_batch, axis=None),
-            _shares(powers, axis=None),
+            _shares(u, axis=None) for u in (below_batch, powers)
         ],
         "subtract each case's own largest logit, not that of the batch": _shares(below_batch),
-        "divided by the mean; it should be the sum: each case must sum to one": softmax(z, T) * z.shape[-1],
+        "divided by the mean; it should be the sum: each case must sum to one": q * z.shape[-1],
         "exp is missing: probabilities are exp of the logits over T, over their sum": _shares(z),
         "that is the logarithm: take its exponential": log_softmax(z, T),
-        "a power of the softmax at T = 1 must be divided by its own sum": softmax(z) ** (1 / T),
+        "a power of the softmax at T = 1 must be divided by its own sum": q_at_1 ** (1 / T),
         "that is the limit T → 0; at any other T every class has a probability": np.eye(z.shape[-1])[z.argmax(axis=-1)],
     }
 
@@ -68,6 +62,6 @@ def _no_entropy(q: Any) -> dict[str, Any]:
 
 
 EXERCISES = {
-    "1.1": Exercise("the softened softmax", solution=softmax, mistakes=_not_softened, cases=(*_LOGITS, _LARGE)),
-    "1.2": Exercise("the entropy of an answer", solution=_entropy, mistakes=_no_entropy, cases=_ANSWERS),
+    "1.1": Exercise("the softened softmax", softmax, _not_softened, (*_LOGITS, _LARGE)),
+    "1.2": Exercise("the entropy of an answer", _entropy, _no_entropy, _ANSWERS),
 }

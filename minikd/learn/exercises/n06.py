@@ -4,6 +4,8 @@ from typing import Any
 
 from minikd.learn.exercises import Exercise
 
+_WEIGHTS = ((0.5, 1.0), (0.5, 20.0), (0.9, 4.0), (0.1, 8.0))
+
 
 def _weight(alpha: float, T: float) -> float:
     return alpha / (alpha + (1 - alpha) * T**2)
@@ -21,11 +23,6 @@ def _no_weight(alpha: float, T: float) -> dict[str, Any]:
 
 
 EXERCISES = {
-    "6.1": Exercise(
-        "the weight of the soft targets when T² is forgotten",
-        solution=_weight,
-        mistakes=_no_weight,
-        cases=((0.5, 1.0), (0.5, 20.0), (0.9, 4.0), (0.1, 8.0)),
-    ),
+    "6.1": Exercise("the weight of the soft targets when T² is forgotten", _weight, _no_weight, _WEIGHTS),
     "6.2": Exercise("the gradient of the distillation loss", gradient="distillation"),
 }

@@ -10,6 +10,7 @@ _PAIRS = (
     (np.array([150.0, 141, 160, 139]), np.array([121.0, 118, 119, 124])),
     (np.array([98.0, 101, 103]), np.array([95.0, 92, 99])),
 )
+_ERRORS = ((67, 146, 74), (80, 140, 110), (100, 150, 160))
 
 
 def _saved(alone: Any, taught: Any) -> Any:
@@ -22,14 +23,14 @@ def _not_saved(alone: Any, taught: Any) -> dict[str, Any]:
     mean, error = _saved(alone, taught)
     sd, sd_over_n = np.std(saved, ddof=1), np.std(saved)
     unpaired = [((np.var(alone, ddof=d) + np.var(taught, ddof=d)) / n) ** 0.5 for d in (1, 0)]
+    sds = (sd, sd_over_n)
     return {
         "unpaired: take the differences first, what a seed gives to both then cancels": [(mean, e) for e in unpaired],
         "that is the standard deviation of the pairs; divide it by √S for the standard error of their mean": [
-            (mean, sd),
-            (mean, sd_over_n),
+            (mean, one) for one in sds
         ],
-        "that is the variance of the mean; take its root": [(mean, sd**2 / n), (mean, sd_over_n**2 / n)],
-        "divide the standard deviation by √S, not by S": [(mean, sd / n), (mean, sd_over_n / n)],
+        "that is the variance of the mean; take its root": [(mean, one**2 / n) for one in sds],
+        "divide the standard deviation by √S, not by S": [(mean, one / n) for one in sds],
         "divide by √S: the S − 1 is in the standard deviation already": (mean, sd / (n - 1) ** 0.5),
         "the sum of the differences; it should be their mean": (np.sum(saved), error),
         "the other order: first the mean, then the standard error": (error, mean),
@@ -57,11 +58,6 @@ def _no_share(teacher: float, alone: float, taught: float) -> dict[str, Any]:
 
 
 EXERCISES = {
-    "7.1": Exercise("errors saved, pair by pair", solution=_saved, mistakes=_not_saved, cases=_PAIRS),
-    "7.2": Exercise(
-        "the share of the way to the teacher",
-        solution=_share,
-        mistakes=_no_share,
-        cases=((67, 146, 74), (80, 140, 110), (100, 150, 160)),
-    ),
+    "7.1": Exercise("errors saved, pair by pair", _saved, _not_saved, _PAIRS),
+    "7.2": Exercise("the share of the way to the teacher", _share, _no_share, _ERRORS),
 }

@@ -6,6 +6,8 @@ from typing import Any
 from minikd.learn.exercises import Exercise
 
 _NETWORKS: tuple[tuple[int, ...], ...] = ((784, 800, 800, 10), (784, 30, 10), (784, 10))
+_BATCHES = tuple((sizes, B) for sizes in _NETWORKS for B in (1, 128))
+_LAUNCHES = tuple((sizes, launches, 1e-5, 3e13) for sizes in _NETWORKS[:2] for launches in (18, 95))
 
 
 def _forward(sizes: Any, B: float) -> float:
@@ -20,6 +22,7 @@ def _step(sizes: Any, B: float) -> float:
 
 def _no_step(sizes: Any, B: float) -> dict[str, Any]:
     step, forward, with_dx = _step(sizes, B), _forward(sizes, B), 3 * _forward(sizes, B)
+    weights = forward / (2 * B)
     return {
         "the first layer's dx is not computed, because it is not needed": with_dx,
         "a multiplication and an addition are two": step / 2,
@@ -27,8 +30,7 @@ def _no_step(sizes: Any, B: float) -> dict[str, Any]:
         "B is missing: count the whole batch": [step / B, with_dx / B],
         "backward has two products per layer, for dW and dx": 2 * forward,
         "that is the number of weights; a step multiplies each with B cases, forward and backward": [
-            forward / (2 * B),
-            forward / (2 * B) + sum(sizes[1:]),
+            weights + biases for biases in (0, sum(sizes[1:]))
         ],
         "a layer is missing": _step(sizes[:-1], B) if len(sizes) > 2 else 0.0,
         "that is only the backward pass; the forward pass has one product per layer too": step - forward,
@@ -56,16 +58,6 @@ def _not_even(sizes: Any, launches: float, overhead: float, rate: float) -> dict
 
 
 EXERCISES = {
-    "10.1": Exercise(
-        "the floating-point operations of a step",
-        solution=_step,
-        mistakes=_no_step,
-        cases=tuple((sizes, B) for sizes in _NETWORKS for B in (1, 128)),
-    ),
-    "10.2": Exercise(
-        "the batch at which work and launches break even",
-        solution=_break_even,
-        mistakes=_not_even,
-        cases=tuple((sizes, launches, 1e-5, 3e13) for sizes in _NETWORKS[:2] for launches in (18, 95)),
-    ),
+    "10.1": Exercise("the floating-point operations of a step", _step, _no_step, _BATCHES),
+    "10.2": Exercise("the batch at which work and launches break even", _break_even, _not_even, _LAUNCHES),
 }

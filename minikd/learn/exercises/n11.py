@@ -38,6 +38,7 @@ def _step(best: Any, arc: Any, score: Any) -> Any:
 
 def _no_step(best: Any, arc: Any, score: Any) -> dict[str, Any]:
     paths = best[:, None] + arc  # (from, to)
+    log_sum = np.log(np.sum(np.exp(paths), axis=0))
     return {
         "arcs are arc[from, to], and were taken the other way round": _step(best, arc.T, score),
         "the maximum is over the states it comes from, axis 0 of best[:, None] + arc": score + np.max(paths, axis=1),
@@ -49,8 +50,7 @@ def _no_step(best: Any, arc: Any, score: Any) -> dict[str, Any]:
         "that is where the best path comes from; return its weight": np.argmax(paths, axis=0),
         "the score of the new frame is missing": np.max(paths, axis=0),
         "a sum over the paths is the forward pass; Viterbi takes the maximum": [
-            score + np.log(np.sum(np.exp(paths), axis=0)),
-            score + np.sum(paths, axis=0),
+            score + total for total in (log_sum, np.sum(paths, axis=0))
         ],
         "the best of all states for every state; the arcs were forgotten": score + np.max(best),
         "the weight of the path so far is missing": score + np.max(arc, axis=0),
@@ -58,6 +58,6 @@ def _no_step(best: Any, arc: Any, score: Any) -> dict[str, Any]:
 
 
 EXERCISES = {
-    "11.1": Exercise("from logits to scaled likelihoods", solution=_likelihood, mistakes=_no_likelihood, cases=_SCORES),
-    "11.2": Exercise("one step of Viterbi's algorithm", solution=_step, mistakes=_no_step, cases=_STEPS),
+    "11.1": Exercise("from logits to scaled likelihoods", _likelihood, _no_likelihood, _SCORES),
+    "11.2": Exercise("one step of Viterbi's algorithm", _step, _no_step, _STEPS),
 }
