@@ -66,6 +66,8 @@ STYLE: Any = {
     "ytick.labelsize": 10,
     "axes.spines.top": False,
     "axes.spines.right": False,
+    "legend.frameon": False,
+    "legend.fontsize": 10,
 }
 """What differs from Matplotlib's own defaults. Its type is Any, because theirs lists every setting by name."""
 
@@ -104,10 +106,20 @@ class Figure(figure.Figure):
         return super().get_tightbbox(*args, **options)
 
 
-def single(width: float, height: float) -> tuple[Figure, Axes]:
-    """Return a figure of this size, in inches, and its only panel."""
+@style()
+def side_by_side(count: int, width: float, height: float, **options: Any) -> tuple[Figure, list[Axes]]:
+    """Return a figure of this size, in inches, and its panels side by side; the options are those of `subplots`."""
     figure = Figure(figsize=(width, height), layout="constrained")
-    return figure, figure.add_subplot()
+    return figure, figure.subplots(1, count, squeeze=False, **options)[0].tolist()
+
+
+@style()
+def legend(panel: Axes, **options: Any) -> None:
+    """Add a legend that shows each name once, however many were drawn under it; the options are those of `legend`."""
+    handles, names = panel.get_legend_handles_labels()
+    once = dict(zip(names, handles, strict=True))
+    place = panel.figure if "outside" in str(options.get("loc")) else panel
+    place.legend(once.values(), once, **options)
 
 
 @style()
