@@ -31,28 +31,22 @@ def hertz_to_mel(hertz: ArrayLike) -> NDArray[np.float64]:
 
 
 @cache
-def mel_filters(filters: int = FILTERS, spectrum: int = SPECTRUM, rate: int = RATE) -> NDArray[np.float64]:
-    """Return triangular filters, evenly spaced in mel from 0 to half the rate, each half-overlapping its neighbours.
+def mel_filters() -> NDArray[np.float64]:
+    """Return 40 triangular filters, evenly spaced in mel from 0 to half the rate, each half-overlapping its neighbours.
 
     In mel, filter m rises from 0 at edge m to 1 at edge m + 1 and falls to 0 at edge m + 2. So between the first peak
     and the last one the filters add up to 1 at every frequency.
 
-    Args:
-        filters: how many there are.
-        spectrum: points of the Fourier transform.
-        rate: samples per second.
-
     Returns:
-        (spectrum // 2 + 1, filters), the weight of each frequency of a real Fourier transform in each filter.
+        (257, 40), the weight of each frequency of a real Fourier transform in each filter.
 
     >>> W = mel_filters()
     >>> W.shape, bool(np.allclose(W.sum(axis=1)[10:240], 1))
     ((257, 40), True)
     """
-    edges = np.linspace(0, hertz_to_mel(rate / 2), filters + 2)  # mel
-    at = hertz_to_mel(np.arange(spectrum // 2 + 1) * rate / spectrum)[:, np.newaxis]  # (frequencies, 1)
-    step = edges[1] - edges[0]
-    weights: NDArray[np.float64] = np.maximum(0, 1 - np.abs(at - edges[1:-1]) / step)
+    edges = np.linspace(0, hertz_to_mel(RATE / 2), FILTERS + 2)  # mel
+    at = hertz_to_mel(np.arange(SPECTRUM // 2 + 1) * RATE / SPECTRUM)[:, np.newaxis]  # (frequencies, 1)
+    weights: NDArray[np.float64] = np.maximum(0, 1 - np.abs(at - edges[1:-1]) / (edges[1] - edges[0]))
     return freeze(weights)  # the cache hands it out again
 
 

@@ -30,6 +30,8 @@ ALIGNING = 0.5
 """The power of the priors when speech is aligned. Silence alone is a third of all frames. At a boundary the network is
 undecided, and a whole prior gives the frame to the digit. The next network learns that, so silence shrinks by 1.5 % of
 all frames per round. Without priors it grows by 0.5 %. With half a prior it stays the same."""
+ROUNDS = 8
+"""The most rounds of alignment."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,23 +151,20 @@ def settle(
     speech: Corpus,
     per_digit: int,
     *,
-    hidden: tuple[int, ...] = (256, 256),
-    seed: int = 0,
+    hidden: tuple[int, ...],
     device: Device = CPU,
-    rounds: int = 8,
     settled: float = 0.02,
 ) -> tuple[Aligner, NDArray[np.int64], list[float]]:
     """Find labels from the texts: after a flat start, a network learns the labels and aligns again, until they settle.
 
-    Each round continues with the last one's network, for two epochs. The first round has three.
+    Each round continues with the last one's network, for two epochs. The first round has three. There are at most
+    `ROUNDS` rounds.
 
     Args:
         speech: without noise.
         per_digit: states per digit.
         hidden: units of each hidden layer of the aligning network.
-        seed: of the first round; each round takes the next one.
         device: where the network is trained.
-        rounds: the most rounds.
         settled: the share of labels that may still change in the last round.
 
     Returns:
@@ -174,14 +173,14 @@ def settle(
     model, network = hmm.fresh(per_digit), None
     changed: list[float] = []
     labels = flat_start(speech, model)
-    while len(changed) < rounds and (not changed or changed[-1] >= settled):
+    while len(changed) < ROUNDS and (not changed or changed[-1] >= settled):
         config = TrainConfig(
             hidden=hidden,
             epochs=2 if changed else 3,
             learning_rate=0.05,
             clip_norm=1.0,
             batch_size=min(128, len(labels)),
-            seed=seed + len(changed),
+            seed=len(changed),
         )
         examples = speech.examples(labels, model.states, "training speech")
         network = train(config, examples, start=network, device=device)
