@@ -15,7 +15,6 @@ import os
 import pickle
 import queue
 import signal
-import struct
 import subprocess
 import sys
 import threading
@@ -24,7 +23,7 @@ from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecu
 from typing import IO, Any
 
 BOOT = "import sys; sys.path[:] = sys.argv[1:]; from minikd.paper.lab import workers; workers.serve()"
-LENGTH = struct.Struct("<Q")  # the number of bytes of a message, in front of them
+BROKEN = (OSError, EOFError, pickle.UnpicklingError)  # what a pipe raises that ends before a message does
 
 
 class Workers(Executor):
@@ -95,8 +94,8 @@ class _Process:
     def ask(self, call: object) -> Any:
         try:
             _write(self._calls, pickle.dumps(call))
-            reply = _read(self._replies)
-        except (OSError, EOFError):
+            reply = pickle.load(self._replies)
+        except BROKEN:
             raise BrokenExecutor(_how_it_ended(self._popen.wait())) from None
         return pickle.loads(reply)
 
@@ -131,18 +130,9 @@ def _how_it_ended(code: int) -> str:
 
 
 def _write(stream: IO[bytes], message: bytes) -> None:
-    stream.write(LENGTH.pack(len(message)))
-    stream.write(message)
+    """Send a message, which `pickle.load` reads as a whole."""
+    pickle.dump(message, stream)
     stream.flush()
-
-
-def _read(stream: IO[bytes]) -> bytes:
-    """Return the next message as a whole; raise EOFError if the stream ends before it does."""
-    header = stream.read(LENGTH.size)
-    message = stream.read(*LENGTH.unpack(header)) if len(header) == LENGTH.size else b""
-    if not message or len(message) < LENGTH.unpack(header)[0]:
-        raise EOFError
-    return message
 
 
 # ---- in a worker -----------------------------------------------------------------------------------------------------
@@ -156,9 +146,9 @@ def serve() -> None:
     waiting: queue.SimpleQueue[bytes] = queue.SimpleQueue()
 
     def listen() -> None:
-        with contextlib.suppress(EOFError):
+        with contextlib.suppress(*BROKEN):
             while True:
-                waiting.put(_read(calls))
+                waiting.put(pickle.load(calls))
         os._exit(0)
 
     threading.Thread(target=listen, daemon=True).start()
