@@ -101,8 +101,7 @@ def config_of(settings: Json) -> TrainConfig:
 
 def host_logits(network: Network, data: Dataset | Frames, device: Device) -> np.ndarray:
     """Return a network's logits, (..., N, K), on the host."""
-    z: np.ndarray = device.get(logits(network, data, device))
-    return z
+    return device.get(logits(network, data, device))
 
 
 def errors(z: np.ndarray, labels: np.ndarray) -> Any:
@@ -132,8 +131,8 @@ def _tuples(settings: Json) -> dict[str, Any]:
     return {name: tuple(value) if isinstance(value, list) else value for name, value in settings.items()}
 
 
-def _soft_targets(teacher: Result, chosen: np.ndarray, transfer: Dataset) -> SoftTargets:
-    """Return a teacher's answers to the transfer set, which has the training images `chosen`."""
+def soft_targets(teacher: Result, chosen: np.ndarray, transfer: Dataset | Frames) -> SoftTargets:
+    """Return a teacher's answers to the transfer set, which has the training examples `chosen`."""
     return SoftTargets(freeze(teacher.arrays["train"][chosen]), transfer.fingerprint, "", teacher.record.get("T"))
 
 
@@ -170,7 +169,7 @@ def train_task(settings: Json, inputs: Inputs, device: Device) -> Output:
     """
     full, chosen, transfer, test = _data_of(settings).load()
     config = config_of(settings)
-    targets = _soft_targets(inputs["teacher"], chosen, transfer) if "teacher" in inputs else None
+    targets = soft_targets(inputs["teacher"], chosen, transfer) if "teacher" in inputs else None
     best = Best(_outside(full, chosen, config.seed), device) if settings.get("stop_early") else None
     try:
         network = train(config, transfer, soft_targets=targets, device=device, on_epoch=best)
@@ -212,7 +211,7 @@ def gradients_task(settings: Json, inputs: Inputs, device: Device) -> Output:
     """
     full, chosen, transfer, _ = _data_of(settings).load()
     config = config_of(settings)
-    targets = _soft_targets(inputs["teacher"], chosen, transfer)
+    targets = soft_targets(inputs["teacher"], chosen, transfer)
     looked = slice(0, 10_000)
     x: np.ndarray = scaled(transfer.images[looked].reshape(-1, transfer.images[0].size), config.dtype)
     y, v = transfer.labels[looked].astype(np.int64), targets.logits[looked]
