@@ -1,6 +1,7 @@
-"""The command `python -m minikd.export`: write a trained network as ONNX.
+"""Write a network that a run has saved as ONNX, which runtimes on phones, in browsers and in databases read.
 
-Runtimes on phones, in browsers and in databases read ONNX. Writing it needs the extra `onnx`.
+example:
+  python -m minikd.export runs/RUN/seed0/student-distilled.safetensors student.onnx
 """
 
 from __future__ import annotations
@@ -21,11 +22,6 @@ from minikd.training import runs
 from minikd.training.checkpoint import digest
 from minikd.training.network import Network
 
-ABOUT = "Write a network that a run has saved as ONNX, which runtimes on phones, in browsers and in databases read."
-EXAMPLES = """\
-example:
-  python -m minikd.export runs/RUN/seed0/student-distilled.safetensors student.onnx
-"""
 OPSET, IR_VERSION = 13, 8
 """Versions that runtimes of 2021 know, and that have all an MLP needs."""
 
@@ -73,7 +69,7 @@ def _broken(error: Exception) -> ValueError:
 
 
 def to_onnx(network: Network, path: str | os.PathLike[str], about: Mapping[str, Any] | None = None) -> None:
-    """Write a network as ONNX: the whole file or nothing.
+    """Write a network as ONNX, by the extra `onnx`: the whole file or nothing.
 
     The model's input is `pixels` (batch, D) float32 in [0, 1], the rows of an image one after another. The batch may
     have any size. Its outputs are `logits` (batch, K), in nats, and `probabilities` (batch, K), their softmax at T = 1,
@@ -124,7 +120,7 @@ def to_onnx(network: Network, path: str | os.PathLike[str], about: Mapping[str, 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Turn a network that a run saved into an ONNX file."""
-    parser = Parser("export", ABOUT, EXAMPLES)
+    parser = Parser("export", __doc__)
     parser.add_argument("network", help="a .safetensors file from a run folder")
     parser.add_argument("onnx", help="the file to write, ending in .onnx")
     args = parser.parse_args(argv)

@@ -1,4 +1,20 @@
-"""The command `python -m minikd.mnist`: train a teacher, a student alone, and the same student distilled."""
+"""Knowledge distillation on MNIST (Hinton, Vinyals & Dean 2015). The command trains three networks: a large teacher; a
+small student alone, on the labels; and the same student distilled. The distilled student begins with the same weights
+and sees the same examples in the same order, but it also learns from the teacher's probabilities, which a temperature T
+softens.
+
+examples:
+  python -m minikd.mnist --T 8                 the three networks, quickly: about two minutes on two cores
+  python -m minikd.mnist --T 8 --seeds 5       five times: mean and standard deviation, paired by seed
+  python -m minikd.mnist --hidden 30,30 --T 3  30 units per layer: the paper found T from 2.5 to 4 best
+  python -m minikd.mnist --T 20 --alpha 1      only soft targets: the student sees no label
+  python -m minikd.mnist --held-out 10000      choose settings on training images, and leave the test set alone
+  python -m minikd.mnist --export student.onnx take the student away, for any ONNX runtime
+  python -m minikd.mnist --preset paper --gpu  the paper's teacher at full length
+
+If --out already holds a teacher with the same settings and data, the command uses it again. So trying several
+temperatures only costs the students. To resume a run that was stopped, repeat the command with --resume.
+"""
 
 from __future__ import annotations
 
@@ -27,28 +43,6 @@ from minikd.training.config import TrainConfig
 from minikd.training.loop import TrainingDiverged
 from minikd.training.network import Network
 from minikd.training.teacher import soft_targets
-
-ABOUT = """\
-Knowledge distillation on MNIST (Hinton, Vinyals & Dean 2015). The command trains three networks: a large teacher; a
-small student alone, on the labels; and the same student distilled. The distilled student begins with the same weights
-and sees the same examples in the same order, but it also learns from the teacher's probabilities, which a temperature T
-softens.
-"""
-
-EXAMPLES = """\
-examples:
-  python -m minikd.mnist --T 8                 the three networks, quickly: about two minutes on two cores
-  python -m minikd.mnist --T 8 --seeds 5       five times: mean and standard deviation, paired by seed
-  python -m minikd.mnist --hidden 30,30 --T 3  30 units per layer: the paper found T from 2.5 to 4 best
-  python -m minikd.mnist --T 20 --alpha 1      only soft targets: the student sees no label
-  python -m minikd.mnist --held-out 10000      choose settings on training images, and leave the test set alone
-  python -m minikd.mnist --export student.onnx take the student away, for any ONNX runtime
-  python -m minikd.mnist --preset paper --gpu  the paper's teacher at full length
-
-If --out already holds a teacher with the same settings and data, the command uses it again. So trying several
-temperatures only costs the students. To resume a run that was stopped, repeat the command with --resume.
-"""
-
 
 # ---- the settings of the networks ------------------------------------------------------------------------------------
 
@@ -162,7 +156,7 @@ def _typed(value: Any) -> str:
 
 def build_parser() -> Parser:
     """Return the options. A setting that is not given is absent from the result, because the preset has its value."""
-    parser = Parser("mnist", ABOUT, EXAMPLES)
+    parser = Parser("mnist", __doc__)
     for title, settings in SETTINGS.items():
         add = parser.add_argument_group(title).add_argument
         configs = {name: preset[GROUPS[title][-1]] for name, preset in PRESETS.items()}

@@ -1,4 +1,18 @@
-"""The command: python -m minikd.paper runs the paper's experiments and prints the scoreboard."""
+"""The command: python -m minikd.paper runs the paper's experiments and prints the scoreboard.
+
+examples:
+  python -m minikd.paper                      every row, with real figures, on two cores
+  python -m minikd.paper M6 M7                two rows, and the work that they need
+  python -m minikd.paper --profile smoke      every row, tiny: does it run? It claims nothing
+  python -m minikd.paper --profile full --gpu more seeds, full length
+  python -m minikd.paper S3 --data DIR        a row of speech, on recordings that are there already
+
+Rows of speech (S1 to S4, R1-speech to R3-speech) need the extra `speech` and the Free Spoken Digit Dataset, which is
+fetched once. If you ask for all rows and it cannot be fetched, these rows are left out, and a line says why.
+
+Results are kept below --out, and any later call that needs them finds them there. If a call was stopped or killed, the
+same command resumes it. Results are the same bits however many workers there are.
+"""
 
 from __future__ import annotations
 
@@ -25,21 +39,6 @@ from minikd.system.cli import Parser, reason
 from minikd.system.console import fit
 from minikd.system.files import check_writable
 from minikd.training.checkpoint import CheckpointError
-
-EXAMPLES = """\
-examples:
-  python -m minikd.paper                      every row, with real figures, on two cores
-  python -m minikd.paper M6 M7                two rows, and the work that they need
-  python -m minikd.paper --profile smoke      every row, tiny: does it run? It claims nothing
-  python -m minikd.paper --profile full --gpu more seeds, full length
-  python -m minikd.paper S3 --data DIR        a row of speech, on recordings that are there already
-
-Rows of speech (S1 to S4, R1-speech to R3-speech) need the extra `speech` and the Free Spoken Digit Dataset, which is
-fetched once. If you ask for all rows and it cannot be fetched, these rows are left out, and a line says why.
-
-Results are kept below --out, and any later call that needs them finds them there. If a call was stopped or killed, the
-same command resumes it. Results are the same bits however many workers there are.
-"""
 
 
 class Call(NamedTuple):
@@ -81,7 +80,7 @@ class Call(NamedTuple):
 
 def build_parser() -> Parser:
     """Return the options."""
-    parser = Parser("paper", __doc__ or "", EXAMPLES)
+    parser = Parser("paper", __doc__)
     about = "the rows to run [all]: " + ", ".join(ROWS)
     parser.add_argument("rows", nargs="*", metavar="ROW", help=about)
     add_options(parser)

@@ -1,24 +1,10 @@
-"""The command: python -m minikd.speech trains an ensemble on spoken digits, and one student that keeps its gain."""
-
-from __future__ import annotations
-
-from collections.abc import Sequence
-from dataclasses import replace
-
-from minikd.paper.command import Call, add_options, run
-from minikd.paper.rows.speech import PLANS, check, rows
-from minikd.speech.recordings import Recordings, fetch, load
-from minikd.system.cli import Parser, numbers
-
-ABOUT = """\
+"""\
 Speech (Hinton, Vinyals & Dean 2015, sections 4 and 6): strings of spoken digits in noise, a hidden Markov model, and a
 network that says for each frame how probable each state is. The command trains networks that differ only in their first
 weights, and one student that is distilled from their ensemble, and measures frame accuracy and word error rate (S1 to
 S4). Then it trains on 3 % of the speech, with hard and with soft targets (R1 to R3). Every result is shown beside the
 paper's figure, with a verdict.
-"""
 
-EXAMPLES = """\
 examples:
   python -m minikd.speech                      everything, on two cores
   python -m minikd.speech --data DIR           on recordings that are there already
@@ -35,10 +21,20 @@ Results are kept below --out and found again: if a call was stopped, the same co
 `python -m minikd.paper`.
 """
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from minikd.paper.command import Call, add_options, run
+from minikd.paper.rows.speech import PLANS, check, rows
+from minikd.speech.recordings import Recordings, fetch, load
+from minikd.system.cli import Parser, numbers
+
 
 def build_parser() -> Parser:
     """Return the options."""
-    parser = Parser("speech", ABOUT, EXAMPLES)
+    parser = Parser("speech", __doc__)
     shown = ", ".join(f"{profile} {','.join(map(str, plan.hidden))}" for profile, plan in PLANS.items())
     about = f"units of each hidden layer of every acoustic model [{shown}]"
     parser.add_argument("--hidden", type=numbers(int), metavar="H,H", help=about)

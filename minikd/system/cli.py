@@ -38,20 +38,22 @@ class Parser(argparse.ArgumentParser):
 
     Args:
         name: of the module, below the package.
-        about: what the command does.
-        examples: for the end of the help.
+        about: what the command does; the docstring of its module, as a rule. If it ends in examples, which begin with
+            a line "examples:" or "example:", they stand at the end of the help.
+        examples: for the end of the help, if they are not in `about`.
         package: that holds the module; empty where the name is that of a package.
 
     Attributes:
         command: `python -m PACKAGE.NAME`, which works without a PATH: for lines that the reader is to repeat.
     """
 
-    def __init__(self, name: str, about: str, examples: str = "", package: str = "minikd") -> None:
+    def __init__(self, name: str, about: str | None, examples: str = "", package: str = "minikd") -> None:
         self.command = f"python -m {f'{package}.{name}'.strip('.')}"
+        text, found, rest = (about or "").partition("\nexample")  # there are no docstrings under -OO
         super().__init__(
             prog=_typed.get() or self.command,
-            description=about,
-            epilog=examples,
+            description=text,
+            epilog=f"example{rest}" if found else examples,
             formatter_class=argparse.RawDescriptionHelpFormatter,
             allow_abbrev=False,
         )
