@@ -220,6 +220,7 @@ class Run:
                 wrong = f"the {name}'s batch size, {config.batch_size}, exceeds the {len(train_set)} examples"
                 raise ValueError(f"{wrong}: lower --{'teacher-' if name == TEACHER else ''}batch-size")
         self.train_set, self.test_set = train_set, test_set
+        self.reused: list[str] = []  # the files of teachers that were there already
 
     @cached_property
     def asked(self) -> dict[str, Any]:
@@ -247,25 +248,21 @@ class Run:
         runs.write_json(self.folder / "config.json", self.asked)
         metrics = runs.Metrics(self.folder / "metrics.jsonl")
         networks: dict[tuple[int, str], Network] = {}
-        ranges, reused = [], []
+        ranges = []
         for seed in self.seeds:
             targets = None
             for name, config in self.configs.items():
-                network, found = self._obtain(name, replace(config, seed=seed), targets, metrics)
-                networks[seed, name] = network
-                reused += found
+                networks[seed, name] = network = self._obtain(name, replace(config, seed=seed), targets, metrics)
                 if name == TEACHER:
                     targets = soft_targets(network, self.train_set, self.device)
                     ranges.append(np.median(np.ptp(targets.logits, axis=-1)))
-        results = summarise(self.asked, networks, float(np.mean(ranges)), reused, self.folder)
+        results = summarise(self.asked, networks, float(np.mean(ranges)), self.reused, self.folder)
         results["machine"] = machine(self.device)
         runs.write_json(self.folder / runs.RESULTS, results)
         return results, {name: networks[self.seeds[0], name] for name in self.configs}
 
-    def _obtain(
-        self, name: str, config: TrainConfig, targets: SoftTargets | None, metrics: runs.Metrics
-    ) -> tuple[Network, list[str]]:
-        """Return a network of this name and seed; and, if it is a teacher that was there already, its file."""
+    def _obtain(self, name: str, config: TrainConfig, targets: SoftTargets | None, metrics: runs.Metrics) -> Network:
+        """Return a network of this name and seed, and keep it in the run folder."""
         assert isinstance(config.seed, int)
         seed, title = config.seed, f"{name}, seed {config.seed}"
         own = path = runs.network_path(self.folder, seed, name)
@@ -292,10 +289,10 @@ class Run:
         except TrainingDiverged as error:
             raise TrainingDiverged(f"{title}: {error}") from None
         epoch_done(network)
-        if own.exists():
-            return network, []
-        runs.save_network(own, network, config)
-        return network, [str(path)] if found else []
+        if not own.exists():
+            runs.save_network(own, network, config)
+            self.reused += [str(path)] if found else []
+        return network
 
 
 @contextmanager
