@@ -28,12 +28,12 @@ from dataclasses import replace
 
 from minikd.paper.command import Call, add_options, run
 from minikd.paper.rows.speech import PLANS, check, rows
-from minikd.speech.recordings import Recordings, fetch, load
+from minikd.speech.recordings import fetch, load
 from minikd.system.cli import Parser, numbers
 
 
-def build_parser() -> Parser:
-    """Return the options."""
+def main(argv: Sequence[str] | None = None) -> None:
+    """Parse, check, do what is missing, judge, print."""
     parser = Parser("speech", __doc__)
     shown = ", ".join(f"{profile} {','.join(map(str, plan.hidden))}" for profile, plan in PLANS.items())
     about = f"units of each hidden layer of every acoustic model [{shown}]"
@@ -41,22 +41,15 @@ def build_parser() -> Parser:
     shown = ", ".join(f"{profile} {plan.members}" for profile, plan in PLANS.items())
     parser.add_argument("--members", type=int, metavar="N", help=f"networks in the ensemble [{shown}]")
     add_options(parser)
-    return parser
-
-
-def main(argv: Sequence[str] | None = None) -> None:
-    """Parse, check, do what is missing, judge, print."""
-    parser = build_parser()
     args = parser.parse_args(argv)
     if args.members is not None and args.members < 2:
         parser.fail(f"--members must be ≥ 2, because one network is no ensemble, got {args.members}")
     if args.hidden is not None and min(args.hidden) < 1:
         parser.fail(f"--hidden must be layer sizes, each a whole number ≥ 1, got {args.hidden}")
     plan = PLANS[args.profile]
-    given: Recordings | None = None
     try:
-        if args.data is not None:
-            given = load(args.data)
+        given = None if args.data is None else load(args.data)
+        if given is not None:
             check(plan, given)
             plan = replace(plan, digest=given.digest)
     except ValueError as error:

@@ -157,8 +157,7 @@ def loop(model: Model, penalty: float) -> Graph:
     source[1:, 1], arc[1:, 1] = np.arange(S - 1), model.leave[:-1]
     first = np.arange(0, S - 1, n)
     source[first, 1:], arc[first, 1:] = exits, model.leave[exits] + penalty
-    source[-1, 1:-1], arc[-1, 1:-1] = exits[:-1], model.leave[exits[:-1]]
-    source[-1, -1], arc[-1, -1] = 0, NEVER  # silence stays by its own arc
+    source[-1, 1:-1], arc[-1, 1:-1] = exits[:-1], model.leave[exits[:-1]]  # silence stays by its own arc
     start, end = np.full(S, NEVER), np.full(S, NEVER)
     start[first], start[-1] = penalty, 0.0
     end[exits] = 0.0
