@@ -21,6 +21,7 @@ import json
 import shlex
 import sys
 from collections.abc import Callable, Container, Iterable, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
@@ -177,7 +178,7 @@ def do(call: Call, jobs: dict[str, Jobs], store: Store) -> None:
     with cluster.dask(args.dask) if args.dask is not None else executor.processes(workers) as (pool, count):
         jobs = available(call, jobs, store)
         every = [job for named in jobs.values() for job in named.values()]
-        with Progress(jobs, store, quiet=args.quiet) as progress:
+        with closing(Progress(jobs, store, quiet=args.quiet)) as progress:
             executor.run(every, store, pool, workers=count, device=call.device, on_done=progress.done)
 
 

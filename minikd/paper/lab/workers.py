@@ -61,7 +61,7 @@ class Workers(Executor):
         with self._lock:
             self._killed = True
             for process in self._started:
-                process.kill()
+                process.popen.kill()
         self.shutdown(cancel_futures=True)
 
     def _do(self, call: object) -> Any:
@@ -84,28 +84,25 @@ class _Process:
         command = [sys.executable, "-c", BOOT, *sys.path]
         try:
             with _without_ctrl_c():
-                self._popen = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+                self.popen = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         except OSError as error:
             raise BrokenExecutor(f"a worker cannot be started ({error.strerror}): try fewer with --workers") from None
-        assert self._popen.stdin is not None
-        assert self._popen.stdout is not None
-        self._calls, self._replies = self._popen.stdin, self._popen.stdout
+        assert self.popen.stdin is not None
+        assert self.popen.stdout is not None
+        self._calls, self._replies = self.popen.stdin, self.popen.stdout
 
     def ask(self, call: object) -> Any:
         try:
             _write(self._calls, pickle.dumps(call))
             reply = pickle.load(self._replies)
         except BROKEN:
-            raise BrokenExecutor(_how_it_ended(self._popen.wait())) from None
+            raise BrokenExecutor(_how_it_ended(self.popen.wait())) from None
         return pickle.loads(reply)
-
-    def kill(self) -> None:
-        self._popen.kill()
 
     def close(self) -> None:
         with contextlib.suppress(OSError):  # a process that was killed reads nothing more
             self._calls.close()
-        self._popen.wait()
+        self.popen.wait()
         self._replies.close()
 
 
