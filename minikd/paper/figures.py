@@ -35,6 +35,8 @@ Line: TypeAlias = tuple[str, Sequence[float], float | None]
 TEST_ERRORS = "test errors of 10,000, mean ± sd"
 PAPER: Any = {"color": "black", "marker": "*", "markersize": 13, "linestyle": "none", "label": "the paper's"}
 MARKERS = "osD^vP"
+MEASURES = {"frames": "frames right, %", "words": "word error rate, %"}
+"""What is measured of a recogniser, as an axis calls it."""
 
 
 # ---- what figures share ----------------------------------------------------------------------------------------------
@@ -123,8 +125,7 @@ def systems(rows: Numbers) -> Figure:
     """S1 to S4: frames right and words wrong of single networks, their ensemble and its students, on the test set."""
     figure, panels = side_by_side(2, width=11, height=3.8)
     names = {"one network": ("S1", "baseline"), "ensemble": ("S2", "ensemble"), "student": ("S3", "student")}
-    about = (("frames", "frames right, %"), ("words", "word error rate, %"))
-    for place, (panel, (measure, xlabel)) in enumerate(zip(panels, about, strict=True)):
+    for place, (panel, (measure, xlabel)) in enumerate(zip(panels, MEASURES.items(), strict=True)):
         lines = [
             (name, rows[row][kind]["test"][measure], PAPER_SPEECH[kind][place]) for name, (row, kind) in names.items()
         ]
@@ -254,8 +255,7 @@ def temperatures(rows: Numbers) -> Figure:
     sweep = rows["S3"]["sweep"]
     T = [float(t) for t in sweep]
     figure, panels = side_by_side(2, width=11, height=3.6)
-    about = (("frames", "frames right, %"), ("words", "word error rate, %"))
-    for i, (panel, (measure, ylabel)) in enumerate(zip(panels, about, strict=True)):
+    for i, (panel, (measure, ylabel)) in enumerate(zip(panels, MEASURES.items(), strict=True)):
         values = [measures["development"][measure][0] for measures in sweep.values()]
         panel.plot(T, values, marker=MARKERS[i], color=OKABE_ITO[i], linewidth=2)
         panel.axvline(rows["S3"]["T"], color="black", linewidth=1, linestyle=":", label="chosen")

@@ -63,17 +63,13 @@ class Corpus:
 
 def corpus(utterances: Sequence[Utterance], noisy: bool) -> Corpus:
     """Return the features of utterances, with their noise or without."""
-    padded, starts, lengths, begin = [], [], [], 0
-    for utterance in utterances:
-        frames = normalise(log_mel(utterance.noisy if noisy else utterance.clean))
-        padded.append(with_context(frames))
-        starts.append(begin + np.arange(len(frames)))
-        lengths.append(len(frames))
-        begin += len(padded[-1])
-    bounds = np.concatenate([[0], np.cumsum(lengths)])
+    own = [normalise(log_mel(u.noisy if noisy else u.clean)) for u in utterances]
+    padded, lengths = [with_context(frames) for frames in own], [len(frames) for frames in own]
+    begins = np.cumsum([0, *map(len, padded[:-1])])
+    starts = [begin + np.arange(n) for begin, n in zip(begins, lengths, strict=True)]
     spans = [frames_within(u.spans, n) for u, n in zip(utterances, lengths, strict=True)]
     frames, windows = freeze(np.concatenate(padded)), freeze(np.concatenate(starts))  # shared by examples
-    return Corpus(frames, windows, bounds, [u.digits for u in utterances], spans)
+    return Corpus(frames, windows, np.cumsum([0, *lengths]), [u.digits for u in utterances], spans)
 
 
 # ---- alignment -------------------------------------------------------------------------------------------------------

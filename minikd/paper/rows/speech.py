@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import pairwise
 from typing import Any, TypeAlias
 
 import numpy as np
 
+from minikd.core.mlp import parameter_count
 from minikd.data.checks import DataError
 from minikd.paper.lab.jobs import Job, Json, Result, Task
 from minikd.paper.lab.scoreboard import NOT, Jobs, Name, Outcome, Results, Row, grouped, of, verdict
@@ -138,7 +138,7 @@ def acoustic(plan: Plan, title: str, needs: Mapping[str, Job], config: Mapping[s
     made = TrainConfig(**{**common, **config})
     settings = {"config": made.record(), "share": 1.0, "words": False, "stop_early": False, "keep": False, **asked}
     frames = 3000 if plan.first else 134_000 * plan.passes["train"] * settings["share"]
-    parameters = sum(a * b for a, b in pairwise((26 * 40, *plan.hidden, 81)))
+    parameters = parameter_count((26 * 40, *plan.hidden, 81))
     work = 0.6e-10 * parameters * frames * made.epochs + (20 if settings["words"] else 8)
     return Job(acoustic_task, settings, {"corpus": corpus(plan), **needs}, title, work)
 

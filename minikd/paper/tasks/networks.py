@@ -9,14 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from functools import cache
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 from minikd.core.layers import Cache, affine_backward, relu_backward
 from minikd.core.losses import hard_cross_entropy, soft_cross_entropy
-from minikd.core.mlp import initialise, mlp_forward
+from minikd.core.mlp import initialise, mlp_forward, parameter_count
 from minikd.data.checks import freeze
 from minikd.data.frames import Frames
 from minikd.data.images import Dataset, load_mnist
@@ -299,6 +298,6 @@ def mean(title: str, kind: str, T: float, members: Iterable[Job], data: Data) ->
 
 def _work(config: TrainConfig, data: Data) -> float:
     """Estimate the products of a run, in units of about a second."""
-    parameters = sum(a * b for a, b in pairwise((784, *config.hidden, 10)))
     examples = (data.first or 60_000) * data.share * (len(data.classes) / 10 if data.classes else 1)
-    return 1e-10 * parameters * examples * config.epochs * (config.population or 1) + 0.5
+    runs = config.epochs * (config.population or 1)
+    return 1e-10 * parameter_count((784, *config.hidden, 10)) * examples * runs + 0.5
