@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeAlias
 
 
 def _load() -> ModuleType:
@@ -58,6 +58,9 @@ from PIL import Image, PngImagePlugin  # noqa: E402  # Matplotlib needs it too
 
 from minikd.system.files import write_atomically  # noqa: E402
 
+Floats: TypeAlias = NDArray[np.floating]
+Ints: TypeAlias = NDArray[np.integer]
+Images: TypeAlias = NDArray[np.uint8]
 STYLE: Any = {
     "font.family": "DejaVu Sans",  # comes with Matplotlib, so the same figure everywhere
     "font.size": 12,
@@ -174,7 +177,7 @@ def log_y(panel: Axes, ticks: int | None = None) -> None:
 # ---- images and classes ----------------------------------------------------------------------------------------------
 
 
-def check_images(images: NDArray[np.uint8], n: int | None = None) -> NDArray[np.uint8]:
+def check_images(images: Images, n: int | None = None) -> Images:
     """Return the images. Raise ValueError unless they are uint8, and n of them, or any number > 0 for n = None."""
     images = np.asarray(images)
     if images.dtype != np.uint8 or images.ndim != 3 or len(images) == 0 or n not in (None, len(images)):
@@ -186,18 +189,18 @@ def check_images(images: NDArray[np.uint8], n: int | None = None) -> NDArray[np.
     return images
 
 
-def show_image(panel: Axes, image: NDArray[np.uint8]) -> None:
+def show_image(panel: Axes, image: Images) -> None:
     """Draw an image, white for 0, without axes."""
     panel.imshow(image, cmap="gray_r", vmin=0, vmax=255)
     panel.set_axis_off()
 
 
-def rank_wrong(scores: NDArray[np.floating], true_class: int) -> list[int]:
+def rank_wrong(scores: Floats, true_class: int) -> list[int]:
     """Return the wrong classes by their scores (K,), the likeliest first."""
     return [int(k) for k in np.argsort(-scores, kind="stable") if k != true_class]
 
 
-def draw_classes(panel: Axes, q: NDArray[np.floating], true_class: int | None, likeliest: int | None = None) -> None:
+def draw_classes(panel: Axes, q: Floats, true_class: int | None, likeliest: int | None = None) -> None:
     """Draw one bar per class of q (K,), in the colours of the true class, the likeliest wrong one and the others."""
     colours = [OTHER_WRONG] * len(q)
     if true_class is not None:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
-from minikd.plots.canvas import LIKELIEST_WRONG, OTHER_WRONG, TRUE_CLASS, Figure, side_by_side, style
+from minikd.plots.canvas import LIKELIEST_WRONG, OTHER_WRONG, TRUE_CLASS, Figure, Floats, side_by_side, style
 
 
 @style()
-def gradient_ratio(yours: NDArray[np.floating], truth: NDArray[np.floating], name: str = "gradient") -> Figure:
+def gradient_ratio(yours: Floats, truth: Floats, name: str = "gradient") -> Figure:
     """Draw yours / truth against the truth, one point per element, to show at a glance how a gradient is wrong.
 
     A right gradient lies on the line at 1. A gradient with an extra factor lies on another line. A gradient that lacks

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TypeAlias
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.patches import Patch
 from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from minikd.plots import canvas
-from minikd.plots.canvas import DASHES, LIKELIEST_WRONG, OKABE_ITO, TRUE_CLASS, Figure, style
-
-Floats: TypeAlias = NDArray[np.floating]
+from minikd.plots.canvas import DASHES, LIKELIEST_WRONG, OKABE_ITO, TRUE_CLASS, Figure, Floats, Images, style
 
 
 @style()
-def digits(images: NDArray[np.uint8], captions: Sequence[str] = (), columns: int = 10, title: str = "") -> Figure:
+def digits(images: Images, captions: Sequence[str] = (), columns: int = 10, title: str = "") -> Figure:
     """Draw images in a grid, each with its caption below.
 
     Args:
@@ -57,7 +54,7 @@ def digits(images: NDArray[np.uint8], captions: Sequence[str] = (), columns: int
 def distributions(
     rows: Mapping[str, Floats],
     true_class: int | None = None,
-    image: NDArray[np.uint8] | None = None,
+    image: Images | None = None,
     log: bool = False,
     title: str = "",
     ylabel: str = "probability",

@@ -9,7 +9,7 @@ from matplotlib.ticker import MultipleLocator
 from numpy.typing import NDArray
 
 from minikd.core.softmax import softmax
-from minikd.plots.canvas import DASHES, OKABE_ITO, Figure, side_by_side, style
+from minikd.plots.canvas import DASHES, OKABE_ITO, Figure, Floats, Ints, side_by_side, style
 from minikd.speech.features import ADVANCE
 from minikd.speech.recordings import RATE
 
@@ -27,9 +27,7 @@ def name(state: int, per_digit: int) -> str:
 
 
 @style()
-def hearing(
-    frames: NDArray[np.float32], labels: NDArray[np.integer], z: NDArray[np.floating], per_digit: int
-) -> Figure:
+def hearing(frames: Floats, labels: Ints, z: Floats, per_digit: int) -> Figure:
     """Draw what is heard: log-mel frames, and below them the network's probability of each digit, with what is said.
 
     Args:
@@ -62,9 +60,7 @@ def hearing(
 
 
 @style()
-def boundary(
-    z: NDArray[np.floating], labels: NDArray[np.integer], at: int, T: Sequence[float], per_digit: int
-) -> Figure:
+def boundary(z: Floats, labels: Ints, at: int, T: Sequence[float], per_digit: int) -> Figure:
     """Draw the softened probabilities of the states around a change of state, one panel per temperature.
 
     Args:

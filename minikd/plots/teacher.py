@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from minikd.core.softmax import softmax
 from minikd.plots import canvas
-from minikd.plots.canvas import LIKELIEST_WRONG, TRUE_CLASS, Figure, style
+from minikd.plots.canvas import LIKELIEST_WRONG, TRUE_CLASS, Figure, Floats, Images, Ints, style
 from minikd.training.answers import check_answers
 
 SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
@@ -19,9 +19,9 @@ SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 @style()
 def dark_knowledge(
-    images: NDArray[np.uint8],
-    labels: NDArray[np.integer],
-    logits: NDArray[np.floating],
+    images: Images,
+    labels: Ints,
+    logits: Floats,
     T: float,
     title: str = "Dark knowledge: how a teacher ranks the wrong answers",
 ) -> Figure:
