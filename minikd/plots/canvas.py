@@ -18,29 +18,29 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import ModuleType
 from typing import Any, TypeAlias
 
 
-def _load() -> ModuleType:
+def _load() -> None:
     """Import Matplotlib with the user's settings, or with its own where the user's make the import fail."""
-    found = importlib.util.find_spec("matplotlib")
     try:
-        return importlib.import_module("matplotlib")
-    # A backend that is not installed; a matplotlibrc that cannot be read or decoded; before Matplotlib 3.11, no home.
-    except (ValueError, OSError, RuntimeError) as error:
-        if found is None or not found.submodule_search_locations:
-            raise
-        if isinstance(error, RuntimeError):
-            os.environ["MPLCONFIGDIR"] = folder = tempfile.mkdtemp(prefix="matplotlib-")
-            atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        importlib.import_module("matplotlib")
+        return
+    except (ValueError, OSError):  # a backend that is not installed; a matplotlibrc that cannot be read or decoded
+        pass
+    except RuntimeError:  # before Matplotlib 3.11, no home
+        os.environ["MPLCONFIGDIR"] = folder = tempfile.mkdtemp(prefix="matplotlib-")
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
     for name in [name for name in sys.modules if name.startswith("matplotlib.")]:
         del sys.modules[name]  # half of an import
+    own = importlib.util.find_spec("matplotlib")
+    assert own is not None
+    assert own.origin is not None
     here, backend = Path.cwd(), os.environ.pop("MPLBACKEND", None)
     # A matplotlibrc in the working directory comes before all others, and this one is Matplotlib's own.
-    os.chdir(Path(found.submodule_search_locations[0], "mpl-data"))
+    os.chdir(Path(own.origin).with_name("mpl-data"))
     try:
-        return importlib.import_module("matplotlib")
+        importlib.import_module("matplotlib")
     finally:
         os.chdir(here)
         if backend is not None:
