@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import io
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -38,9 +39,9 @@ class Parser(argparse.ArgumentParser):
 
     Args:
         name: of the module, below the package.
-        about: what the command does; the docstring of its module, as a rule. If it ends in examples, which begin with
-            a line "examples:" or "example:", they stand at the end of the help.
-        examples: for the end of the help, if they are not in `about`.
+        about: what the command does; the docstring of its module, as a rule. A line "examples:" or "example:", and all
+            that comes after it, stands at the end of the help.
+        examples: for the end of the help, if there are none in `about`.
         package: that holds the module; empty where the name is that of a package.
 
     Attributes:
@@ -49,11 +50,11 @@ class Parser(argparse.ArgumentParser):
 
     def __init__(self, name: str, about: str | None, examples: str = "", package: str = "minikd") -> None:
         self.command = f"python -m {f'{package}.{name}'.strip('.')}"
-        text, found, rest = (about or "").partition("\nexample")  # there are no docstrings under -OO
+        text, *own = re.split(r"\n(?=examples?:\n)", about or "", maxsplit=1)  # there are no docstrings under -OO
         super().__init__(
             prog=_typed.get() or self.command,
             description=text,
-            epilog=f"example{rest}" if found else examples,
+            epilog=own[0] if own else examples,
             formatter_class=argparse.RawDescriptionHelpFormatter,
             allow_abbrev=False,
         )
