@@ -1,6 +1,7 @@
-"""The command `python -m minikd.export`: write a trained network as ONNX.
+"""Write a network that a run has saved as ONNX, which runtimes on phones, in browsers and in databases read.
 
-Runtimes on phones, in browsers and in databases read ONNX. Writing it needs the extra `onnx`.
+example:
+  python -m minikd.export runs/RUN/seed0/student-distilled.safetensors student.onnx
 """
 
 from __future__ import annotations
@@ -21,11 +22,6 @@ from minikd.training import runs
 from minikd.training.checkpoint import digest
 from minikd.training.network import Network
 
-ABOUT = "Write a network that a run has saved as ONNX, which runtimes on phones, in browsers and in databases read."
-EXAMPLES = """\
-example:
-  python -m minikd.export runs/RUN/seed0/student-distilled.safetensors student.onnx
-"""
 OPSET, IR_VERSION = 13, 8
 """Versions that runtimes of 2021 know, and that have all an MLP needs."""
 
@@ -54,26 +50,20 @@ def _library() -> Any:
     try:
         for part in ("checker", "helper", "numpy_helper"):
             importlib.import_module(f"onnx.{part}")
-    except ModuleNotFoundError as error:
-        if error.name is None or error.name.partition(".")[0] != "onnx":
-            raise _broken(error) from None
+    except Exception as error:
+        if not isinstance(error, ModuleNotFoundError) or (error.name or "").partition(".")[0] != "onnx":
+            cause, fix = one_line(f"{type(error).__name__}: {error}"), "python -m pip install --force-reinstall onnx"
+            raise ValueError(f"onnx cannot be imported ({cause}): {fix}") from None
         # If the library is missing, Python takes any folder of this name for a package.
         other = importlib.util.find_spec("onnx")
         places = [] if other is None else [other.origin, *(other.submodule_search_locations or [])]
         found = next((f" ({place} is not it)" for place in places if place), "")
         raise ValueError(f"writing ONNX needs the library onnx{found}: python -m pip install 'minikd[onnx]'") from None
-    except Exception as error:
-        raise _broken(error) from None
     return importlib.import_module("onnx")
 
 
-def _broken(error: Exception) -> ValueError:
-    cause = one_line(f"{type(error).__name__}: {error}")
-    return ValueError(f"onnx cannot be imported ({cause}): python -m pip install --force-reinstall onnx")
-
-
 def to_onnx(network: Network, path: str | os.PathLike[str], about: Mapping[str, Any] | None = None) -> None:
-    """Write a network as ONNX: the whole file or nothing.
+    """Write a network as ONNX, by the extra `onnx`: the whole file or nothing.
 
     The model's input is `pixels` (batch, D) float32 in [0, 1], the rows of an image one after another. The batch may
     have any size. Its outputs are `logits` (batch, K), in nats, and `probabilities` (batch, K), their softmax at T = 1,
@@ -91,15 +81,12 @@ def to_onnx(network: Network, path: str | os.PathLike[str], about: Mapping[str, 
     onnx = _library()
     network.check_single("an ONNX file holds")
     helper = onnx.helper
-    nodes, weights, x = [], [], "pixels"
-    layers = network.layers()
+    nodes, weights, layers = [], [], network.layers()
     for i, (W, b) in enumerate(layers, start=1):
-        last = i == len(layers)
-        out = "logits" if last else f"a{i}"
+        x, out = f"h{i - 1}" if i > 1 else "pixels", f"a{i}" if i < len(layers) else "logits"
         nodes.append(helper.make_node("Gemm", [x, f"W{i}", f"b{i}"], [out]))
-        if not last:
-            x = f"h{i}"
-            nodes.append(helper.make_node("Relu", [out], [x]))
+        if i < len(layers):
+            nodes.append(helper.make_node("Relu", [out], [f"h{i}"]))
         for name, array in ((f"W{i}", W), (f"b{i}", b)):
             weights.append(onnx.numpy_helper.from_array(np.ascontiguousarray(array, np.float32), name))
     nodes.append(helper.make_node("Softmax", ["logits"], ["probabilities"], axis=-1))
@@ -124,7 +111,7 @@ def to_onnx(network: Network, path: str | os.PathLike[str], about: Mapping[str, 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Turn a network that a run saved into an ONNX file."""
-    parser = Parser("export", ABOUT, EXAMPLES)
+    parser = Parser("export", __doc__)
     parser.add_argument("network", help="a .safetensors file from a run folder")
     parser.add_argument("onnx", help="the file to write, ending in .onnx")
     args = parser.parse_args(argv)

@@ -1,4 +1,20 @@
-"""The command `python -m minikd.mnist`: train a teacher, a student alone, and the same student distilled."""
+"""Knowledge distillation on MNIST (Hinton, Vinyals & Dean 2015). The command trains three networks: a large teacher; a
+small student alone, on the labels; and the same student distilled. The distilled student begins with the same weights
+and sees the same examples in the same order, but it also learns from the teacher's probabilities, which a temperature T
+softens.
+
+examples:
+  python -m minikd.mnist --T 8                 the three networks, quickly: about two minutes on two cores
+  python -m minikd.mnist --T 8 --seeds 5       five times: mean and standard deviation, paired by seed
+  python -m minikd.mnist --hidden 30,30 --T 3  30 units per layer: the paper found T from 2.5 to 4 best
+  python -m minikd.mnist --T 20 --alpha 1      only soft targets: the student sees no label
+  python -m minikd.mnist --held-out 10000      choose settings on training images, and leave the test set alone
+  python -m minikd.mnist --export student.onnx take the student away, for any ONNX runtime
+  python -m minikd.mnist --preset paper --gpu  the paper's teacher at full length
+
+If --out already holds a teacher with the same settings and data, the command uses it again. So trying several
+temperatures only costs the students. To resume a run that was stopped, repeat the command with --resume.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +25,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -27,28 +43,6 @@ from minikd.training.config import TrainConfig
 from minikd.training.loop import TrainingDiverged
 from minikd.training.network import Network
 from minikd.training.teacher import soft_targets
-
-ABOUT = """\
-Knowledge distillation on MNIST (Hinton, Vinyals & Dean 2015). The command trains three networks: a large teacher; a
-small student alone, on the labels; and the same student distilled. The distilled student begins with the same weights
-and sees the same examples in the same order, but it also learns from the teacher's probabilities, which a temperature T
-softens.
-"""
-
-EXAMPLES = """\
-examples:
-  python -m minikd.mnist --T 8                 the three networks, quickly: about two minutes on two cores
-  python -m minikd.mnist --T 8 --seeds 5       five times: mean and standard deviation, paired by seed
-  python -m minikd.mnist --hidden 30,30 --T 3  30 units per layer: the paper found T from 2.5 to 4 best
-  python -m minikd.mnist --T 20 --alpha 1      only soft targets: the student sees no label
-  python -m minikd.mnist --held-out 10000      choose settings on training images, and leave the test set alone
-  python -m minikd.mnist --export student.onnx take the student away, for any ONNX runtime
-  python -m minikd.mnist --preset paper --gpu  the paper's teacher at full length
-
-If --out already holds a teacher with the same settings and data, the command uses it again. So trying several
-temperatures only costs the students. To resume a run that was stopped, repeat the command with --resume.
-"""
-
 
 # ---- the settings of the networks ------------------------------------------------------------------------------------
 
@@ -85,68 +79,42 @@ def norm(text: str) -> float | None:
     return None if text.lower() == "none" else float(text)
 
 
-class Setting(NamedTuple):
-    """An option that sets one or two fields in the configurations of some networks."""
-
-    flag: str
-    kind: Callable[[str], Any]
-    metavar: str
-    help: str
-
-    @property
-    def name(self) -> str:
-        """What the parsed arguments call it."""
-        return self.flag.lstrip("-").replace("-", "_")
-
-    @property
-    def fields(self) -> tuple[str, ...]:
-        """The fields of a `TrainConfig` that it sets."""
-        return ("drop_input", "drop_hidden") if self.name == "drop" else (self.name.removeprefix("teacher_"),)
-
-    def default(self, config: TrainConfig) -> str:
-        """Return the values in a configuration as the reader would type them."""
-        return ",".join(_typed(getattr(config, field)) for field in self.fields)
-
-
-def _typed(value: Any) -> str:
-    if isinstance(value, tuple):
-        return ",".join(map(_typed, value))
-    return f"{value:.4g}" if isinstance(value, float) else str(value).lower()
-
-
-def _size_and_steps(prefix: str = "") -> list[Setting]:
-    """Return the settings that are separate for students and teacher."""
-    return [
-        Setting(f"--{prefix}hidden", numbers(int), "H,H", "units of each hidden layer"),
-        Setting(f"--{prefix}epochs", int, "N", "passes over the training set"),
-        Setting(f"--{prefix}batch-size", int, "B", "examples per step"),
-        Setting(f"--{prefix}learning-rate", float, "R", "the peak: the rate rises at first, then falls as a cosine"),
-        Setting(f"--{prefix}clip-norm", norm, "C", "the largest L2 norm of a step's gradient, or none"),
-    ]
-
-
-_MAX_NORM = "the largest L2 norm of a hidden unit's weights (the root of the squared length in papers), or none"
-SETTINGS = {
-    "distillation": [
-        Setting("--T", float, "T", "the temperature, > 0; 1 is the ordinary softmax, higher is softer"),
-        Setting("--alpha", float, "A", "the weight of the soft targets, 0 to 1; the labels get the rest"),
-    ],
-    "the student, alone and distilled": _size_and_steps(),
-    "the teacher": [
-        *_size_and_steps("teacher-"),
-        Setting("--drop", numbers(float, 2), "I,H", "the probabilities of dropping an input and a hidden unit"),
-        Setting("--max-norm", norm, "C", _MAX_NORM),
-        Setting("--jitter", int, "PIXELS", "images are moved by up to this many pixels each way"),
-    ],
-    "every network": [
-        Setting("--momentum", float, "M", "of gradient descent"),
-        Setting("--warmup", float, "W", "the share of the steps over which the learning rate rises"),
-        Setting("--dtype", str, "{float32,float64}", "of all arithmetic"),
-    ],
+Setting: TypeAlias = tuple[Callable[[str], Any], str, str]
+"""How the value of an option is read, what stands for it in the help, and what the help says."""
+_SIZE_AND_STEPS: dict[str, Setting] = {  # separate for students and teacher
+    "hidden": (numbers(int), "H,H", "units of each hidden layer"),
+    "epochs": (int, "N", "passes over the training set"),
+    "batch-size": (int, "B", "examples per step"),
+    "learning-rate": (float, "R", "the peak: the rate rises at first, then falls as a cosine"),
+    "clip-norm": (norm, "C", "the largest L2 norm of a step's gradient, or none"),
 }
-"""The options for the networks, in groups."""
-GROUPS = dict(zip(SETTINGS, ([DISTILLED], [ALONE, DISTILLED], [TEACHER], [*NETWORKS]), strict=True))
+_MAX_NORM = "the largest L2 norm of a hidden unit's weights (the root of the squared length in papers), or none"
+SETTINGS: dict[str, dict[str, Setting]] = {
+    "distillation": {
+        "T": (float, "T", "the temperature, > 0; 1 is the ordinary softmax, higher is softer"),
+        "alpha": (float, "A", "the weight of the soft targets, 0 to 1; the labels get the rest"),
+    },
+    "the student, alone and distilled": _SIZE_AND_STEPS,
+    "the teacher": {
+        **{f"teacher-{option}": setting for option, setting in _SIZE_AND_STEPS.items()},
+        "drop": (numbers(float, 2), "I,H", "the probabilities of dropping an input and a hidden unit"),
+        "max-norm": (norm, "C", _MAX_NORM),
+        "jitter": (int, "PIXELS", "images are moved by up to this many pixels each way"),
+    },
+    "every network": {
+        "momentum": (float, "M", "of gradient descent"),
+        "warmup": (float, "W", "the share of the steps over which the learning rate rises"),
+        "dtype": (str, "{float32,float64}", "of all arithmetic"),
+    },
+}
+"""The options for the networks, without their dashes, in groups."""
+GROUPS = dict(zip(SETTINGS, ([DISTILLED], [ALONE, DISTILLED], [TEACHER], NETWORKS), strict=True))
 """The networks that a group of options sets."""
+
+
+def _fields(option: str) -> list[str]:
+    """Return the fields of a `TrainConfig` that an option sets."""
+    return ["drop_input", "drop_hidden"] if option == "drop" else [option.removeprefix("teacher-").replace("-", "_")]
 
 
 def configurations(args: argparse.Namespace) -> dict[str, TrainConfig]:
@@ -155,14 +123,15 @@ def configurations(args: argparse.Namespace) -> dict[str, TrainConfig]:
     Raises:
         ValueError: if a value is out of range.
     """
-    configs = dict(PRESETS[args.preset])
-    for name in configs:
+    configs, given = dict(PRESETS[args.preset]), vars(args)
+    for title, settings in SETTINGS.items():
         changes: dict[str, Any] = {}
-        for setting in (one for title, settings in SETTINGS.items() if name in GROUPS[title] for one in settings):
-            if hasattr(args, setting.name):
-                value = getattr(args, setting.name)
-                changes |= zip(setting.fields, value if len(setting.fields) > 1 else [value], strict=True)
-        configs[name] = replace(configs[name], **changes)
+        for option in settings:
+            if option in given:
+                fields, value = _fields(option), given[option]
+                changes |= zip(fields, value if len(fields) > 1 else [value], strict=True)
+        for name in GROUPS[title]:
+            configs[name] = replace(configs[name], **changes)
     if configs[DISTILLED].alpha == 0:
         raise ValueError("alpha must be > 0: without soft targets the distilled student is the student alone")
     return configs
@@ -178,47 +147,45 @@ def place(text: str) -> Path:
     return Path(text)
 
 
+def _typed(value: Any) -> str:
+    """Return a value as the reader would type it."""
+    if isinstance(value, tuple):
+        return ",".join(map(_typed, value))
+    return f"{value:.4g}" if isinstance(value, float) else str(value).lower()
+
+
 def build_parser() -> Parser:
     """Return the options. A setting that is not given is absent from the result, because the preset has its value."""
-    parser = Parser("mnist", ABOUT, EXAMPLES)
+    parser = Parser("mnist", __doc__)
     for title, settings in SETTINGS.items():
-        group = parser.add_argument_group(title)
-        for setting in settings:
-            values = {name: setting.default(preset[GROUPS[title][-1]]) for name, preset in PRESETS.items()}
+        add = parser.add_argument_group(title).add_argument
+        configs = {name: preset[GROUPS[title][-1]] for name, preset in PRESETS.items()}
+        for option, (kind, metavar, about) in settings.items():
+            values = {n: ",".join(_typed(getattr(c, field)) for field in _fields(option)) for n, c in configs.items()}
             alike = len(set(values.values())) == 1
             default = values["quick"] if alike else ", ".join(f"{name} {value}" for name, value in values.items())
-            group.add_argument(
-                setting.flag,
-                type=setting.kind,
-                metavar=setting.metavar,
-                default=argparse.SUPPRESS,
-                help=f"{setting.help} [{default}]",
-            )
+            about += f" [{default}]"
+            add(f"--{option}", dest=option, type=kind, metavar=metavar, default=argparse.SUPPRESS, help=about)
     _add_options_of_the_run(parser)
     return parser
 
 
 def _add_options_of_the_run(parser: Parser) -> None:
     add = parser.add_argument_group("the run").add_argument
-    about = "which defaults the networks have [quick]"
-    add("--preset", choices=sorted(PRESETS), default="quick", help=about)
+    add("--preset", choices=sorted(PRESETS), default="quick", help="which defaults the networks have [quick]")
     add("--seed", type=int, default=0, metavar="S", help="of weights, order, dropout and jitter [0]")
     about = "how many seeds, from S on; each trains all three networks [1]"
     add("--seeds", type=int, default=1, metavar="N", help=about)
     add("--gpu", action="store_true", help="train on the GPU with CuPy")
-    about = "with --gpu: multiply on tensor cores, which round the factors to 10 bits"
-    add("--tf32", action="store_true", help=about)
+    add("--tf32", action="store_true", help="with --gpu: multiply on tensor cores, which round the factors to 10 bits")
 
     add = parser.add_argument_group("data and results").add_argument
-    about = "a folder with four IDX files, plain, .gz or .xz, in place of MNIST"
-    add("--data", type=place, metavar="DIR", help=about)
+    add("--data", type=place, metavar="DIR", help="a folder with four IDX files, plain, .gz or .xz, in place of MNIST")
     about = "count errors on N training images, not on the test set: the last of each class, in proportion to its size"
     add("--held-out", type=int, metavar="N", help=about)
-    about = "where run folders and teachers are kept [runs]"
-    add("--out", type=place, default=Path("runs"), metavar="DIR", help=about)
+    add("--out", type=place, default=Path("runs"), metavar="DIR", help="where run folders and teachers are kept [runs]")
     add("--resume", action="store_true", help="resume the latest run with these settings in --out")
-    about = "write the distilled student of the first seed as ONNX there"
-    add("--export", metavar="FILE.onnx", help=about)
+    add("--export", metavar="FILE.onnx", help="write the distilled student of the first seed as ONNX there")
     add("--json", action="store_true", help="print the results as JSON, not as a table")
     add("--quiet", action="store_true", help="show no progress bars")
 
@@ -253,6 +220,7 @@ class Run:
                 wrong = f"the {name}'s batch size, {config.batch_size}, exceeds the {len(train_set)} examples"
                 raise ValueError(f"{wrong}: lower --{'teacher-' if name == TEACHER else ''}batch-size")
         self.train_set, self.test_set = train_set, test_set
+        self.reused: list[str] = []  # the files of teachers that were there already
 
     @cached_property
     def asked(self) -> dict[str, Any]:
@@ -280,25 +248,21 @@ class Run:
         runs.write_json(self.folder / "config.json", self.asked)
         metrics = runs.Metrics(self.folder / "metrics.jsonl")
         networks: dict[tuple[int, str], Network] = {}
-        ranges, reused = [], []
+        ranges = []
         for seed in self.seeds:
             targets = None
             for name, config in self.configs.items():
-                network, found = self._obtain(name, replace(config, seed=seed), targets, metrics)
-                networks[seed, name] = network
-                reused += found
+                networks[seed, name] = network = self._obtain(name, replace(config, seed=seed), targets, metrics)
                 if name == TEACHER:
                     targets = soft_targets(network, self.train_set, self.device)
                     ranges.append(np.median(np.ptp(targets.logits, axis=-1)))
-        results = summarise(self.asked, networks, float(np.mean(ranges)), reused, self.folder)
+        results = summarise(self.asked, networks, float(np.mean(ranges)), self.reused, self.folder)
         results["machine"] = machine(self.device)
         runs.write_json(self.folder / runs.RESULTS, results)
         return results, {name: networks[self.seeds[0], name] for name in self.configs}
 
-    def _obtain(
-        self, name: str, config: TrainConfig, targets: SoftTargets | None, metrics: runs.Metrics
-    ) -> tuple[Network, list[str]]:
-        """Return a network of this name and seed; and, if it is a teacher that was there already, its file."""
+    def _obtain(self, name: str, config: TrainConfig, targets: SoftTargets | None, metrics: runs.Metrics) -> Network:
+        """Return a network of this name and seed, and keep it in the run folder."""
         assert isinstance(config.seed, int)
         seed, title = config.seed, f"{name}, seed {config.seed}"
         own = path = runs.network_path(self.folder, seed, name)
@@ -325,10 +289,10 @@ class Run:
         except TrainingDiverged as error:
             raise TrainingDiverged(f"{title}: {error}") from None
         epoch_done(network)
-        if own.exists():
-            return network, []
-        runs.save_network(own, network, config)
-        return network, [str(path)] if found else []
+        if not own.exists():
+            runs.save_network(own, network, config)
+            self.reused += [str(path)] if found else []
+        return network
 
 
 @contextmanager

@@ -1,4 +1,18 @@
-"""The command: python -m minikd.paper runs the paper's experiments and prints the scoreboard."""
+"""The command: python -m minikd.paper runs the paper's experiments and prints the scoreboard.
+
+examples:
+  python -m minikd.paper                      every row, with real figures, on two cores
+  python -m minikd.paper M6 M7                two rows, and the work that they need
+  python -m minikd.paper --profile smoke      every row, tiny: does it run? It claims nothing
+  python -m minikd.paper --profile full --gpu more seeds, full length
+  python -m minikd.paper S3 --data DIR        a row of speech, on recordings that are there already
+
+Rows of speech (S1 to S4, R1-speech to R3-speech) need the extra `speech` and the Free Spoken Digit Dataset, which is
+fetched once. If you ask for all rows and it cannot be fetched, these rows are left out, and a line says why.
+
+Results are kept below --out, and any later call that needs them finds them there. If a call was stopped or killed, the
+same command resumes it. Results are the same bits however many workers there are.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +20,8 @@ import argparse
 import json
 import shlex
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,21 +40,6 @@ from minikd.system.cli import Parser, reason
 from minikd.system.console import fit
 from minikd.system.files import check_writable
 from minikd.training.checkpoint import CheckpointError
-
-EXAMPLES = """\
-examples:
-  python -m minikd.paper                      every row, with real figures, on two cores
-  python -m minikd.paper M6 M7                two rows, and the work that they need
-  python -m minikd.paper --profile smoke      every row, tiny: does it run? It claims nothing
-  python -m minikd.paper --profile full --gpu more seeds, full length
-  python -m minikd.paper S3 --data DIR        a row of speech, on recordings that are there already
-
-Rows of speech (S1 to S4, R1-speech to R3-speech) need the extra `speech` and the Free Spoken Digit Dataset, which is
-fetched once. If you ask for all rows and it cannot be fetched, these rows are left out, and a line says why.
-
-Results are kept below --out, and any later call that needs them finds them there. If a call was stopped or killed, the
-same command resumes it. Results are the same bits however many workers there are.
-"""
 
 
 class Call(NamedTuple):
@@ -66,9 +66,9 @@ class Call(NamedTuple):
         """Return the command that does these rows again, with the same settings, and finds what was done before.
 
         Options that change neither are left out: --workers, --dask, and how the scoreboard is shown. For rows that are
-        not of speech, --data is left out too.
+        not of speech, --data is left out too. `python -m minikd.speech` has no rows to name.
         """
-        words = list(rows)
+        words = list(rows) if "rows" in self.args else []
         for name in ("hidden", "members", "profile", "gpu", "data", "out"):
             value = getattr(self.args, name, None)
             if value == self.parser.get_default(name) or (name == "data" and not spoken):
@@ -81,7 +81,7 @@ class Call(NamedTuple):
 
 def build_parser() -> Parser:
     """Return the options."""
-    parser = Parser("paper", __doc__ or "", EXAMPLES)
+    parser = Parser("paper", __doc__)
     about = "the rows to run [all]: " + ", ".join(ROWS)
     parser.add_argument("rows", nargs="*", metavar="ROW", help=about)
     add_options(parser)
@@ -148,15 +148,27 @@ def run(call: Call, rows: Sequence[Row]) -> None:
         parser.fail(reason(error))
     except KeyboardInterrupt:
         parser.fail("stopped; finished runs are kept, and the same command resumes from there", code=130)
-    finished = {row: named for row, named in jobs.items() if all(job in store for job in named.values())}
-    board, damage = judge(call, [row for row in rows if row.id in finished], finished, store)
-    failure = failure or damage
+    board: list[Json] = []
+    for row in rows:
+        named = jobs[row.id]
+        asked = call.command([row.id], spoken=_spoken(named.values()))
+        try:
+            if all(job in store for job in named.values()):
+                board.append(row.judged(args.profile, named, store, asked))
+        except CheckpointError as error:
+            failure = failure or str(error)
     if board or not failure:
         print(json.dumps(board, indent=1) if args.json else fit(scoreboard.table(board)), flush=True)
     if failure:
         parser.fail(failure, code=1)
     if args.write:
-        keep(call, finished, store, {"machine": here, "rows": board})
+        done = missing(job for line in board for job in jobs[line["row"]].values()).values()
+        asked = call.command(getattr(args, "rows", ()), spoken=_spoken(done))
+        record = {"command": asked, "profile": args.profile, "machine": here, "rows": board}
+        try:
+            scoreboard.write(args.write, {**record, "runs": scoreboard.run_records(done, store)})
+        except (OSError, ValueError) as error:
+            parser.fail(f"{args.write} is not written: {reason(error)}", code=1)
 
 
 def do(call: Call, jobs: dict[str, Jobs], store: Store) -> None:
@@ -166,7 +178,7 @@ def do(call: Call, jobs: dict[str, Jobs], store: Store) -> None:
     with cluster.dask(args.dask) if args.dask is not None else executor.processes(workers) as (pool, count):
         jobs = available(call, jobs, store)
         every = [job for named in jobs.values() for job in named.values()]
-        with Progress(jobs, store, quiet=args.quiet) as progress:
+        with closing(Progress(jobs, store, quiet=args.quiet)) as progress:
             executor.run(every, store, pool, workers=count, device=call.device, on_done=progress.done)
 
 
@@ -178,7 +190,7 @@ def available(call: Call, jobs: dict[str, Jobs], store: Store) -> dict[str, Jobs
     Raises:
         DataError: if they may not be left out.
     """
-    spoken = [row for row, named in jobs.items() if _spoken(missing(named.values(), store).values())]
+    spoken = [row for row, named in jobs.items() if _spoken(named.values(), store)]
     if not spoken:
         return jobs
     try:
@@ -192,30 +204,6 @@ def available(call: Call, jobs: dict[str, Jobs], store: Store) -> dict[str, Jobs
     return jobs
 
 
-def judge(call: Call, rows: Sequence[Row], jobs: dict[str, Jobs], store: Store) -> tuple[list[Json], str]:
-    """Return the lines of these rows, whose jobs are all done, in plain JSON; and what is damaged, in words, or ""."""
-    board, damage = [], ""
-    for row in rows:
-        own = (row.id,) if "rows" in call.args else ()
-        asked = call.command(own, spoken=_spoken(missing(jobs[row.id].values()).values()))
-        try:
-            board.append(row.judged(call.args.profile, jobs[row.id], store, asked))
-        except CheckpointError as error:
-            damage = damage or str(error)
-    return board, damage
-
-
-def keep(call: Call, jobs: dict[str, Jobs], store: Store, found: Json) -> None:
-    """Write the scoreboard, and what made it, to the file that --write names."""
-    done = missing(job for named in jobs.values() for job in named.values()).values()
-    asked = call.command(getattr(call.args, "rows", ()), spoken=_spoken(done))
-    path, about = call.args.write, {"command": asked, "profile": call.args.profile}
-    try:
-        scoreboard.write(path, {**about, **found, "runs": scoreboard.run_records(done, store)})
-    except (OSError, ValueError) as error:
-        call.parser.fail(f"{path} is not written: {reason(error)}", code=1)
-
-
-def _spoken(jobs: Iterable[Job]) -> bool:
-    """Return whether one of these is the recordings."""
-    return any(job.task == "recordings" for job in jobs)
+def _spoken(jobs: Iterable[Job], store: Container[Job] = ()) -> bool:
+    """Return whether these jobs need the recordings. With a store, only the jobs still to be done count."""
+    return any(job.task == "recordings" for job in missing(jobs, store).values())

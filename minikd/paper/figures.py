@@ -7,9 +7,9 @@ paper's numbers; dots, bars and lines are ours.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Literal, TypeAlias
+from typing import Any, TypeAlias
 
-from minikd.plots.canvas import DASHES, OKABE_ITO, Figure, scale_y, style  # before Matplotlib
+from minikd.plots.canvas import DASHES, OKABE_ITO, Figure, legend, scale_y, side_by_side  # before Matplotlib
 
 # isort: split
 import numpy as np
@@ -35,41 +35,23 @@ Line: TypeAlias = tuple[str, Sequence[float], float | None]
 TEST_ERRORS = "test errors of 10,000, mean ± sd"
 PAPER: Any = {"color": "black", "marker": "*", "markersize": 13, "linestyle": "none", "label": "the paper's"}
 MARKERS = "osD^vP"
+MEASURES = {"frames": "frames right, %", "words": "word error rate, %"}
+"""What is measured of a recogniser, as an axis calls it."""
 
 
 # ---- what figures share ----------------------------------------------------------------------------------------------
 
 
-def _panels(count: int, width: float, height: float, sharey: bool = False) -> tuple[Figure, Sequence[Axes]]:
-    with style():
-        figure = Figure(figsize=(width, height), layout="constrained")
-        return figure, figure.subplots(1, count, squeeze=False, sharey=sharey)[0].tolist()
-
-
-def _dress(
-    panel: Axes, *, title: str = "", log_x: Sequence[float] = (), grid: Literal["x", "y"] | None = None, **axes: Any
-) -> None:
-    """Set a panel's axes, its title, a logarithmic x-axis with these ticks, and the grid of one axis."""
+def _dress(panel: Axes, title: str = "", log_x: Sequence[float] = (), grid: Any = None, **axes: Any) -> None:
+    """Set a panel's axes and its title, a logarithmic x-axis with these ticks, and the grid of one axis."""
     panel.set(**axes)
+    panel.set_title(title, loc="left")
     if log_x:
         panel.set_xscale("log")
         panel.set_xticks(log_x, [f"{x:g}" for x in log_x])
         panel.minorticks_off()
-    if title:
-        panel.set_title(title, loc="left")
     if grid:
         panel.grid(axis=grid, linewidth=0.5)
-
-
-def _legend(panel: Axes, **options: Any) -> None:
-    """Add a legend that shows each name once, however many were drawn under it."""
-    handles, names = panel.get_legend_handles_labels()
-    once = dict(zip(names, handles, strict=True))
-    options = {"frameon": False, "fontsize": 10, **options}
-    if "outside" in str(options.get("loc")):
-        panel.figure.legend(once.values(), once, **options)
-    else:
-        panel.legend(once.values(), once, **options)
 
 
 def _dots(panel: Axes, lines: Sequence[Line], xlabel: str) -> None:
@@ -93,14 +75,12 @@ def _apart(values: Sequence[float], step: float = 0.18) -> list[float]:
     return [step * (values[:n].count(value) - (values.count(value) - 1) / 2) for n, value in enumerate(values)]
 
 
-def _curve(
-    panel: Axes, x: Sequence[float], values: Iterable[Sequence[float]], i: int, label: str | None = None
-) -> None:
+def _curve(panel: Axes, x: Sequence[float], values: Iterable[Sequence[float]], i: int, label: str = "") -> None:
     """Draw the mean of the values at each x, ± their standard deviation, in the colour and with the marker number i."""
     columns = [np.asarray(one) for one in values]
     sd = [one.std(ddof=1) for one in columns] if min(map(len, columns)) > 1 else None
     look: Any = {"color": OKABE_ITO[i], "marker": MARKERS[i], "linestyle": DASHES[i], "linewidth": 2, "capsize": 3}
-    panel.errorbar(x, [one.mean() for one in columns], yerr=sd, label=label, **look)
+    panel.errorbar(x, [one.mean() for one in columns], yerr=sd, label=label or None, **look)
 
 
 def _at_most_100(panel: Axes) -> None:
@@ -134,24 +114,23 @@ def ensembles(rows: Numbers) -> Figure:
 
 
 def _test_errors(*lines: Line) -> Figure:
-    figure, (panel,) = _panels(1, width=8, height=0.9 + 0.55 * len(lines))
+    figure, (panel,) = side_by_side(1, width=8, height=0.9 + 0.55 * len(lines))
     _dots(panel, lines, "test errors of 10,000; one dot per network, the bar is their mean")
     if any(paper is not None for _, _, paper in lines):
-        _legend(panel, loc="outside upper right")
+        legend(panel, loc="outside upper right")
     return figure
 
 
 def systems(rows: Numbers) -> Figure:
     """S1 to S4: frames right and words wrong of single networks, their ensemble and its students, on the test set."""
-    figure, panels = _panels(2, width=11, height=3.8)
+    figure, panels = side_by_side(2, width=11, height=3.8)
     names = {"one network": ("S1", "baseline"), "ensemble": ("S2", "ensemble"), "student": ("S3", "student")}
-    about = (("frames", "frames right, %"), ("words", "word error rate, %"))
-    for place, (panel, (measure, xlabel)) in enumerate(zip(panels, about, strict=True)):
+    for place, (panel, (measure, xlabel)) in enumerate(zip(panels, MEASURES.items(), strict=True)):
         lines = [
             (name, rows[row][kind]["test"][measure], PAPER_SPEECH[kind][place]) for name, (row, kind) in names.items()
         ]
         _dots(panel, lines, f"{xlabel}; one dot per network, bar: mean")
-    _legend(panels[0], loc="outside upper right")
+    legend(panels[0], loc="outside upper right")
     return figure
 
 
@@ -166,7 +145,7 @@ def grid_map(rows: Numbers) -> Figure:
     T, errors = _grid(rows)
     means = np.array([of.mean(axis=0) for of in errors.values()])  # (widths, temperatures)
     above = 100 * (means / means.min(axis=1, keepdims=True) - 1)
-    figure, (panel,) = _panels(1, width=10, height=1.6 + 0.65 * len(means))
+    figure, (panel,) = side_by_side(1, width=10, height=1.6 + 0.65 * len(means))
     image = panel.imshow(above, cmap="cividis_r", aspect="auto")
     dark = above > 0.5 * above.max()
     for (i, j), mean in np.ndenumerate(means):
@@ -181,12 +160,12 @@ def grid_map(rows: Numbers) -> Figure:
 def grid_curves(rows: Numbers) -> Figure:
     """M4, M5: test errors over T, a panel per width, ± the sd over seeds; grey is where the paper looks."""
     T, errors = _grid(rows)
-    figure, panels = _panels(len(errors), width=3.6 * len(errors), height=4)
+    figure, panels = side_by_side(len(errors), width=3.6 * len(errors), height=4)
     for panel, (i, (width, of)) in zip(panels, enumerate(errors.items()), strict=True):
         if i == 0 or width >= 300:  # of other widths the paper says nothing
             low, high, words = (2.5, 4, "significantly better") if i == 0 else (8, 40, "fairly similar")
             panel.axvspan(low, high, color="black", alpha=0.1, label=f"the paper's: {words}", linewidth=0)
-            _legend(panel, fontsize=9, loc="upper right")
+            legend(panel, fontsize=9, loc="upper right")
         _curve(panel, T, of.T, i)
         _dress(panel, title=f"{width} units, {len(of)} seeds", log_x=(1, 2, 4, 8, 20, 40), xlabel="temperature T")
         panel.yaxis.set_major_locator(MaxNLocator(5, integer=True))
@@ -197,7 +176,7 @@ def grid_curves(rows: Numbers) -> Figure:
 
 def shifts(rows: Numbers) -> Figure:
     """M6 to M9: errors of students that never saw some digits, against the shift of the biases."""
-    figure, panels = _panels(2, width=11, height=4.5)
+    figure, panels = side_by_side(2, width=11, height=4.5)
     to_percent = 100 / rows["M9"]["cases"][1]
     words = {"none": "no shift", "honest": "honest: sees no label", "oracle": "oracle: chosen on the test set"}
     about = (
@@ -215,7 +194,7 @@ def shifts(rows: Numbers) -> Figure:
         panel.plot(*zip(*paper, strict=True), **PAPER)
         scale_y(panel, panel.dataLim.intervaly)
         _dress(panel, grid="y", xlabel=xlabel, ylabel=ylabel)
-        _legend(panel)
+        legend(panel)
     return figure
 
 
@@ -234,12 +213,12 @@ def speech_few(rows: Numbers) -> Figure:
         for panel, right in zip(figure.axes, accuracy, strict=True):
             panel.plot(share, right, **{**PAPER, "label": None, "markerfacecolor": OKABE_ITO[i], "zorder": 3})
     figure.axes[0].plot([], [], **{**PAPER, "markerfacecolor": "white", "label": "the paper's, in our colours"})
-    _legend(figure.axes[0])
+    legend(figure.axes[0])
     return figure
 
 
 def _curves(curve: Mapping[str, Any]) -> Figure:
-    figure, panels = _panels(2, width=11, height=4.2)
+    figure, panels = side_by_side(2, width=11, height=4.2)
     for panel, of, title in zip(panels, ("test", "train"), ("test set", "the training cases themselves"), strict=True):
         for i, (kind, by_share) in enumerate(curve.items()):
             shares = sorted(by_share, key=float)
@@ -249,7 +228,7 @@ def _curves(curve: Mapping[str, Any]) -> Figure:
         _at_most_100(panel)
         names = {"xlabel": "share of the training set, %", "ylabel": "right, %; mean ± sd"}
         _dress(panel, title=f"Accuracy, {title}", log_x=(1, 3, 10, 30, 100), grid="y", **names)
-    _legend(panels[0])
+    legend(panels[0])
     return figure
 
 
@@ -275,29 +254,28 @@ def temperatures(rows: Numbers) -> Figure:
     """S3: frames right and word error rate of the ensemble's students over T, on the development set."""
     sweep = rows["S3"]["sweep"]
     T = [float(t) for t in sweep]
-    figure, panels = _panels(2, width=11, height=3.6)
-    about = (("frames", "frames right, %"), ("words", "word error rate, %"))
-    for i, (panel, (measure, ylabel)) in enumerate(zip(panels, about, strict=True)):
+    figure, panels = side_by_side(2, width=11, height=3.6)
+    for i, (panel, (measure, ylabel)) in enumerate(zip(panels, MEASURES.items(), strict=True)):
         values = [measures["development"][measure][0] for measures in sweep.values()]
         panel.plot(T, values, marker=MARKERS[i], color=OKABE_ITO[i], linewidth=2)
         panel.axvline(rows["S3"]["T"], color="black", linewidth=1, linestyle=":", label="chosen")
         title = "Development set, one short run per T"
         _dress(panel, title=title, log_x=T, grid="y", xlabel="temperature T", ylabel=ylabel)
-    _legend(panels[0])
+    legend(panels[0])
     return figure
 
 
 def false_labels(rows: Numbers) -> Figure:
     """N1: test errors against the weight of the soft targets, a curve per share of false labels."""
     found = rows["N1"]
-    figure, panels = _panels(2, width=11, height=4.2, sharey=True)
+    figure, panels = side_by_side(2, width=11, height=4.2, sharey=True)
     titles = {"clean": "Teacher of clean labels", "same": "Teacher of the same false labels"}
     for panel, (kind, by_share) in zip(panels, found["errors"].items(), strict=True):
         for i, share in enumerate(["0.0", "0.1", "0.2", "0.4"]):
             if share in by_share:
                 _curve(panel, found["alpha"], np.array(by_share[share]).T, i, f"{100 * float(share):.0f} % false")
         _dress(panel, title=titles[kind], grid="y", xlabel="weight of the soft targets, α")
-        _legend(panel)
+        legend(panel)
     scale_y(panels[0], panels[0].dataLim.intervaly)
     panels[0].set_ylabel(TEST_ERRORS)
     return figure
@@ -306,7 +284,7 @@ def false_labels(rows: Numbers) -> Figure:
 def gradients(rows: Numbers) -> Figure:
     """E6, E9: size of the soft gradients times T², and their variance between cases, over those of the hard ones."""
     T = GRADIENT_TEMPERATURES
-    figure, panels = _panels(2, width=11, height=4.2)
+    figure, panels = side_by_side(2, width=11, height=4.2)
     about = (("mean size of T² × soft gradient ÷ hard", "size", 2), ("variance between cases, soft ÷ hard", "noise", 0))
     for panel, (ylabel, of, power) in zip(panels, about, strict=True):
         for i, moment in enumerate(rows["E6"]["moments"]):
@@ -316,13 +294,13 @@ def gradients(rows: Numbers) -> Figure:
         panel.axhline(1, color="black", linestyle="--", linewidth=1, label="as the hard one")
         _dress(panel, log_x=T, grid="y", xlabel="temperature T", ylabel=ylabel)
         scale_y(panel, panel.dataLim.intervaly)
-    _legend(panels[0])
+    legend(panels[0])
     return figure
 
 
 def specialists(rows: Numbers) -> Figure:
     """P6: the relative gain in accuracy against the number of specialists for the case's class."""
-    figure, (panel,) = _panels(1, width=8, height=4.2)
+    figure, (panel,) = side_by_side(1, width=8, height=4.2)
     for c, (cases, before, after) in sorted((int(c), counts) for c, counts in rows["P6"]["covered"].items()):
         gain = fraction(100 * (before - after), cases - before)
         if gain is not None:  # else none of these cases was right
@@ -334,7 +312,7 @@ def specialists(rows: Numbers) -> Figure:
     panel.xaxis.set_major_locator(MaxNLocator(integer=True))
     panel.margins(y=0.15)
     _dress(panel, xlabel="specialists for the case's class", ylabel="relative gain in accuracy, %")
-    _legend(panel, loc=(0.55, 0.17))
+    legend(panel, loc=(0.55, 0.17))
     return figure
 
 
@@ -385,7 +363,7 @@ def high_temperature() -> Figure:
         dz, matching = (softmax(z, t) - softmax(v, t)) / t, first_order_gradient(z, v=v, T=t)
         largest = [np.abs(d).max(axis=-1).mean() for d in (dz, matching, dz - matching)]
         sizes.append([*largest, remainder_bound(z, v=v, T=t).mean()])
-    figure, (panel,) = _panels(1, width=9, height=4.6)
+    figure, (panel,) = side_by_side(1, width=9, height=4.6)
     names = (
         "the gradient, (1/T)(q − p)",
         "its limit, (z − v)/(K T²)",
@@ -400,7 +378,7 @@ def high_temperature() -> Figure:
     panel.set_yscale("log")
     ylabel = "largest over the classes, mean over the cases"
     _dress(panel, log_x=(1, 2, 4, 8, 20, 50, 100, 200, 500), xlabel="temperature T", ylabel=ylabel)
-    _legend(panel)
+    legend(panel)
     return figure
 
 

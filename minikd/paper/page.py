@@ -28,8 +28,7 @@ MARK = re.compile(r"(<!-- table: ([\w -]+) -->\n).*?(<!-- /table: \2 -->)", re.D
 
 def load(profile: str) -> Json:
     """Return the committed results of a profile."""
-    record: Json = json.loads((RESULTS / f"{profile}.json").read_text(encoding="utf-8"))
-    return record
+    return dict(json.loads((RESULTS / f"{profile}.json").read_text(encoding="utf-8")))
 
 
 def scoreboard(record: Json) -> str:

@@ -18,29 +18,29 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import ModuleType
-from typing import Any
+from typing import Any, TypeAlias
 
 
-def _load() -> ModuleType:
+def _load() -> None:
     """Import Matplotlib with the user's settings, or with its own where the user's make the import fail."""
-    found = importlib.util.find_spec("matplotlib")
     try:
-        return importlib.import_module("matplotlib")
-    # A backend that is not installed; a matplotlibrc that cannot be read or decoded; before Matplotlib 3.11, no home.
-    except (ValueError, OSError, RuntimeError) as error:
-        if found is None or not found.submodule_search_locations:
-            raise
-        if isinstance(error, RuntimeError):
-            os.environ["MPLCONFIGDIR"] = folder = tempfile.mkdtemp(prefix="matplotlib-")
-            atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        importlib.import_module("matplotlib")
+        return
+    except (ValueError, OSError):  # a backend that is not installed; a matplotlibrc that cannot be read or decoded
+        pass
+    except RuntimeError:  # before Matplotlib 3.11, no home
+        os.environ["MPLCONFIGDIR"] = folder = tempfile.mkdtemp(prefix="matplotlib-")
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
     for name in [name for name in sys.modules if name.startswith("matplotlib.")]:
         del sys.modules[name]  # half of an import
+    own = importlib.util.find_spec("matplotlib")
+    assert own is not None
+    assert own.origin is not None
     here, backend = Path.cwd(), os.environ.pop("MPLBACKEND", None)
     # A matplotlibrc in the working directory comes before all others, and this one is Matplotlib's own.
-    os.chdir(Path(found.submodule_search_locations[0], "mpl-data"))
+    os.chdir(Path(own.origin).with_name("mpl-data"))
     try:
-        return importlib.import_module("matplotlib")
+        importlib.import_module("matplotlib")
     finally:
         os.chdir(here)
         if backend is not None:
@@ -58,6 +58,9 @@ from PIL import Image, PngImagePlugin  # noqa: E402  # Matplotlib needs it too
 
 from minikd.system.files import write_atomically  # noqa: E402
 
+Floats: TypeAlias = NDArray[np.floating]
+Ints: TypeAlias = NDArray[np.integer]
+Images: TypeAlias = NDArray[np.uint8]
 STYLE: Any = {
     "font.family": "DejaVu Sans",  # comes with Matplotlib, so the same figure everywhere
     "font.size": 12,
@@ -66,6 +69,8 @@ STYLE: Any = {
     "ytick.labelsize": 10,
     "axes.spines.top": False,
     "axes.spines.right": False,
+    "legend.frameon": False,
+    "legend.fontsize": 10,
 }
 """What differs from Matplotlib's own defaults. Its type is Any, because theirs lists every setting by name."""
 
@@ -104,10 +109,20 @@ class Figure(figure.Figure):
         return super().get_tightbbox(*args, **options)
 
 
-def single(width: float, height: float) -> tuple[Figure, Axes]:
-    """Return a figure of this size, in inches, and its only panel."""
+@style()
+def side_by_side(count: int, width: float, height: float, **options: Any) -> tuple[Figure, list[Axes]]:
+    """Return a figure of this size, in inches, and its panels side by side; the options are those of `subplots`."""
     figure = Figure(figsize=(width, height), layout="constrained")
-    return figure, figure.add_subplot()
+    return figure, figure.subplots(1, count, squeeze=False, **options)[0].tolist()
+
+
+@style()
+def legend(panel: Axes, **options: Any) -> None:
+    """Add a legend that shows each name once, however many were drawn under it; the options are those of `legend`."""
+    handles, names = panel.get_legend_handles_labels()
+    once = dict(zip(names, handles, strict=True))
+    place = panel.figure if "outside" in str(options.get("loc")) else panel
+    place.legend(once.values(), once, **options)
 
 
 @style()
@@ -162,7 +177,7 @@ def log_y(panel: Axes, ticks: int | None = None) -> None:
 # ---- images and classes ----------------------------------------------------------------------------------------------
 
 
-def check_images(images: NDArray[np.uint8], n: int | None = None) -> NDArray[np.uint8]:
+def check_images(images: Images, n: int | None = None) -> Images:
     """Return the images. Raise ValueError unless they are uint8, and n of them, or any number > 0 for n = None."""
     images = np.asarray(images)
     if images.dtype != np.uint8 or images.ndim != 3 or len(images) == 0 or n not in (None, len(images)):
@@ -174,18 +189,18 @@ def check_images(images: NDArray[np.uint8], n: int | None = None) -> NDArray[np.
     return images
 
 
-def show_image(panel: Axes, image: NDArray[np.uint8]) -> None:
+def show_image(panel: Axes, image: Images) -> None:
     """Draw an image, white for 0, without axes."""
     panel.imshow(image, cmap="gray_r", vmin=0, vmax=255)
     panel.set_axis_off()
 
 
-def rank_wrong(scores: NDArray[np.floating], true_class: int) -> list[int]:
+def rank_wrong(scores: Floats, true_class: int) -> list[int]:
     """Return the wrong classes by their scores (K,), the likeliest first."""
     return [int(k) for k in np.argsort(-scores, kind="stable") if k != true_class]
 
 
-def draw_classes(panel: Axes, q: NDArray[np.floating], true_class: int | None, likeliest: int | None = None) -> None:
+def draw_classes(panel: Axes, q: Floats, true_class: int | None, likeliest: int | None = None) -> None:
     """Draw one bar per class of q (K,), in the colours of the true class, the likeliest wrong one and the others."""
     colours = [OTHER_WRONG] * len(q)
     if true_class is not None:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
-from minikd.plots.canvas import LIKELIEST_WRONG, OTHER_WRONG, TRUE_CLASS, Figure, single, style
+from minikd.plots.canvas import LIKELIEST_WRONG, OTHER_WRONG, TRUE_CLASS, Figure, Floats, side_by_side, style
 
 
 @style()
-def gradient_ratio(yours: NDArray[np.floating], truth: NDArray[np.floating], name: str = "gradient") -> Figure:
+def gradient_ratio(yours: Floats, truth: Floats, name: str = "gradient") -> Figure:
     """Draw yours / truth against the truth, one point per element, to show at a glance how a gradient is wrong.
 
     A right gradient lies on the line at 1. A gradient with an extra factor lies on another line. A gradient that lacks
@@ -39,7 +38,7 @@ def gradient_ratio(yours: NDArray[np.floating], truth: NDArray[np.floating], nam
     x, ratio = truth[kept], yours[kept] / truth[kept]
     right = np.abs(ratio - 1) < 1e-6  # what the eye cannot tell from 1, in any case
 
-    figure, panel = single(7, 4.5)
+    figure, (panel,) = side_by_side(1, 7, 4.5)
     panel.axhline(1.0, color=OTHER_WRONG, linewidth=1.5, zorder=0)
     panel.axhline(0.0, color=OTHER_WRONG, linewidth=1.5, linestyle=":", zorder=0)
     for those, colour, marker in ((right, TRUE_CLASS, "o"), (~right, LIKELIEST_WRONG, "D")):  # shape as well as colour

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TypeAlias
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.patches import Patch
 from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from minikd.plots import canvas
-from minikd.plots.canvas import DASHES, LIKELIEST_WRONG, OKABE_ITO, TRUE_CLASS, Figure, style
-
-Floats: TypeAlias = NDArray[np.floating]
+from minikd.plots.canvas import DASHES, LIKELIEST_WRONG, OKABE_ITO, TRUE_CLASS, Figure, Floats, Images, style
 
 
 @style()
-def digits(images: NDArray[np.uint8], captions: Sequence[str] = (), columns: int = 10, title: str = "") -> Figure:
+def digits(images: Images, captions: Sequence[str] = (), columns: int = 10, title: str = "") -> Figure:
     """Draw images in a grid, each with its caption below.
 
     Args:
@@ -57,7 +54,7 @@ def digits(images: NDArray[np.uint8], captions: Sequence[str] = (), columns: int
 def distributions(
     rows: Mapping[str, Floats],
     true_class: int | None = None,
-    image: NDArray[np.uint8] | None = None,
+    image: Images | None = None,
     log: bool = False,
     title: str = "",
     ylabel: str = "probability",
@@ -90,8 +87,7 @@ def distributions(
     together = np.array(list(rows.values()), float)  # (rows, K)
     ratios = [0.5] * (image is not None) + [1.0] * len(rows)
     height = 3 + 0.3 * bool(title) + 0.3 * (true_class is not None)
-    figure = Figure(figsize=(min(3 + 3 * len(rows), 13), height), layout="constrained")
-    panels = figure.subplots(1, len(ratios), squeeze=False, width_ratios=ratios)[0].tolist()
+    figure, panels = canvas.side_by_side(len(ratios), min(3 + 3 * len(rows), 13), height, width_ratios=ratios)
     if image is not None:
         canvas.show_image(panels[0], image)
     charts = panels[-len(rows) :]
@@ -104,11 +100,9 @@ def distributions(
         panel.set_title(name, loc="left")
     charts[0].set_ylabel(ylabel + ", log scale" * log)
     if true_class is not None:
-        key = [
-            Patch(color=TRUE_CLASS, label="the true class"),
-            Patch(color=LIKELIEST_WRONG, label="the highest other"),
-        ]
-        figure.legend(handles=key, loc="outside lower center", ncols=2, frameon=False, fontsize=10)
+        names = {TRUE_CLASS: "the true class", LIKELIEST_WRONG: "the highest other"}
+        key = [Patch(color=colour, label=name) for colour, name in names.items()]
+        figure.legend(handles=key, loc="outside lower center", ncols=2)
     if title:
         figure.suptitle(title, x=0.01, horizontalalignment="left")
     return figure
@@ -154,15 +148,14 @@ def curves(
     x = np.asarray(x, float)
     if not series:
         raise ValueError("series must name at least one line, got none: pass {name: y}")
-    figure, panel = canvas.single(10, 4.6)
+    figure, (panel,) = canvas.side_by_side(1, 10, 4.6)
     few = len(x) <= 12
     for i, (name, y) in enumerate(series.items()):
         mean, sd = (np.asarray(part, float) for part in (y if isinstance(y, tuple) else (y, np.zeros_like(x))))
         if mean.shape != x.shape or sd.shape != x.shape:
             raise ValueError(f"each series must have the {x.shape} values of x, got {mean.shape} for {name!r}")
-        colour = OKABE_ITO[i % len(OKABE_ITO)]
-        marker = "o" if few else None
-        panel.plot(x, mean, DASHES[i % len(DASHES)], label=name, color=colour, linewidth=2.2, marker=marker)
+        colour, dashes, marker = OKABE_ITO[i % len(OKABE_ITO)], DASHES[i % len(DASHES)], "o" if few else None
+        panel.plot(x, mean, dashes, label=name, color=colour, linewidth=2.2, marker=marker)
         if isinstance(y, tuple):
             panel.fill_between(x, mean - sd, mean + sd, color=colour, alpha=0.2, linewidth=0)
     panel.set(xlabel=xlabel, ylabel=ylabel, xscale="log" if logx else "linear", yscale="log" if logy else "linear")
@@ -175,7 +168,7 @@ def curves(
         panel.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     _mark(panel, marks or {}, horizontals or {})
     if len(series) > 1 or horizontals:
-        panel.legend(frameon=False, fontsize=10)
+        panel.legend()
     panel.set_title(title, loc="left", pad=20 if marks else None)
     return figure
 
@@ -225,7 +218,7 @@ def bars(
     unknown = {*spread, *reference} - set(values)
     if not values or unknown:
         raise ValueError(f"spread and reference must be of names in values, {list(values)}, got {sorted(unknown)}")
-    figure, panel = canvas.single(min(2.5 + 1.6 * len(values), 12), 4.2)
+    figure, (panel,) = canvas.side_by_side(1, min(2.5 + 1.6 * len(values), 12), 4.2)
     for i, (name, value) in enumerate(values.items()):
         panel.bar(i, value, color=OKABE_ITO[i if len(values) <= len(OKABE_ITO) else 0], width=0.65)
         if name in spread:
@@ -238,7 +231,7 @@ def bars(
     panel.set_ylabel(ylabel)
     panel.margins(y=0.12)
     if reference:
-        panel.legend(*(part[:1] for part in panel.get_legend_handles_labels()), frameon=False, fontsize=10)
+        canvas.legend(panel)
     panel.set_title(title, loc="left")
     return figure
 
@@ -277,7 +270,7 @@ def network_diagram(
         )
     if gradients and [np.shape(dW) for dW, _ in gradients] != [np.shape(W) for W, _ in layers]:
         raise ValueError("gradients must be one (dW, db) per layer, of the shapes of (W, b)")
-    figure, panel = canvas.single(10, 1.2 + 1.15 * max(sizes))
+    figure, (panel,) = canvas.side_by_side(1, 10, 1.2 + 1.15 * max(sizes))
     panel.set_axis_off()
     place = [[(3.2 * i, (n - 1) / 2 - j) for j in range(n)] for i, n in enumerate(sizes)]
     largest = max(float(np.max(np.abs(W))) for W, _ in layers) or 1.0

@@ -9,7 +9,7 @@ from matplotlib.ticker import MultipleLocator
 from numpy.typing import NDArray
 
 from minikd.core.softmax import softmax
-from minikd.plots.canvas import DASHES, OKABE_ITO, Figure, style
+from minikd.plots.canvas import DASHES, OKABE_ITO, Figure, Floats, Ints, side_by_side, style
 from minikd.speech.features import ADVANCE
 from minikd.speech.recordings import RATE
 
@@ -27,9 +27,7 @@ def name(state: int, per_digit: int) -> str:
 
 
 @style()
-def hearing(
-    frames: NDArray[np.float32], labels: NDArray[np.integer], z: NDArray[np.floating], per_digit: int
-) -> Figure:
+def hearing(frames: Floats, labels: Ints, z: Floats, per_digit: int) -> Figure:
     """Draw what is heard: log-mel frames, and below them the network's probability of each digit, with what is said.
 
     Args:
@@ -62,9 +60,7 @@ def hearing(
 
 
 @style()
-def boundary(
-    z: NDArray[np.floating], labels: NDArray[np.integer], at: int, T: Sequence[float], per_digit: int
-) -> Figure:
+def boundary(z: Floats, labels: Ints, at: int, T: Sequence[float], per_digit: int) -> Figure:
     """Draw the softened probabilities of the states around a change of state, one panel per temperature.
 
     Args:
@@ -87,8 +83,8 @@ def boundary(
     shown = [int(labels[at - 1]), int(labels[at])]
     others = np.delete(np.arange(z.shape[-1]), shown)
     shown.append(int(others[np.argmax(softmax(z[near]).mean(axis=0)[others])]))
-    figure = Figure(figsize=(3.6 * len(T), 3.6), layout="constrained")
-    for panel, t in zip(figure.subplots(1, len(T), sharey=True, squeeze=False)[0], T, strict=True):
+    figure, row = side_by_side(len(T), 3.6 * len(T), 3.6, sharey=True)
+    for panel, t in zip(row, T, strict=True):
         p = softmax(z[near], t)
         for i, state in enumerate(shown):
             panel.plot(near - at, p[:, state], DASHES[i], color=OKABE_ITO[i], linewidth=2, label=name(state, per_digit))
@@ -96,7 +92,7 @@ def boundary(
         panel.set(xlabel="frames from the change", title=f"T = {t:g}", ylim=(0, 1))
         panel.xaxis.set_major_locator(MultipleLocator(4))  # there are no half frames
     figure.axes[0].set_ylabel("probability")
-    figure.axes[-1].legend(frameon=False, fontsize=10, title="digit·state")
+    figure.axes[-1].legend(title="digit·state")
     return figure
 
 

@@ -13,7 +13,7 @@ from minikd.core.guard import guard, temperature
 from minikd.core.guard import labels as labels_of
 from minikd.core.softmax import softmax
 from minikd.plots import canvas
-from minikd.plots.canvas import LIKELIEST_WRONG, TRUE_CLASS, Figure, style
+from minikd.plots.canvas import LIKELIEST_WRONG, TRUE_CLASS, Figure, Floats, Images, Ints, style
 from minikd.theory.host import cases
 
 SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
@@ -22,9 +22,9 @@ SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 @style()
 @guard(logits=cases, labels=labels_of("logits"), T=temperature())
 def dark_knowledge(
-    images: NDArray[np.uint8],
-    labels: NDArray[np.integer],
-    logits: NDArray[np.floating],
+    images: Images,
+    labels: Ints,
+    logits: Floats,
     T: float,
     title: str = "Dark knowledge: how a teacher ranks the wrong answers",
 ) -> Figure:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -98,12 +99,6 @@ def _label_ends(panel: Axes, ends: Mapping[str, tuple[float, float]], colours: M
     for name in names:
         epoch, errors = ends[name]
         panel.plot(epoch, errors, "o", color=colours[name])
-        panel.annotate(
-            f"{errors:,g}  {name}",
-            xy=(epoch, errors),
-            xytext=(1.03, heights[name] - too_high),
-            textcoords="axes fraction",
-            color=colours[name],
-            verticalalignment="center",
-            arrowprops={"arrowstyle": "-", "linestyle": ":", "color": colours[name], "relpos": (0, 0.5)},
-        )
+        place: Any = {"xytext": (1.03, heights[name] - too_high), "textcoords": "axes fraction", "va": "center"}
+        leader = {"arrowstyle": "-", "linestyle": ":", "color": colours[name], "relpos": (0, 0.5)}
+        panel.annotate(f"{errors:,g}  {name}", ends[name], color=colours[name], arrowprops=leader, **place)

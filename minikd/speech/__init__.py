@@ -12,3 +12,11 @@ The network between features and recogniser is minikd's own. `minikd.training.lo
 `minikd.data.frames.Frames`. The experiments are rows of the paper's scoreboard, in minikd/paper/rows/speech.py, and
 `python -m minikd.speech` runs them.
 """
+
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats: TypeAlias = NDArray[np.float64]
+Ints: TypeAlias = NDArray[np.int64]

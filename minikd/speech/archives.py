@@ -30,14 +30,11 @@ def read_wavs(path: Path) -> Iterator[File]:
     Raises:
         DataError: if something cannot be read. The message names it.
     """
-    if path.is_dir():
-        read = _in_folder
-    elif path.is_file():
-        read = _in_zip if zipfile.is_zipfile(path) else _in_tar
-    elif path.exists():
-        raise DataError(f"{path}: neither a folder nor a file: give the folder that holds recordings/*.wav")
-    else:
+    if not path.exists():
         raise DataError(f"{path}: does not exist: give the folder that holds recordings/*.wav, or the archive")
+    if not (path.is_dir() or path.is_file()):
+        raise DataError(f"{path}: neither a folder nor a file: give the folder that holds recordings/*.wav")
+    read = _in_folder if path.is_dir() else _in_zip if zipfile.is_zipfile(path) else _in_tar
     try:
         yield from read(path)
     except DataError:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from minikd.data.checks import freeze
+from minikd.speech import Floats, Ints
 from minikd.speech.recordings import RATE
 
 WINDOW, ADVANCE = 200, 80
@@ -21,7 +22,7 @@ FLOOR = 1e-10
 """The least energy of a filter, about 100 dB below a loud vowel. It gives digital silence a finite logarithm."""
 
 
-def hertz_to_mel(hertz: ArrayLike) -> NDArray[np.float64]:
+def hertz_to_mel(hertz: ArrayLike) -> Floats:
     """Return the pitch in mel, 2595 log₁₀(1 + f/700). A listener hears equal steps in mel as equal.
 
     >>> print(hertz_to_mel([0, 700, 1000]).round(1))
@@ -31,28 +32,22 @@ def hertz_to_mel(hertz: ArrayLike) -> NDArray[np.float64]:
 
 
 @cache
-def mel_filters(filters: int = FILTERS, spectrum: int = SPECTRUM, rate: int = RATE) -> NDArray[np.float64]:
-    """Return triangular filters, evenly spaced in mel from 0 to half the rate, each half-overlapping its neighbours.
+def mel_filters() -> Floats:
+    """Return 40 triangular filters, evenly spaced in mel from 0 to half the rate, each half-overlapping its neighbours.
 
     In mel, filter m rises from 0 at edge m to 1 at edge m + 1 and falls to 0 at edge m + 2. So between the first peak
     and the last one the filters add up to 1 at every frequency.
 
-    Args:
-        filters: how many there are.
-        spectrum: points of the Fourier transform.
-        rate: samples per second.
-
     Returns:
-        (spectrum // 2 + 1, filters), the weight of each frequency of a real Fourier transform in each filter.
+        (257, 40), the weight of each frequency of a real Fourier transform in each filter.
 
     >>> W = mel_filters()
     >>> W.shape, bool(np.allclose(W.sum(axis=1)[10:240], 1))
     ((257, 40), True)
     """
-    edges = np.linspace(0, hertz_to_mel(rate / 2), filters + 2)  # mel
-    at = hertz_to_mel(np.arange(spectrum // 2 + 1) * rate / spectrum)[:, np.newaxis]  # (frequencies, 1)
-    step = edges[1] - edges[0]
-    weights: NDArray[np.float64] = np.maximum(0, 1 - np.abs(at - edges[1:-1]) / step)
+    edges = np.linspace(0, hertz_to_mel(RATE / 2), FILTERS + 2)  # mel
+    at = hertz_to_mel(np.arange(SPECTRUM // 2 + 1) * RATE / SPECTRUM)[:, np.newaxis]  # (frequencies, 1)
+    weights: Floats = np.maximum(0, 1 - np.abs(at - edges[1:-1]) / (edges[1] - edges[0]))
     return freeze(weights)  # the cache hands it out again
 
 
@@ -96,6 +91,6 @@ def with_context(frames: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.pad(frames, ((CENTRE, CONTEXT - 1 - CENTRE), (0, 0)), mode="edge")
 
 
-def frames_within(spans: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+def frames_within(spans: Ints, count: int) -> Ints:
     """Return which of `count` frames have their middle in stretches of samples; both are (..., 2), [from, to)."""
     return np.clip(-(-(spans - WINDOW // 2) // ADVANCE), 0, count)

@@ -14,6 +14,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from minikd.speech import Floats, Ints
+
 WORDS = 10
 NEVER = -np.inf
 
@@ -30,16 +32,14 @@ class Graph(NamedTuple):
             3s of "33" do.
     """
 
-    source: NDArray[np.int64]
-    arc: NDArray[np.float64]
-    start: NDArray[np.float64]
-    end: NDArray[np.float64]
-    state: NDArray[np.int64]
+    source: Ints
+    arc: Floats
+    start: Floats
+    end: Floats
+    state: Ints
 
 
-def viterbi(
-    score: NDArray[np.floating], graph: Graph, lengths: NDArray[np.int64] | None = None
-) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+def viterbi(score: NDArray[np.floating], graph: Graph, lengths: Ints | None = None) -> tuple[Floats, Ints]:
     """Return the log weight of the best path through the graph, and this path (derivation D11.1).
 
         δ_0(s) = start(s) + score_0(s),   δ_t(s) = score_t(s) + max_r [δ_{t−1}(r) + arc(r → s)]      (derivation D11.3)
@@ -75,7 +75,7 @@ def viterbi(
     return np.max(final, axis=-1), path
 
 
-def forward(score: NDArray[np.floating], graph: Graph) -> NDArray[np.float64]:
+def forward(score: NDArray[np.floating], graph: Graph) -> Floats:
     """Return the log of the summed weight of all paths, by a sum in place of the maximum (derivation D11.2).
 
     Args:
@@ -103,7 +103,7 @@ class Model(NamedTuple):
     """
 
     per_digit: int
-    stay: NDArray[np.float64]
+    stay: Floats
 
     @property
     def states(self) -> int:
@@ -111,10 +111,9 @@ class Model(NamedTuple):
         return WORDS * self.per_digit + 1
 
     @property
-    def leave(self) -> NDArray[np.float64]:
+    def leave(self) -> Floats:
         """(states,) log probability of leaving each state."""
-        leave: NDArray[np.float64] = np.log(-np.expm1(self.stay))
-        return leave
+        return np.log(-np.expm1(self.stay))
 
 
 def fresh(per_digit: int) -> Model:
@@ -158,15 +157,14 @@ def loop(model: Model, penalty: float) -> Graph:
     source[1:, 1], arc[1:, 1] = np.arange(S - 1), model.leave[:-1]
     first = np.arange(0, S - 1, n)
     source[first, 1:], arc[first, 1:] = exits, model.leave[exits] + penalty
-    source[-1, 1:-1], arc[-1, 1:-1] = exits[:-1], model.leave[exits[:-1]]
-    source[-1, -1], arc[-1, -1] = 0, NEVER  # silence stays by its own arc
+    source[-1, 1:-1], arc[-1, 1:-1] = exits[:-1], model.leave[exits[:-1]]  # silence stays by its own arc
     start, end = np.full(S, NEVER), np.full(S, NEVER)
     start[first], start[-1] = penalty, 0.0
     end[exits] = 0.0
     return Graph(source, arc, start, end, np.arange(S))
 
 
-def words(path: NDArray[np.int64], model: Model) -> tuple[int, ...]:
+def words(path: Ints, model: Model) -> tuple[int, ...]:
     """Return the digits along a path (F,) through a loop. A digit begins where its first state is entered."""
     path = path[path >= 0]
     entered = np.append(True, path[1:] != path[:-1])

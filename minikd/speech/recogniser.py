@@ -18,7 +18,7 @@ from minikd.core.softmax import log_softmax
 from minikd.data.checks import freeze
 from minikd.data.frames import Frames
 from minikd.engines.device import CPU, Device
-from minikd.speech import hmm
+from minikd.speech import Floats, Ints, hmm
 from minikd.speech.features import CONTEXT, frames_within, log_mel, normalise, with_context
 from minikd.speech.utterances import Utterance
 from minikd.training.answers import logits
@@ -30,6 +30,8 @@ ALIGNING = 0.5
 """The power of the priors when speech is aligned. Silence alone is a third of all frames. At a boundary the network is
 undecided, and a whole prior gives the frame to the digit. The next network learns that, so silence shrinks by 1.5 % of
 all frames per round. Without priors it grows by 0.5 %. With half a prior it stays the same."""
+ROUNDS = 8
+"""The most rounds of alignment."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,10 +47,10 @@ class Corpus:
     """
 
     frames: NDArray[np.float32]
-    starts: NDArray[np.int64]
-    bounds: NDArray[np.int64]
+    starts: Ints
+    bounds: Ints
     digits: list[tuple[int, ...]]
-    spans: list[NDArray[np.int64]]
+    spans: list[Ints]
 
     def __len__(self) -> int:
         """Return the number of utterances, U."""
@@ -61,23 +63,19 @@ class Corpus:
 
 def corpus(utterances: Sequence[Utterance], noisy: bool) -> Corpus:
     """Return the features of utterances, with their noise or without."""
-    padded, starts, lengths, begin = [], [], [], 0
-    for utterance in utterances:
-        frames = normalise(log_mel(utterance.noisy if noisy else utterance.clean))
-        padded.append(with_context(frames))
-        starts.append(begin + np.arange(len(frames)))
-        lengths.append(len(frames))
-        begin += len(padded[-1])
-    bounds = np.concatenate([[0], np.cumsum(lengths)])
+    own = [normalise(log_mel(u.noisy if noisy else u.clean)) for u in utterances]
+    padded, lengths = [with_context(frames) for frames in own], [len(frames) for frames in own]
+    begins = np.cumsum([0, *map(len, padded[:-1])])
+    starts = [begin + np.arange(n) for begin, n in zip(begins, lengths, strict=True)]
     spans = [frames_within(u.spans, n) for u, n in zip(utterances, lengths, strict=True)]
     frames, windows = freeze(np.concatenate(padded)), freeze(np.concatenate(starts))  # shared by examples
-    return Corpus(frames, windows, bounds, [u.digits for u in utterances], spans)
+    return Corpus(frames, windows, np.cumsum([0, *lengths]), [u.digits for u in utterances], spans)
 
 
 # ---- alignment -------------------------------------------------------------------------------------------------------
 
 
-def flat_start(speech: Corpus, model: hmm.Model) -> NDArray[np.int64]:
+def flat_start(speech: Corpus, model: hmm.Model) -> Ints:
     """Return the first labels, (N,): each recording cut evenly into its digit's states, with silence in between."""
     labels = np.full(len(speech.starts), model.states - 1)
     for u, digits in enumerate(speech.digits):
@@ -87,14 +85,14 @@ def flat_start(speech: Corpus, model: hmm.Model) -> NDArray[np.int64]:
     return labels
 
 
-def log_priors(labels: NDArray[np.integer], states: int) -> NDArray[np.float64]:
+def log_priors(labels: NDArray[np.integer], states: int) -> Floats:
     """Return the log share of each state among the labels, (states,). Each count gets one more, so none is −∞."""
     counts = np.bincount(labels, minlength=states) + 1
-    log_prior: NDArray[np.float64] = np.log(counts / counts.sum())
+    log_prior: Floats = np.log(counts / counts.sum())
     return log_prior
 
 
-def scores(z: NDArray[np.floating], log_prior: NDArray[np.float64]) -> NDArray[np.float64]:
+def scores(z: NDArray[np.floating], log_prior: Floats) -> Floats:
     """Return the log likelihood of each frame in each state, (N, states), up to one number per frame.
 
         log p(x | s) = log p(s | x) − log p(s) + log p(x)      (derivation D11.6)
@@ -105,11 +103,10 @@ def scores(z: NDArray[np.floating], log_prior: NDArray[np.float64]) -> NDArray[n
         z: (N, states), the network's logits.
         log_prior: (states,), as `log_priors` returns them.
     """
-    score: NDArray[np.float64] = log_softmax(z.astype(np.float64)) - log_prior
-    return score
+    return log_softmax(z.astype(np.float64)) - log_prior
 
 
-def align(score: NDArray[np.float64], speech: Corpus, model: hmm.Model) -> NDArray[np.int64]:
+def align(score: Floats, speech: Corpus, model: hmm.Model) -> Ints:
     """Return the labels, (N,), of the best path of each utterance through the states of its text.
 
     Args:
@@ -134,7 +131,7 @@ def align(score: NDArray[np.float64], speech: Corpus, model: hmm.Model) -> NDArr
     return labels
 
 
-def durations(labels: NDArray[np.int64], speech: Corpus, per_digit: int) -> hmm.Model:
+def durations(labels: Ints, speech: Corpus, per_digit: int) -> hmm.Model:
     """Return the model whose states last as long, on average, as they do in aligned labels (derivation D11.9)."""
     model = hmm.fresh(per_digit)
     begins = np.append(True, labels[1:] != labels[:-1])
@@ -149,23 +146,20 @@ def settle(
     speech: Corpus,
     per_digit: int,
     *,
-    hidden: tuple[int, ...] = (256, 256),
-    seed: int = 0,
+    hidden: tuple[int, ...],
     device: Device = CPU,
-    rounds: int = 8,
     settled: float = 0.02,
-) -> tuple[Aligner, NDArray[np.int64], list[float]]:
+) -> tuple[Aligner, Ints, list[float]]:
     """Find labels from the texts: after a flat start, a network learns the labels and aligns again, until they settle.
 
-    Each round continues with the last one's network, for two epochs. The first round has three.
+    Each round continues with the last one's network, for two epochs. The first round has three. There are at most
+    `ROUNDS` rounds.
 
     Args:
         speech: without noise.
         per_digit: states per digit.
         hidden: units of each hidden layer of the aligning network.
-        seed: of the first round; each round takes the next one.
         device: where the network is trained.
-        rounds: the most rounds.
         settled: the share of labels that may still change in the last round.
 
     Returns:
@@ -174,14 +168,14 @@ def settle(
     model, network = hmm.fresh(per_digit), None
     changed: list[float] = []
     labels = flat_start(speech, model)
-    while len(changed) < rounds and (not changed or changed[-1] >= settled):
+    while len(changed) < ROUNDS and (not changed or changed[-1] >= settled):
         config = TrainConfig(
             hidden=hidden,
             epochs=2 if changed else 3,
             learning_rate=0.05,
             clip_norm=1.0,
             batch_size=min(128, len(labels)),
-            seed=seed + len(changed),
+            seed=len(changed),
         )
         examples = speech.examples(labels, model.states, "training speech")
         network = train(config, examples, start=network, device=device)
@@ -196,10 +190,10 @@ class Aligner(NamedTuple):
     """What aligns speech with its text: a network, the log priors of the labels that it learnt, and the model."""
 
     network: Network
-    log_prior: NDArray[np.float64]
+    log_prior: Floats
     model: hmm.Model
 
-    def labels(self, speech: Corpus, device: Device = CPU) -> NDArray[np.int64]:
+    def labels(self, speech: Corpus, device: Device = CPU) -> Ints:
         """Return the states of all frames, (N,), by the best path through the states of each text."""
         examples = speech.examples(np.zeros(len(speech.starts), np.int64), self.model.states, "speech")
         z = device.get(logits(self.network, examples, device))
@@ -209,7 +203,7 @@ class Aligner(NamedTuple):
 # ---- recognition -----------------------------------------------------------------------------------------------------
 
 
-def recognise(score: NDArray[np.float64], speech: Corpus, model: hmm.Model, penalty: float) -> list[tuple[int, ...]]:
+def recognise(score: Floats, speech: Corpus, model: hmm.Model, penalty: float) -> list[tuple[int, ...]]:
     """Return the digits of each utterance, by the best path through the loop.
 
     Args:
@@ -226,9 +220,7 @@ def recognise(score: NDArray[np.float64], speech: Corpus, model: hmm.Model, pena
     return [hmm.words(path, model) for path in paths]
 
 
-def word_errors(
-    said: Sequence[tuple[int, ...]], heard: Sequence[tuple[int, ...]]
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def word_errors(said: Sequence[tuple[int, ...]], heard: Sequence[tuple[int, ...]]) -> tuple[Ints, Ints]:
     """Return the substitutions, insertions and deletions in each utterance, and its number of words, both (U,).
 
     The sum of the first over the sum of the second is the word error rate.

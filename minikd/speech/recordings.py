@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from minikd.data.checks import DataError
-from minikd.speech import wav
+from minikd.speech import Floats, Ints, wav
 from minikd.speech.archives import in_one_line, read_wavs
 
 RATE = 8000
@@ -52,17 +52,17 @@ class Recordings:
     """
 
     samples: NDArray[np.int16]
-    bounds: NDArray[np.int64]
-    digits: NDArray[np.int64]
+    bounds: Ints
+    digits: Ints
     speakers: NDArray[np.str_]
-    takes: NDArray[np.int64]
+    takes: Ints
     digest: str
 
     def __len__(self) -> int:
         """Return the number of recordings, N."""
         return len(self.digits)
 
-    def signal(self, n: int) -> NDArray[np.float64]:
+    def signal(self, n: int) -> Floats:
         """Return recording n as numbers in [−1, 1)."""
         return self.samples[self.bounds[n] : self.bounds[n + 1]] / 32768
 
@@ -71,7 +71,7 @@ class Recordings:
         """The last speaker by name. No network hears this speaker while it learns, and nothing is chosen on them."""
         return str(max(set(self.speakers.tolist())))
 
-    def part(self, name: str) -> NDArray[np.int64]:
+    def part(self, name: str) -> Ints:
         """Return the numbers of the recordings of a part.
 
         Args:

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from minikd.speech import Floats, Ints
 from minikd.speech.recordings import RATE, Recordings
 
 DIGITS = range(3, 8)
@@ -39,9 +39,9 @@ class Utterance:
     """
 
     digits: tuple[int, ...]
-    spans: NDArray[np.int64]
-    clean: NDArray[np.float64]
-    noisy: NDArray[np.float64]
+    spans: Ints
+    clean: Floats
+    noisy: Floats
     kind: str
     snr: float
 
@@ -73,14 +73,14 @@ def draw(recordings: Recordings, part: str, *, passes: int, snrs: Sequence[float
     return drawn
 
 
-def add_noise(clean: NDArray[np.float64], noise: NDArray[np.float64], snr: float) -> NDArray[np.float64]:
+def add_noise(clean: Floats, noise: Floats, snr: float) -> Floats:
     """Return speech, whose digits have the power SPEECH², plus noise at the signal-to-noise ratio in dB, (n,)."""
     scale = SPEECH * 10 ** (-snr / 20) / np.sqrt(np.mean(noise**2))
-    noisy: NDArray[np.float64] = clean + scale * noise
+    noisy: Floats = clean + scale * noise
     return noisy
 
 
-def _strings(numbers: NDArray[np.int64], rng: np.random.Generator) -> list[NDArray[np.int64]]:
+def _strings(numbers: Ints, rng: np.random.Generator) -> list[Ints]:
     """Cut recordings into strings of three to seven. The last one takes what is left, or joins the one before."""
     cuts = np.cumsum(rng.integers(DIGITS.start, DIGITS.stop, size=len(numbers)))
     strings = np.split(numbers, cuts[cuts < len(numbers)])
@@ -90,9 +90,7 @@ def _strings(numbers: NDArray[np.int64], rng: np.random.Generator) -> list[NDArr
     return strings
 
 
-def _join(
-    signals: Sequence[NDArray[np.float64]], rng: np.random.Generator
-) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+def _join(signals: Sequence[Floats], rng: np.random.Generator) -> tuple[Floats, Ints]:
     """Join digits with pauses, at the loudness SPEECH, in a room with a little noise; also return their spans."""
     pauses = rng.uniform(*PAUSE, size=len(signals) + 1)
     pauses[[0, -1]] += EDGE
@@ -106,9 +104,7 @@ def _join(
     return speech, np.column_stack([begins, begins + lengths])
 
 
-def _babble(
-    recordings: Recordings, numbers: NDArray[np.int64], length: int, rng: np.random.Generator
-) -> NDArray[np.float64]:
+def _babble(recordings: Recordings, numbers: Ints, length: int, rng: np.random.Generator) -> Floats:
     """Return several voices at once, (length,). Each is recordings in random order, equally loud, without a pause."""
     voices = np.zeros((TALKERS, length))
     for voice in voices:
@@ -120,5 +116,5 @@ def _babble(
             begin = max(0, filled)
             voice[begin : begin + len(signal)] = signal
             filled = begin + len(signal)
-    babble: NDArray[np.float64] = voices.sum(axis=0)
+    babble: Floats = voices.sum(axis=0)
     return babble

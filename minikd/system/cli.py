@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import io
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -38,20 +39,22 @@ class Parser(argparse.ArgumentParser):
 
     Args:
         name: of the module, below the package.
-        about: what the command does.
-        examples: for the end of the help.
+        about: what the command does; the docstring of its module, as a rule. A line "examples:" or "example:", and all
+            that comes after it, stands at the end of the help.
+        examples: for the end of the help, if there are none in `about`.
         package: that holds the module; empty where the name is that of a package.
 
     Attributes:
         command: `python -m PACKAGE.NAME`, which works without a PATH: for lines that the reader is to repeat.
     """
 
-    def __init__(self, name: str, about: str, examples: str = "", package: str = "minikd") -> None:
+    def __init__(self, name: str, about: str | None, examples: str = "", package: str = "minikd") -> None:
         self.command = f"python -m {f'{package}.{name}'.strip('.')}"
+        text, *own = re.split(r"\n(?=examples?:\n)", about or "", maxsplit=1)  # there are no docstrings under -OO
         super().__init__(
             prog=_typed.get() or self.command,
-            description=about,
-            epilog=examples,
+            description=text,
+            epilog=own[0] if own else examples,
             formatter_class=argparse.RawDescriptionHelpFormatter,
             allow_abbrev=False,
         )

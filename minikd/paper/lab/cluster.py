@@ -52,13 +52,14 @@ def dask(address: str) -> Iterator[tuple[Executor, Callable[[], int]]]:
         try:
             # Its own limit does not hold if something accepts the connection and says nothing.
             client = within(1.5 * LIMIT, lambda: Client(address, timeout=LIMIT))
-        except TooLong:
-            raise ValueError(_not_a_scheduler(address)) from None
-        except (OSError, ValueError) as error:
-            example = "start one with `dask scheduler`, and give its address, as in tcp://127.0.0.1:8786"
-            raise ValueError(f"no Dask scheduler at {address!r} ({error}): {example}") from None
-        except Exception:  # whatever distributed makes of foreign bytes
-            raise ValueError(_not_a_scheduler(address)) from None
+        except Exception as error:
+            if isinstance(error, (OSError, ValueError)) and not isinstance(error, TooLong):
+                wrong = f"no Dask scheduler at {address!r} ({error})"
+                fix = "start one with `dask scheduler`, and give its address, as in tcp://127.0.0.1:8786"
+            else:  # silence, or whatever distributed makes of foreign bytes
+                wrong = f"what listens at {address!r} is no Dask scheduler"
+                fix = "give the scheduler's own address, not its dashboard's"
+            raise ValueError(f"{wrong}: {fix}") from None
         with client:
             cluster = Cluster(client, address)
             try:
@@ -66,10 +67,6 @@ def dask(address: str) -> Iterator[tuple[Executor, Callable[[], int]]]:
             except BrokenExecutor as error:
                 raise ValueError(str(error)) from None
             yield cluster, cluster.count
-
-
-def _not_a_scheduler(address: str) -> str:
-    return f"what listens at {address!r} is no Dask scheduler: give the scheduler's own address, not its dashboard's"
 
 
 class Cluster(Executor):

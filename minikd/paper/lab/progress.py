@@ -44,8 +44,6 @@ class Progress:
         row = next((row for row, jobs in self.left.items() if jobs), "")
         self.bar.set_description_str(f"{row}: {self.runs} runs left")
 
-    def __enter__(self) -> Progress:
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
+        """Remove the bar."""
         self.bar.close()

@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from minikd.paper.lab.jobs import Job, Json, Result, Store
 from minikd.system.files import write_atomically
@@ -48,6 +48,11 @@ def grouped(results: Results) -> dict[str, dict[float, list[Result]]]:
     for name, result in results.items():
         groups.setdefault(name.kind, {}).setdefault(name.at, []).append(result)
     return groups
+
+
+def errors_by(results: Results, kind: str) -> dict[float, list[Any]]:
+    """Return the test errors of one kind by number, one entry per seed."""
+    return {at: [result.record["errors"] for result in found] for at, found in grouped(results)[kind].items()}
 
 
 class Outcome(NamedTuple):

@@ -15,7 +15,6 @@ import os
 import pickle
 import queue
 import signal
-import struct
 import subprocess
 import sys
 import threading
@@ -24,7 +23,7 @@ from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecu
 from typing import IO, Any
 
 BOOT = "import sys; sys.path[:] = sys.argv[1:]; from minikd.paper.lab import workers; workers.serve()"
-LENGTH = struct.Struct("<Q")  # the number of bytes of a message, in front of them
+BROKEN = (OSError, EOFError, pickle.UnpicklingError)  # what a pipe raises that ends before a message does
 
 
 class Workers(Executor):
@@ -62,7 +61,7 @@ class Workers(Executor):
         with self._lock:
             self._killed = True
             for process in self._started:
-                process.kill()
+                process.popen.kill()
         self.shutdown(cancel_futures=True)
 
     def _do(self, call: object) -> Any:
@@ -85,28 +84,25 @@ class _Process:
         command = [sys.executable, "-c", BOOT, *sys.path]
         try:
             with _without_ctrl_c():
-                self._popen = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+                self.popen = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         except OSError as error:
             raise BrokenExecutor(f"a worker cannot be started ({error.strerror}): try fewer with --workers") from None
-        assert self._popen.stdin is not None
-        assert self._popen.stdout is not None
-        self._calls, self._replies = self._popen.stdin, self._popen.stdout
+        assert self.popen.stdin is not None
+        assert self.popen.stdout is not None
+        self._calls, self._replies = self.popen.stdin, self.popen.stdout
 
     def ask(self, call: object) -> Any:
         try:
             _write(self._calls, pickle.dumps(call))
-            reply = _read(self._replies)
-        except (OSError, EOFError):
-            raise BrokenExecutor(_how_it_ended(self._popen.wait())) from None
+            reply = pickle.load(self._replies)
+        except BROKEN:
+            raise BrokenExecutor(_how_it_ended(self.popen.wait())) from None
         return pickle.loads(reply)
-
-    def kill(self) -> None:
-        self._popen.kill()
 
     def close(self) -> None:
         with contextlib.suppress(OSError):  # a process that was killed reads nothing more
             self._calls.close()
-        self._popen.wait()
+        self.popen.wait()
         self._replies.close()
 
 
@@ -131,18 +127,9 @@ def _how_it_ended(code: int) -> str:
 
 
 def _write(stream: IO[bytes], message: bytes) -> None:
-    stream.write(LENGTH.pack(len(message)))
-    stream.write(message)
+    """Send a message, which `pickle.load` reads as a whole."""
+    pickle.dump(message, stream)
     stream.flush()
-
-
-def _read(stream: IO[bytes]) -> bytes:
-    """Return the next message as a whole; raise EOFError if the stream ends before it does."""
-    header = stream.read(LENGTH.size)
-    message = stream.read(*LENGTH.unpack(header)) if len(header) == LENGTH.size else b""
-    if not message or len(message) < LENGTH.unpack(header)[0]:
-        raise EOFError
-    return message
 
 
 # ---- in a worker -----------------------------------------------------------------------------------------------------
@@ -156,9 +143,9 @@ def serve() -> None:
     waiting: queue.SimpleQueue[bytes] = queue.SimpleQueue()
 
     def listen() -> None:
-        with contextlib.suppress(EOFError):
+        with contextlib.suppress(*BROKEN):
             while True:
-                waiting.put(_read(calls))
+                waiting.put(pickle.load(calls))
         os._exit(0)
 
     threading.Thread(target=listen, daemon=True).start()

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from minikd.paper.lab.jobs import Json
-from minikd.paper.lab.scoreboard import Jobs, Name, Outcome, Results, Row, grouped, verdict
+from minikd.paper.lab.scoreboard import Jobs, Name, Outcome, Results, Row, errors_by, verdict
 from minikd.paper.rows.students import PLANS, student
 from minikd.paper.tasks.networks import training
 
@@ -53,10 +53,7 @@ def _jobs(profile: str) -> Jobs:
 
 
 def _judge(profile: str, results: Results) -> Outcome:
-    errors = {
-        kind: {wrong: [result.record["errors"] for result in found] for wrong, found in by_share.items()}
-        for kind, by_share in grouped(results).items()
-    }
+    errors = {kind: errors_by(results, kind) for kind in TEACHERS}
     numbers: Json = {"alpha": list(ALPHAS), "errors": errors}
     words, better = [], []
     for kind, by_share in errors.items():

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from minikd.paper.lab.jobs import Json
-from minikd.paper.lab.scoreboard import Jobs, Name, Outcome, Results, Row, grouped, of, verdict
+from minikd.paper.lab.scoreboard import Jobs, Name, Outcome, Results, Row, errors_by, verdict
 from minikd.paper.rows.students import PLANS, student, teacher
 from minikd.paper.tasks.networks import GRADIENT_TEMPERATURES, gradients, training
 
@@ -43,13 +43,8 @@ def _tolerated(profile: str) -> Jobs:
     return named
 
 
-def _moments(results: Results) -> list[Json]:
-    moments: list[Json] = of(results, "gradients")[0].record["moments"]
-    return moments
-
-
 def _judge_size(profile: str, results: Results) -> Outcome:
-    moments, T = _moments(results), np.array(GRADIENT_TEMPERATURES)
+    moments, T = results[Name("gradients")].record["moments"], np.array(GRADIENT_TEMPERATURES)
     words, slopes, balance = [], [], []
     for moment in moments:
         size = np.array([one["size"] for one in moment["soft"]])
@@ -67,7 +62,7 @@ def _judge_size(profile: str, results: Results) -> Outcome:
 
 
 def _judge_noise(profile: str, results: Results) -> Outcome:
-    moments, words, less = _moments(results), [], []
+    moments, words, less = results[Name("gradients")].record["moments"], [], []
     for moment in moments:
         hard, soft = moment["hard"]["noise"], dict(zip(GRADIENT_TEMPERATURES, moment["soft"], strict=True))
         at_4, at_20 = soft[4.0]["noise"], soft[20.0]["noise"]
@@ -76,11 +71,7 @@ def _judge_noise(profile: str, results: Results) -> Outcome:
             f"epoch {moment['epoch']}: variance between cases over squared mean: hard {hard:.3g}, "
             f"{at_4:.3g} at T = 4, {at_20:.3g} at T = 20"
         )
-    groups = grouped(results)
-    counts = {
-        kind: {rate: [result.record["errors"] for result in found] for rate, found in groups[kind].items()}
-        for kind in KINDS
-    }
+    counts = {kind: errors_by(results, kind) for kind in KINDS}
     highest = {kind: tolerated(by_rate) for kind, by_rate in counts.items()}
     words.append("highest rate: " + ", ".join(f"{rate:g} ({kind})" for kind, rate in highest.items()))
     faster = [0 < highest[kind] >= highest["hard"] for kind in KINDS if kind != "hard"]

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minikd.paper.lab.jobs import Json
-from minikd.paper.lab.scoreboard import Jobs, Name, Outcome, Results, Row, grouped, verdict
+from minikd.paper.lab.scoreboard import Jobs, Name, Outcome, Results, Row, errors_by, verdict
 from minikd.paper.lab.statistics import sign_flip_p
 from minikd.paper.rows.students import PLANS, student, teacher
 from minikd.paper.tasks.networks import training
@@ -49,10 +49,7 @@ def _jobs(cells: slice, profile: str) -> Jobs:
 
 def _counts(results: Results) -> tuple[dict[int, np.ndarray], Json]:
     """Return width → errors, (seeds, temperatures); and the same in plain JSON."""
-    found = {
-        int(width): np.array([result.record["errors"] for result in results])
-        for width, results in grouped(results)["students"].items()
-    }
+    found = {int(width): np.array(errors) for width, errors in errors_by(results, "students").items()}
     errors = {str(width): errors.tolist() for width, errors in found.items()}
     return found, {"T": list(TEMPERATURES), "errors": errors}
 

@@ -69,8 +69,8 @@ def measure(case: Case, profile: str, results: Results) -> Json:
     """
     _, _, _, test = PLANS[profile].data.load()
     theirs = np.isin(test.labels, case.moved)  # (N,)
-    (taught,) = of(results, "teacher")
-    p = softmax(taught.arrays["train"], T=1.0)[:, list(case.moved)].sum(axis=-1)  # (N,) of training images
+    v = results[Name("teacher")].arrays["train"]  # (N, K), of training images
+    p = softmax(v, T=1.0)[:, list(case.moved)].sum(axis=-1)  # (N,)
     share = float(np.mean(p, dtype=np.float64))
     found: Json = {what: {way: [] for way in WAYS} for what in ("shift", "errors", "wrong")}
     curves = []

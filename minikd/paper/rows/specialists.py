@@ -75,7 +75,7 @@ def _closed_forms(profile: str) -> Jobs:
 
 
 def _judge_closed_forms(profile: str, results: Results) -> Outcome:
-    ((record, _),) = of(results, "closed forms")
+    record = results[Name("closed forms")].record
     apart = {kind: record[kind] for kind in ("arithmetic", "geometric")}
     ours = "; ".join(f"{kind} mean: within {far[-1]:.2g}" for kind, far in apart.items())
     close = all(far[-1] < 0.01 and far[-1] < 0.5 * far[0] for far in apart.values())

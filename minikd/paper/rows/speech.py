@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import pairwise
 from typing import Any, TypeAlias
 
 import numpy as np
 
+from minikd.core.mlp import parameter_count
 from minikd.data.checks import DataError
 from minikd.paper.lab.jobs import Job, Json, Result, Task
 from minikd.paper.lab.scoreboard import NOT, Jobs, Name, Outcome, Results, Row, grouped, of, verdict
@@ -138,7 +138,7 @@ def acoustic(plan: Plan, title: str, needs: Mapping[str, Job], config: Mapping[s
     made = TrainConfig(**{**common, **config})
     settings = {"config": made.record(), "share": 1.0, "words": False, "stop_early": False, "keep": False, **asked}
     frames = 3000 if plan.first else 134_000 * plan.passes["train"] * settings["share"]
-    parameters = sum(a * b for a, b in pairwise((26 * 40, *plan.hidden, 81)))
+    parameters = parameter_count((26 * 40, *plan.hidden, 81))
     work = 0.6e-10 * parameters * frames * made.epochs + (20 if settings["words"] else 8)
     return Job(acoustic_task, settings, {"corpus": corpus(plan), **needs}, title, work)
 
@@ -347,23 +347,6 @@ def _little_speech(results: Results) -> str:
 # With speech, a gain of less than a point is noise.
 _FEW = Judges(_measure, digits=1, overfits=10, noise=1, figure=PAPER["baseline"][0], note=_little_speech)
 
-_ABOUT: tuple[tuple[str, str, str, Callable[[Plan], Jobs], Callable[[str, Results], Outcome]], ...] = (
-    ("S1", "one acoustic model, mean of {members}: frames right, and word error rate", "58.9 %, WER 10.9 %",
-     _members, _judge_baseline),
-    ("S2", "ensemble of {members}", "61.1 %, WER 10.7 %", _ensemble_and_look,
-     partial(_judge_system, "ensemble", "+2.2 and −0.2")),
-    ("S3", "one student of the ensemble, hard weight 0.5", "T = 2 of 1, 2, 5, 10: 60.8 %, WER 10.7 %",
-     _students, partial(_judge_system, "student", "+1.9 and −0.2")),
-    ("S4", "the share of the ensemble's gain in frames that its student keeps", "more than 80 %",
-     _students, _judge_kept),
-    ("R1-speech", "hard targets, all of the speech: frames right", "train 63.4 %, test 58.9 %",
-     _members, _FEW.all_hard),
-    ("R2-speech", "hard targets, 3 % of the speech, stopped early and not", "train 67.3 %, test 44.5 % (stopped early)",
-     partial(_few, [(HARD, FEW)]), _FEW.few_hard),
-    ("R3-speech", "soft targets, 3 % of the speech, not stopped; and the curve over 1 to 100 %",
-     "train 65.4 %, test 57.0 %", _curve, _FEW.few_soft),
-)  # fmt: skip
-
 
 def rows(plans: Mapping[str, Plan]) -> tuple[Row, ...]:
     """Return the rows of speech as these plans, one per profile, have them."""
@@ -373,7 +356,22 @@ def rows(plans: Mapping[str, Plan]) -> tuple[Row, ...]:
             id, claim, paper, lambda profile: jobs(plans[profile]), judge, lambda profile: plans[profile].members
         )
 
-    return tuple(row(*about) for about in _ABOUT)
+    return (
+        row("S1", "one acoustic model, mean of {members}: frames right, and word error rate", "58.9 %, WER 10.9 %",
+            _members, _judge_baseline),
+        row("S2", "ensemble of {members}", "61.1 %, WER 10.7 %", _ensemble_and_look,
+            partial(_judge_system, "ensemble", "+2.2 and −0.2")),
+        row("S3", "one student of the ensemble, hard weight 0.5", "T = 2 of 1, 2, 5, 10: 60.8 %, WER 10.7 %",
+            _students, partial(_judge_system, "student", "+1.9 and −0.2")),
+        row("S4", "the share of the ensemble's gain in frames that its student keeps", "more than 80 %",
+            _students, _judge_kept),
+        row("R1-speech", "hard targets, all of the speech: frames right", "train 63.4 %, test 58.9 %",
+            _members, _FEW.all_hard),
+        row("R2-speech", "hard targets, 3 % of the speech, stopped early and not",
+            "train 67.3 %, test 44.5 % (stopped early)", partial(_few, [(HARD, FEW)]), _FEW.few_hard),
+        row("R3-speech", "soft targets, 3 % of the speech, not stopped; and the curve over 1 to 100 %",
+            "train 65.4 %, test 57.0 %", _curve, _FEW.few_soft),
+    )  # fmt: skip
 
 
 ROWS = rows(PLANS)

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minikd.paper.lab.jobs import Job
-from minikd.paper.lab.scoreboard import Jobs, Name, Outcome, Results, Row, of, verdict
+from minikd.paper.lab.scoreboard import Jobs, Name, Outcome, Results, Row, errors_by, verdict
 from minikd.paper.lab.statistics import mean_sd, near, sign_flip_p
 from minikd.paper.tasks.networks import Data, training
 from minikd.training.config import TrainConfig
@@ -92,9 +92,9 @@ def _jobs(kinds: Sequence[str], profile: str) -> Jobs:
     return named
 
 
-def errors(results: Results, kind: str, at: float = 0.0) -> list[int]:
+def errors(results: Results, kind: str) -> list[int]:
     """Return the test errors of the jobs of one kind, one number per seed."""
-    return [result.record["errors"] for result in of(results, kind, at)]
+    return errors_by(results, kind)[0.0]
 
 
 def _judge_count(kind: str, figure: int, profile: str, results: Results) -> Outcome:

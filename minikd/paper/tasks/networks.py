@@ -9,14 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from functools import cache
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 from minikd.core.layers import Cache, affine_backward, relu_backward
 from minikd.core.losses import hard_cross_entropy, soft_cross_entropy
-from minikd.core.mlp import initialise, mlp_forward
+from minikd.core.mlp import initialise, mlp_forward, parameter_count
 from minikd.data.checks import freeze
 from minikd.data.frames import Frames
 from minikd.data.images import Dataset, load_mnist
@@ -101,8 +100,7 @@ def config_of(settings: Json) -> TrainConfig:
 
 def host_logits(network: Network, data: Dataset | Frames, device: Device) -> np.ndarray:
     """Return a network's logits, (..., N, K), on the host."""
-    z: np.ndarray = device.get(logits(network, data, device))
-    return z
+    return device.get(logits(network, data, device))
 
 
 def errors(z: np.ndarray, labels: np.ndarray) -> Any:
@@ -132,8 +130,8 @@ def _tuples(settings: Json) -> dict[str, Any]:
     return {name: tuple(value) if isinstance(value, list) else value for name, value in settings.items()}
 
 
-def _soft_targets(teacher: Result, chosen: np.ndarray, transfer: Dataset) -> SoftTargets:
-    """Return a teacher's answers to the transfer set, which has the training images `chosen`."""
+def soft_targets(teacher: Result, chosen: np.ndarray, transfer: Dataset | Frames) -> SoftTargets:
+    """Return a teacher's answers to the transfer set, which has the training examples `chosen`."""
     return SoftTargets(freeze(teacher.arrays["train"][chosen]), transfer.fingerprint, "", teacher.record.get("T"))
 
 
@@ -170,7 +168,7 @@ def train_task(settings: Json, inputs: Inputs, device: Device) -> Output:
     """
     full, chosen, transfer, test = _data_of(settings).load()
     config = config_of(settings)
-    targets = _soft_targets(inputs["teacher"], chosen, transfer) if "teacher" in inputs else None
+    targets = soft_targets(inputs["teacher"], chosen, transfer) if "teacher" in inputs else None
     best = Best(_outside(full, chosen, config.seed), device) if settings.get("stop_early") else None
     try:
         network = train(config, transfer, soft_targets=targets, device=device, on_epoch=best)
@@ -212,7 +210,7 @@ def gradients_task(settings: Json, inputs: Inputs, device: Device) -> Output:
     """
     full, chosen, transfer, _ = _data_of(settings).load()
     config = config_of(settings)
-    targets = _soft_targets(inputs["teacher"], chosen, transfer)
+    targets = soft_targets(inputs["teacher"], chosen, transfer)
     looked = slice(0, 10_000)
     x: np.ndarray = scaled(transfer.images[looked].reshape(-1, transfer.images[0].size), config.dtype)
     y, v = transfer.labels[looked].astype(np.int64), targets.logits[looked]
@@ -300,6 +298,6 @@ def mean(title: str, kind: str, T: float, members: Iterable[Job], data: Data) ->
 
 def _work(config: TrainConfig, data: Data) -> float:
     """Estimate the products of a run, in units of about a second."""
-    parameters = sum(a * b for a, b in pairwise((784, *config.hidden, 10)))
     examples = (data.first or 60_000) * data.share * (len(data.classes) / 10 if data.classes else 1)
-    return 1e-10 * parameters * examples * config.epochs * (config.population or 1) + 0.5
+    runs = config.epochs * (config.population or 1)
+    return 1e-10 * parameter_count((784, *config.hidden, 10)) * examples * runs + 0.5

@@ -110,10 +110,7 @@ def specialist_task(settings: Json, inputs: Inputs, device: Device) -> Output:
     others = np.setdiff1d(np.arange(train_set.classes), classes)
     W = np.column_stack([W[:, classes], W[:, others].mean(axis=1)])
     b = np.append(b[classes], b[others].mean() + np.log(len(others)).astype(b.dtype))  # as probable as all of them
-    flat = np.concatenate([array.ravel() for layer in (*hidden, (W, b)) for array in layer])
-    start = Network((*sizes[:-1], len(classes) + 1), flat)
-
-    network = train(config, data, start=start, device=device)
+    network = train(config, data, start=Network.from_layers([*hidden, (W, b)], []), device=device)
     share = len(special) / len(train_set)
     z = dustbin_correction(host_logits(network, test, device), share=share, sampled=len(special) / len(chosen))
     return {"share": share, "examples": len(data)}, {"test": z}

@@ -14,10 +14,9 @@ import numpy as np
 
 from minikd.data.checks import freeze
 from minikd.data.frames import Frames
-from minikd.data.soft_targets import SoftTargets
 from minikd.engines.device import Device
 from minikd.paper.lab.jobs import Inputs, Job, Json, Output, Result, Store
-from minikd.paper.tasks.networks import Best, config_of, host_logits
+from minikd.paper.tasks.networks import Best, config_of, host_logits, soft_targets
 from minikd.speech import hmm, recogniser
 from minikd.speech.features import CENTRE
 from minikd.speech.recordings import PARTS, Recordings
@@ -198,9 +197,8 @@ def acoustic_task(settings: Json, inputs: Inputs, device: Device) -> Output:
     chosen = speech.share(settings["share"], config.seeds[0])
     data = speech.examples("train").take(chosen)
     config = replace(config, batch_size=min(config.batch_size, len(data)))
-    targets = stop = None
-    if "teacher" in inputs:
-        targets = SoftTargets(freeze(inputs["teacher"].arrays["train"][chosen]), data.fingerprint, "")
+    targets = soft_targets(inputs["teacher"], chosen, data) if "teacher" in inputs else None
+    stop = None
     if settings["stop_early"]:
         development = speech.examples("development")
         stop = Best(development.take(np.random.default_rng(0).permutation(len(development))[:PROBE]), device)
@@ -221,8 +219,7 @@ def _mean_answer(settings: Json, inputs: Inputs, data: Frames, device: Device) -
     """Return the geometric mean of the answers of acoustic models, (N, states)."""
     sizes = (data.shape[0] * data.shape[1], *settings["hidden"], data.classes)
     members = [Network(sizes, result.arrays["flat"]) for name, result in inputs.items() if name != "corpus"]
-    mean: np.ndarray = geometric_mean(np.stack([host_logits(member, data, device) for member in members]))
-    return mean
+    return geometric_mean(np.stack([host_logits(member, data, device) for member in members]))
 
 
 def committee_task(settings: Json, inputs: Inputs, device: Device) -> Output:
