@@ -58,7 +58,7 @@ def dark_knowledge(
     figure = Figure(figsize=(11, 0.9 + 1.3 * n), layout="constrained")
     figure.suptitle(title, fontsize=15)
     panels = figure.subplots(n, 4, squeeze=False, gridspec_kw={"width_ratios": (1, 3, 3, 2.3)})
-    floor = 10 ** np.floor(np.log10(max(np.min(sharp), 1e-300)))  # one scale for all rows, so that they compare
+    floor = 10 ** np.floor(np.log10(max(float(np.min(sharp)), 1e-300)))  # one scale for all rows, so that they compare
     for row in range(n):
         picture, at_one, at_T, words = panels[row]
         wrong = canvas.rank_wrong(logits[row], labels[row])
