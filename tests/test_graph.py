@@ -5,6 +5,8 @@ The stand-in for CuPy captures what the CUDA engine launches, and launches it ag
 
 import dataclasses
 import functools
+import weakref
+from types import SimpleNamespace
 
 import host_cuda
 import numpy as np
@@ -13,7 +15,7 @@ import strict_cupy
 from test_backends_agree import RUNS, config, dataset, teachers_targets
 
 from minikd.data.frames import Frames
-from minikd.engines import cuda, readable
+from minikd.engines import cublas, cuda, readable
 from minikd.engines.device import get_device
 from minikd.engines.engine import State
 from minikd.engines.gpu import DeviceError
@@ -136,6 +138,44 @@ def test_a_graph_outlives_whatever_else_is_allocated_between_its_launches(device
         taken += [device.put(np.full(n, 7, np.float32)) for n in (10, 1_000, 3_000, 10_000, 30_000) for _ in range(3)]
     assert_same(outcome(run), one_by_one(name, device))
     assert all((device.get(array) == 7).all() for array in taken)
+
+
+@pytest.fixture
+def graphs_memory(device, monkeypatch):
+    """The memory of graphs that is there."""
+    alive = weakref.WeakSet()
+
+    class Memory(device.xp.cuda.Memory):
+        def __init__(self, size):
+            super().__init__(size)
+            alive.add(self)
+
+    monkeypatch.setattr(device.xp.cuda, "Memory", Memory)
+    return alive
+
+
+def test_a_graph_frees_its_memory_when_its_run_is_gone(device, graphs_memory):
+    """CuPy 14's pools do not: what nobody uses when a pool is gone stays allocated until the process ends."""
+    run = new_run("a teacher with dropout, max-norm and jitter", device)
+    next(run.epochs())
+    assert sum(memory.size for memory in graphs_memory) > cublas.WORKSPACE
+    del run
+    assert not graphs_memory
+
+
+def test_a_graph_takes_memory_that_cupys_own_pool_keeps_for_nobody(device, monkeypatch):
+    freed, memory, error = [], device.xp.cuda.Memory, device.xp.cuda.runtime.CUDARuntimeError
+
+    def scarce(size):
+        if not freed:
+            raise error(2)
+        return memory(size)
+
+    monkeypatch.setattr(device.xp.cuda, "Memory", scarce)
+    pool = SimpleNamespace(free_all_blocks=lambda: freed.append("CuPy's"))
+    monkeypatch.setattr(device.xp, "get_default_memory_pool", lambda: pool)
+    next(new_run("a distilled student", device).epochs())
+    assert freed == ["CuPy's"]
 
 
 # ---- when there is no graph ------------------------------------------------------------------------------------------
