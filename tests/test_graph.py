@@ -5,6 +5,7 @@ The stand-in for CuPy captures what the CUDA engine launches, and launches it ag
 
 import dataclasses
 import functools
+import gc
 import weakref
 from types import SimpleNamespace
 
@@ -255,6 +256,33 @@ def test_a_step_that_waits_cannot_be_captured(device):
 
     with pytest.raises(Exception, match="captur"):
         Graph(device.xp, steps, ())
+
+
+def test_nothing_is_collected_during_a_capture(device):
+    """A cycle of somebody else's may wait for the device when it goes."""
+    gone = []
+
+    class Cycle:
+        def __init__(self):
+            self.itself = self
+
+        def __del__(self):
+            gone.append(device.xp.cuda.get_current_stream().is_capturing())
+
+    def steps():
+        for _ in range(3):
+            yield [Cycle() for _ in range(100)]
+
+    often = gc.get_threshold()
+    gc.set_threshold(10)
+    try:
+        Graph(device.xp, steps, ())
+        assert gc.isenabled()
+        gc.collect()
+    finally:
+        gc.set_threshold(*often)
+    assert len(gone) == 400  # three steps, and the rehearsal
+    assert not any(gone)
 
 
 def test_a_graph_reads_arrays_where_they_are_and_numbers_as_they_were(device):

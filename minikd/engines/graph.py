@@ -11,6 +11,7 @@ arrays that stay where they are, and be written there before the launch.
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -45,7 +46,8 @@ class Graph:
         self._stream = xp.cuda.Stream(non_blocking=True)
         with self._in_place():  # so its first product makes a handle of cuBLAS whose workspace is in this pool
             _rehearse(xp, steps, changed)
-            self._graph = self._capture(steps)
+            with _uncollected():
+                self._graph = self._capture(steps)
 
     def launch(self) -> None:
         """Launch the graph on the current stream, after what was launched there before. This does not wait for it.
@@ -75,6 +77,18 @@ class Graph:
                 self._stream.end_capture()
             raise
         return self._stream.end_capture()
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Let Python collect no cycles: some object may wait for the device when it goes, and no capture survives that."""
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collects:
+            gc.enable()
 
 
 def _keeping(xp: Any, memory: list[Any]) -> Callable[[int], Any]:
