@@ -112,23 +112,42 @@ _pointed_at: weakref.WeakValueDictionary[int, np.ndarray] = weakref.WeakValueDic
 class Memory:
     """What cudaMalloc returns. It is freed with this object."""
 
+    device_id = 0
+
     def __init__(self, size: int) -> None:
         self.size, self.bytes = size, np.empty(size, np.uint8)
         self.ptr = self.bytes.ctypes.data
         _memories[self.ptr] = self
 
 
+class UnownedMemory:
+    """Memory that somebody else frees."""
+
+    def __init__(self, ptr: int, size: int, owner: object, device_id: int = -1) -> None:
+        self.ptr, self.size, self._owner = ptr, size, owner
+
+
 class MemoryPointer:
-    def __init__(self, mem: Memory, offset: int) -> None:
+    def __init__(self, mem: Memory | UnownedMemory, offset: int) -> None:
         self.mem, self.ptr = mem, mem.ptr + offset
 
 
+_lost: list[list[Memory | UnownedMemory]] = []
+
+
 class MemoryPool:
-    """A pool that hands out again what has come back, as CuPy's does, but splits nothing."""
+    """A pool that hands out again what has come back, as CuPy's does, but splits nothing.
+
+    As in CuPy 14, what nobody uses when the pool is gone is lost: its chunks and their arena keep each other alive.
+    """
 
     def __init__(self, allocator: Callable[[int], MemoryPointer] | None = None) -> None:
         self._allocator = allocator or (lambda size: MemoryPointer(Memory(size), 0))
-        self._free: list[Memory] = []
+        self._free: list[Memory | UnownedMemory] = []
+        weakref.finalize(self, _lost.append, self._free).atexit = False
+
+    def free_all_blocks(self) -> None:
+        self._free.clear()
 
     def malloc(self, size: int) -> Any:
         """A buffer, whose memory comes back to the pool when the last array in it is gone."""
@@ -144,12 +163,17 @@ class MemoryPool:
         return buffer
 
 
-def _come_back(pool: weakref.ref[MemoryPool], memory: Memory) -> None:
+def _come_back(pool: weakref.ref[MemoryPool], memory: Memory | UnownedMemory) -> None:
     if (there := pool()) is not None:
         there._free.append(memory)
 
 
-_allocators: list[Callable[[int], Any]] = [MemoryPool().malloc]
+_default_pool = MemoryPool()
+_allocators: list[Callable[[int], Any]] = [_default_pool.malloc]
+
+
+def get_default_memory_pool() -> MemoryPool:
+    return _default_pool
 
 
 @contextmanager

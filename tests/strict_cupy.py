@@ -20,7 +20,7 @@ from typing import Any, NoReturn
 import host_cuda
 import numpy as np
 import strict_cuda
-from strict_cuda import counting  # noqa: F401
+from strict_cuda import counting, get_default_memory_pool  # noqa: F401
 from strict_cuda import launched as _launch
 from strict_cuda import waited as _wait
 
@@ -542,13 +542,17 @@ class CUBLASError(RuntimeError):
 
 
 cuda = SimpleNamespace(
-    **{name: getattr(strict_cuda, name) for name in ("Memory", "MemoryPointer", "MemoryPool", "using_allocator")},
-    **{name: getattr(strict_cuda, name) for name in ("Stream", "Event", "get_current_stream")},
+    **{name: getattr(strict_cuda, name) for name in ("Memory", "MemoryPointer", "MemoryPool", "UnownedMemory")},
+    **{name: getattr(strict_cuda, name) for name in ("Stream", "Event", "get_current_stream", "using_allocator")},
     get_cublas_handle=lambda: _HANDLE,
     cublas=SimpleNamespace(
         CUBLAS_DEFAULT_MATH=0, setMathMode=_set_math_mode, getMathMode=_get_math_mode, CUBLASError=CUBLASError
     ),
-    runtime=SimpleNamespace(deviceSynchronize=lambda: _wait("synchronize"), getDevice=lambda: 0),
+    runtime=SimpleNamespace(
+        deviceSynchronize=lambda: _wait("synchronize"),
+        getDevice=lambda: 0,
+        CUDARuntimeError=strict_cuda.CUDARuntimeError,
+    ),
     Device=lambda: SimpleNamespace(synchronize=lambda: _wait("synchronize")),
 )
 LIBRARY = cublas.libraries[sys.modules[__name__]] = strict_cuda.Cublas()

@@ -5,6 +5,9 @@ The stand-in for CuPy captures what the CUDA engine launches, and launches it ag
 
 import dataclasses
 import functools
+import gc
+import weakref
+from types import SimpleNamespace
 
 import host_cuda
 import numpy as np
@@ -13,7 +16,7 @@ import strict_cupy
 from test_backends_agree import RUNS, config, dataset, teachers_targets
 
 from minikd.data.frames import Frames
-from minikd.engines import cuda, readable
+from minikd.engines import cublas, cuda, readable
 from minikd.engines.device import get_device
 from minikd.engines.engine import State
 from minikd.engines.gpu import DeviceError
@@ -138,6 +141,44 @@ def test_a_graph_outlives_whatever_else_is_allocated_between_its_launches(device
     assert all((device.get(array) == 7).all() for array in taken)
 
 
+@pytest.fixture
+def graphs_memory(device, monkeypatch):
+    """The memory of graphs that is there."""
+    alive = weakref.WeakSet()
+
+    class Memory(device.xp.cuda.Memory):
+        def __init__(self, size):
+            super().__init__(size)
+            alive.add(self)
+
+    monkeypatch.setattr(device.xp.cuda, "Memory", Memory)
+    return alive
+
+
+def test_a_graph_frees_its_memory_when_its_run_is_gone(device, graphs_memory):
+    """CuPy 14's pools do not: what nobody uses when a pool is gone stays allocated until the process ends."""
+    run = new_run("a teacher with dropout, max-norm and jitter", device)
+    next(run.epochs())
+    assert sum(memory.size for memory in graphs_memory) > cublas.WORKSPACE
+    del run
+    assert not graphs_memory
+
+
+def test_a_graph_takes_memory_that_cupys_own_pool_keeps_for_nobody(device, monkeypatch):
+    freed, memory, error = [], device.xp.cuda.Memory, device.xp.cuda.runtime.CUDARuntimeError
+
+    def scarce(size):
+        if not freed:
+            raise error(2)
+        return memory(size)
+
+    monkeypatch.setattr(device.xp.cuda, "Memory", scarce)
+    pool = SimpleNamespace(free_all_blocks=lambda: freed.append("CuPy's"))
+    monkeypatch.setattr(device.xp, "get_default_memory_pool", lambda: pool)
+    next(new_run("a distilled student", device).epochs())
+    assert freed == ["CuPy's"]
+
+
 # ---- when there is no graph ------------------------------------------------------------------------------------------
 
 
@@ -215,6 +256,33 @@ def test_a_step_that_waits_cannot_be_captured(device):
 
     with pytest.raises(Exception, match="captur"):
         Graph(device.xp, steps, ())
+
+
+def test_nothing_is_collected_during_a_capture(device):
+    """A cycle of somebody else's may wait for the device when it goes."""
+    gone = []
+
+    class Cycle:
+        def __init__(self):
+            self.itself = self
+
+        def __del__(self):
+            gone.append(device.xp.cuda.get_current_stream().is_capturing())
+
+    def steps():
+        for _ in range(3):
+            yield [Cycle() for _ in range(100)]
+
+    often = gc.get_threshold()
+    gc.set_threshold(10)
+    try:
+        Graph(device.xp, steps, ())
+        assert gc.isenabled()
+        gc.collect()
+    finally:
+        gc.set_threshold(*often)
+    assert len(gone) == 400  # three steps, and the rehearsal
+    assert not any(gone)
 
 
 def test_a_graph_reads_arrays_where_they_are_and_numbers_as_they_were(device):

@@ -20,6 +20,7 @@ from test_backends_agree import RUNS, config, dataset, numpys_run, run, teachers
 
 from minikd.commands import gpu as selftest
 from minikd.core import losses, masks, mlp, optim
+from minikd.core.guard import guard
 from minikd.data.frames import Frames
 from minikd.engines import cuda as kernels
 from minikd.engines import readable
@@ -455,6 +456,19 @@ def test_the_self_test_finds_every_kernel_right_and_counts_a_steps_launches(devi
         assert any(line.startswith(name) and line.endswith("ok") for line in lines), name
     step = next(line.split() for line in lines if line.startswith("30-20-10"))
     assert step[1] == "10"  # five products, two kernels of the hidden layer, the cost, the norm and the update
+
+
+@pytest.mark.parametrize("captured", [False, True])
+def test_the_self_test_times_steps_without_checks_as_training_takes_them(captured, device):
+    """A check asks CUDA about arrays, which is no part of a capture."""
+    checked = []
+
+    @guard(a=lambda *_: checked.append(True))
+    def step(a=1):
+        return a
+
+    selftest.ms_per_step(step, device, 2, captured=captured)
+    assert not checked
 
 
 @pytest.mark.slow

@@ -194,16 +194,19 @@ def ms_per_step(step: Callable[[], object], device: Device, steps: int, *, captu
         captured: whether a block is launched as one CUDA graph, not step by step.
     """
 
+    def unchecked() -> object:
+        with unguarded():  # as in training, which checks its first step only
+            return step()
+
     def block() -> Iterator[object]:
-        return (step() for _ in range(steps))
+        return (unchecked() for _ in range(steps))
 
     graph = Graph(device.xp, block, ()) if captured else None
     seconds = []
     for _ in range(6):  # the first one warms up
         began = perf_counter()
         if graph is None:
-            with unguarded():  # as in training, which checks its first step only
-                deque(block(), maxlen=0)
+            deque(block(), maxlen=0)
         else:
             graph.launch()
         device.xp.cuda.Device().synchronize()

@@ -11,6 +11,7 @@ arrays that stay where they are, and be written there before the launch.
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -41,11 +42,12 @@ class Graph:
 
     def __init__(self, xp: Any, steps: Callable[[], Iterator[Any]], changed: Sequence[Array]) -> None:
         self._cuda, self._memory = xp.cuda, list[Any]()
-        self._pool = xp.cuda.MemoryPool(_keeping(xp.cuda, self._memory))
+        self._pool = xp.cuda.MemoryPool(_keeping(xp, self._memory))
         self._stream = xp.cuda.Stream(non_blocking=True)
         with self._in_place():  # so its first product makes a handle of cuBLAS whose workspace is in this pool
             _rehearse(xp, steps, changed)
-            self._graph = self._capture(steps)
+            with _uncollected():
+                self._graph = self._capture(steps)
 
     def launch(self) -> None:
         """Launch the graph on the current stream, after what was launched there before. This does not wait for it.
@@ -77,12 +79,32 @@ class Graph:
         return self._stream.end_capture()
 
 
-def _keeping(cuda: Any, memory: list[Any]) -> Callable[[int], Any]:
-    """Return an allocator for a pool. It keeps all memory in the list, since a pool that needs more may free some."""
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Let Python collect no cycles: some object may wait for the device when it goes, and no capture survives that."""
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collects:
+            gc.enable()
+
+
+def _keeping(xp: Any, memory: list[Any]) -> Callable[[int], Any]:
+    """Return an allocator for a pool, whose memory is there exactly as long as the list.
+
+    A pool that needs more may free some. And a pool of CuPy 14 that is gone never frees what nobody used in the end.
+    """
 
     def allocate(size: int) -> Any:
-        memory.append(cuda.Memory(size))
-        return cuda.MemoryPointer(memory[-1], 0)
+        try:
+            mine = xp.cuda.Memory(size)
+        except xp.cuda.runtime.CUDARuntimeError:  # CuPy's own pool may have memory that nobody uses
+            xp.get_default_memory_pool().free_all_blocks()
+            mine = xp.cuda.Memory(size)
+        memory.append(mine)
+        return xp.cuda.MemoryPointer(xp.cuda.UnownedMemory(mine.ptr, size, None, mine.device_id), 0)
 
     return allocate
 

@@ -152,6 +152,18 @@ a shared pool: what a graph drops is given to others
 the step of the rehearsal never taken back
 - array[...] = copy
 
+memory that a pool of CuPy keeps when its graph is gone
+- xp.cuda.MemoryPointer(xp.cuda.UnownedMemory(mine.ptr, size, None, mine.device_id), 0)
++ xp.cuda.MemoryPointer(mine, 0)
+
+free memory in CuPy's own pool that a graph does not get
+- xp.get_default_memory_pool().free_all_blocks()
++ None
+
+a capture during which Python collects cycles
+- gc.disable()
++ None
+
 a rehearsal that does not wait for uploads on another stream
 - self._stream.wait_event(outside.record())
 + None
