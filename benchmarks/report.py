@@ -59,7 +59,9 @@ def on(record: dict[str, Any]) -> str:
 
 def table(section: str, record: dict[str, Any]) -> str:
     """A section's rows in Markdown, and below them what they are and where they come from."""
-    module, rows = TABLES[section], record["rows"]
+    module = TABLES[section]
+    networks = list(dict.fromkeys(row.get("network") for row in record["rows"]))
+    rows = sorted(record["rows"], key=lambda row: (networks.index(row.get("network")), row.get("batch", 0)))
     names = list(dict.fromkeys(contestant for row in rows for contestant in row.get("seconds", ())))
     ratios = [{title: f"{value:.2f}" for title, value in module.derived(row).items() if value == value} for row in rows]
     titles = list(dict.fromkeys(title for row in ratios for title in row))
@@ -134,6 +136,7 @@ SMALL = (name((30, 30)),)
 AIMS = (
     Aim("CPU", "step", "minikd ÷ best PyTorch", 1.00, {}),
     Aim("CPU", "step", "minikd ÷ best PyTorch", 0.50, {"network": SMALL}),
+    Aim("CPU", "step", f"minikd ÷ {JAX}", 1.00, {}),
     Aim("CPU", "prepare", "preparation ÷ step", 0.10, {}),
     Aim("CPU", "population", "shared batches ÷ runs", 0.70, {"network": SMALL, "students": (32,)}),
     Aim("CPU", "population", "own batches ÷ runs", 0.70, {"network": SMALL, "students": (32,)}),

@@ -38,13 +38,13 @@ def rows(bench: Bench) -> Iterator[dict[str, Any]]:
             **pytorch.distillation_steps(given, bench),
             **jax_scan.distillation_steps(given, bench),
         }
-        turn = min(max(400_000_000 // (parameter_count(given.sizes) * B), 5), 200)  # steps: some 50 ms
+        turn = min(max(400_000_000 // (parameter_count(given.sizes) * B), 5), 200)  # steps: about 50 ms
         yield {"network": name(hidden), "batch": B, **bench.measure(steps, seconds=12, turn=turn)}
 
 
 def derived(row: dict[str, Any]) -> dict[str, float]:
     """minikd beside its rivals: launched one by one, and as a graph."""
-    rivals = {"floor": ("floor",), "best PyTorch": WAYS, EAGER: (EAGER,), GRAPHS: (GRAPHS,)}
+    rivals = {"floor": ("floor",), "best PyTorch": WAYS, **{one: (one,) for one in (EAGER, GRAPHS, jax_scan.JAX)}}
     ratios = {f"minikd ÷ {what}": over(row, "minikd", *others) for what, others in rivals.items()}
     rivals = {FLOOR_GRAPH: (FLOOR_GRAPH,), "best PyTorch": WAYS, GRAPHS: (GRAPHS,), jax_scan.JAX: (jax_scan.JAX,)}
     return ratios | {f"{MINIKD_GRAPH} ÷ {what}": over(row, MINIKD_GRAPH, *others) for what, others in rivals.items()}

@@ -123,6 +123,10 @@ def test_what_does_not_fit_is_refused_before_any_epoch(digits):
     other = Dataset(np.zeros((2, 4, 4), np.uint8), np.zeros(2, np.uint8), "small")
     with pytest.raises(ValueError, match="dataset and evaluation must have images of one size"):
         Run(CONFIG, digits, evaluation=other)
+    with pytest.raises(TypeError, match="dataset must be a data set"):
+        Run(CONFIG, digits.images, evaluation=digits)
+    with pytest.raises(TypeError, match="evaluation must be a data set, as dataset is, or None, got ndarray"):
+        Run(CONFIG, digits, evaluation=digits.images)
 
 
 def test_what_a_network_answers_is_computed_on_a_device_given_by_its_name(digits, whole):

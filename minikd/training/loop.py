@@ -109,10 +109,12 @@ class Run:
         device: Device | str = CPU,
     ) -> None:
         device = as_device(device)
+        self.config, self.device, self.feed = config, device, Feed(config, dataset, soft_targets, device)
+        if not isinstance(evaluation, Dataset | Frames | None):
+            raise TypeError(f"evaluation must be a data set, as dataset is, or None, got {type(evaluation).__name__}")
         if evaluation is not None and evaluation.shape != dataset.shape:
             shapes = f"{dataset.shape} and {evaluation.shape}"
             raise ValueError(f"dataset and evaluation must have images of one size, got {shapes}")
-        self.config, self.device, self.feed = config, device, Feed(config, dataset, soft_targets, device)
         self.sizes = (*self.feed.sizes, dataset.classes)
         parameters = _initial(self.sizes, config, start)
         self.state = State(self.sizes, device.put(parameters), device.put(np.zeros_like(parameters)))
