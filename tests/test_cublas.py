@@ -13,6 +13,7 @@ import strict_cuda
 import strict_cupy as xp
 
 from minikd.engines import cublas, cuda
+from minikd.engines.gpu import DeviceError
 
 # What the CUDA toolkit's cublas_api.h declares, with products as loops. Its memory is the host's, as the stand-in's is.
 LIBRARY = r"""
@@ -80,10 +81,43 @@ def fresh(monkeypatch):
     monkeypatch.setattr(cublas, "_spare", type(cublas._spare)(list))
 
 
+@pytest.mark.parametrize(
+    ("symbols", "said"), [("", "undefined symbol: cublasCreate_v2"), (None, "cannot open shared object file")]
+)
+def test_a_library_that_is_not_cublas_is_told_in_one_line(tmp_path, monkeypatch, symbols, said):
+    if host_cuda.compiler() is None:
+        pytest.skip("no C++ compiler for the library")
+    path = tmp_path / "libcublas.so"
+    if symbols is not None:
+        (tmp_path / "empty.cpp").write_text(symbols)
+        subprocess.run([host_cuda.compiler(), "-shared", "-fPIC", "-o", path, tmp_path / "empty.cpp"], check=True)
+    package = ModuleType("cuda")
+    package.pathfinder = SimpleNamespace(load_nvidia_dynamic_lib=lambda name: SimpleNamespace(abs_path=str(path)))
+    monkeypatch.setitem(sys.modules, "cuda", package)
+    monkeypatch.delitem(cublas.libraries, xp)
+    with pytest.raises(DeviceError, match=rf"^the GPU failed: cuBLAS cannot be loaded \(.*{said}.*\); install CuPy"):
+        cublas.Handle(xp)
+
+
+@pytest.mark.parametrize(
+    ("b", "out"),
+    [
+        (np.zeros((3, 2)), None),
+        (np.zeros((3, 2), np.float32), np.zeros((4, 2))),
+        (np.zeros((3, 2), np.float32), np.zeros((4, 3), np.float32)),
+    ],
+    ids=["factor", "result", "shape"],
+)
+def test_a_product_of_other_types_or_into_another_shape_is_refused(b, out):
+    a = xp.asarray(np.zeros((4, 3), np.float32))
+    with pytest.raises(TypeError, match=r"^a product of float32 needs float32 factors, and a result of shape \(4, 2\)"):
+        cuda.product(a, xp.asarray(b), None if out is None else xp.asarray(out))
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("leading", [(), (3,)], ids=["one student", "a population"])
 @pytest.mark.parametrize("transposed", [False, True])
-def test_arguments_arrive_in_c_as_they_were_meant(transposed, leading, dtype, found):
+def test_cublas_receives_the_arguments_of_a_product(transposed, leading, dtype, found):
     rng = np.random.default_rng(0)
     a, b = (rng.standard_normal((*leading, *shape)).astype(dtype) for shape in ((4, 5), (5, 6)))
     got = cuda.product(xp.asarray(np.ascontiguousarray(a.mT)).mT if transposed else xp.asarray(a), xp.asarray(b))

@@ -1,4 +1,4 @@
-"""cuBLAS by ctypes, with handles of our own: CuPy refuses cuBLAS while a stream is capturing, and cuBLAS does not.
+"""cuBLAS by ctypes, with handles of our own: CuPy refuses to call cuBLAS during a capture, although cuBLAS allows it.
 
 A handle serves one stream in one thread, with a workspace that nobody else writes to: a graph keeps using its own.
 Single launches go through handles of the same kind, so that cuBLAS chooses alike, and a graph gives the same bits.
@@ -11,6 +11,8 @@ import threading
 import weakref
 from collections import defaultdict
 from typing import Any
+
+from minikd.engines.gpu import DeviceError
 
 WORKSPACE = 32 << 20
 """Bytes: cuBLAS's default on compute capability 9.0 and later; on other cards it is 4 MiB, and more does no harm."""
@@ -43,9 +45,12 @@ def _library(xp: Any) -> Any:
     if xp not in libraries:
         from cuda import pathfinder  # comes with CuPy
 
-        library = ctypes.CDLL(pathfinder.load_nvidia_dynamic_lib("cublas").abs_path)
-        for name, types in _SIGNATURES.items():
-            getattr(library, name).argtypes = types
+        try:
+            library = ctypes.CDLL(pathfinder.load_nvidia_dynamic_lib("cublas").abs_path)
+            for name, types in _SIGNATURES.items():
+                getattr(library, name).argtypes = types
+        except (OSError, AttributeError) as error:
+            raise DeviceError(f"the GPU failed: cuBLAS cannot be loaded ({error}); install CuPy's extra anew") from None
         libraries[xp] = library
     return libraries[xp]
 
@@ -55,7 +60,8 @@ def allow_tf32(xp: Any, allowed: bool | None) -> bool:
 
     Args:
         xp: CuPy.
-        allowed: None leaves it as it is, which is off at first.
+        allowed: None leaves it as minikd last set it, which is off at first. The handle of CuPy in this thread is set
+            to the same.
 
     Returns:
         Whether it may.

@@ -152,14 +152,21 @@ def product(a: Any, b: Any, out: Any = None) -> Any:
 
     Raises:
         ValueError: if shapes do not match, or neither rows nor columns are contiguous.
+        TypeError: if the dtypes differ, or `out` is of another shape.
     """
     xp, (M, J), N = _cupy(a), a.shape[-2:], b.shape[-1]
     if b.shape[-2] != J or (a.ndim == b.ndim and a.shape[:-2] != b.shape[:-2]):
         raise ValueError(
             f"a product needs as many columns of a as rows of b, and as many students, got {a.shape} and {b.shape}"
         )
+    shape = (*(a.shape[:-2] or b.shape[:-2]), M, N)
     if out is None:
-        out = xp.empty((*(a.shape[:-2] or b.shape[:-2]), M, N), a.dtype)
+        out = xp.empty(shape, a.dtype)
+    if (b.dtype, out.dtype, out.shape) != (a.dtype, a.dtype, shape):
+        raise TypeError(
+            f"a product of {a.dtype} needs {a.dtype} factors, and a result of shape {shape}, got {b.dtype} and "
+            f"{out.dtype} {out.shape}: convert with astype"
+        )
     _count("product")
     # cuBLAS stores matrices by columns. What it reads as a matrix is the transpose of ours, so b comes first.
     (a_order, lda, a_step), (b_order, ldb, b_step), (_, ldc, c_step) = _layout(a), _layout(b), _layout(out)
@@ -186,7 +193,10 @@ def _layout(a: Any) -> tuple[int, int, int]:
         return 0, down, int(_step(a, own=2))
     if down == 1 and right >= rows:
         return 1, right, int(_step(a, own=2))
-    raise ValueError(f"a product needs contiguous rows or columns, got shape {a.shape} with strides {a.strides}")
+    raise ValueError(
+        f"a product needs contiguous rows or columns, got shape {a.shape} with strides {a.strides}: "
+        "copy it with xp.ascontiguousarray"
+    )
 
 
 # ---- a batch ---------------------------------------------------------------------------------------------------------
@@ -231,7 +241,7 @@ def forward(x: Array, state: State, dropout: Sequence[Keyed | None] | None = Non
     The rest is that of `minikd.core.mlp.mlp_forward`: one product per layer, and one kernel per hidden layer.
 
     Args:
-        x: (..., B, D), with the input's dropout done by `batch`.
+        x: (..., B, D), with the input's dropout done by `batches`.
         state: its layers are read.
         dropout: for each layer the dropout of its input. The first must be None: there is no kernel for it here.
 
@@ -244,7 +254,7 @@ def forward(x: Array, state: State, dropout: Sequence[Keyed | None] | None = Non
     """
     dropout = [None] * len(state.layers) if dropout is None else dropout
     if dropout[0] is not None:
-        raise ValueError("`batch` applies the dropout of the input, so dropout[0] must be None here, got a state")
+        raise ValueError("`batches` applies the dropout of the input, so dropout[0] must be None here, got a state")
     h, caches = x, []
     for (W, b), keyed in zip(state.layers[:-1], dropout[1:], strict=True):
         a = product(h, W)  # (..., B, H)
