@@ -64,7 +64,7 @@ def test_an_earlier_calls_file_is_not_taken_for_this_ones(tmp_path):
     assert [one["said"] for one in stages] == ["nothing", "new", "ZeroDivisionError: division by zero; new"]
 
 
-def test_words_that_cannot_be_made_stop_nothing():
+def test_a_stage_whose_summary_fails_shows_its_last_line():
     stages, _ = done([stage("one", "print('as it is')", said=json.loads), stage("two", "print(2)")])
     assert [(one["state"], one["said"]) for one in stages] == [("done", "as it is"), ("done", "2")]
 
@@ -107,6 +107,16 @@ def test_the_rows_of_the_paper_resume_where_their_work_is_kept(row, tmp_path):
     assert (module, args.rows, args.profile, args.gpu) == ("minikd.paper", [row], "full", True)
     assert (args.out, args.write) == (tmp_path / "runs", tmp_path / "out" / f"paper-{row}.json")
     assert row in ROWS
+
+
+@pytest.mark.parametrize(("state", "code"), [("done", 0), ("stopped", 1), ("not begun", 1), ("failed", 1)])
+def test_a_self_test_that_was_not_finished_is_no_success(state, code, monkeypatch, tmp_path):
+    def carry_out(todo, seconds, record, save):
+        record["stages"] += [{"stage": "self-test", "state": state}, {"stage": "epoch", "state": "stopped"}]
+
+    monkeypatch.setattr(card, "carry_out", carry_out)
+    monkeypatch.setattr(report, "card", str)
+    assert card.main(["--quick", "--out", str(tmp_path)]) == code
 
 
 def test_without_a_card_the_command_says_so_in_one_line(monkeypatch, capsys, tmp_path):
