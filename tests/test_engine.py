@@ -105,16 +105,16 @@ if __name__ == "__main__":
 """
 
 INTERRUPTED_AGAIN = """
-import os, signal, time
-from minikd.paper.lab import executor as engine, workers
+import os, signal, subprocess, time
+from minikd.paper.lab import executor as engine
 
-kill = workers._Process.kill
+kill = subprocess.Popen.kill
 
 def kill_late(process):
     signal.raise_signal(signal.SIGINT)
     kill(process)
 
-workers._Process.kill = kill_late
+subprocess.Popen.kill = kill_late
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job of a shell inherits deafness
 try:
     with engine.processes(1) as (executor, _):
