@@ -1,25 +1,23 @@
-"""What is to be done, and minikd doing it; and the floor under everyone. PyTorch is in a module of its own."""
+"""The cases, minikd's contestants, and the floor. PyTorch is in a module of its own."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from functools import partial
 from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from benchmarks.timing import Bench, Step, Steps
+from minikd.commands.gpu import floor_step
 from minikd.core.guard import unguarded
 from minikd.core.mlp import initialise, mlp_forward, parameter_count, unflatten
 from minikd.data.images import CLASSES, Dataset, load_mnist
 from minikd.data.soft_targets import SoftTargets
-from minikd.engines import cuda
 from minikd.engines.device import Device
 from minikd.engines.engine import Batch, State
 from minikd.engines.graph import Graph
-from minikd.system.cli import one_line
 from minikd.training.config import TrainConfig
 from minikd.training.loop import Run, train_step
 
@@ -41,6 +39,7 @@ class Case(NamedTuple):
 
 
 def case(hidden: tuple[int, ...], B: int) -> Case:
+    """Return random numbers for a network with these hidden layers."""
     rng = np.random.default_rng(0)
     sizes = (784, *hidden, CLASSES)
     x = rng.random((B, 784), dtype=np.float32)
@@ -48,40 +47,33 @@ def case(hidden: tuple[int, ...], B: int) -> Case:
 
 
 def teacher_like(n: int, rng: np.random.Generator) -> np.ndarray:
-    """Logits with a spread as a teacher's, (n, K)."""
+    """Return logits with a spread as a teacher's, (n, K)."""
     return (5 * rng.standard_normal((n, CLASSES))).astype(np.float32)
 
 
 def images(bench: Bench) -> Dataset:
-    """The first 12,800 training images: a hundred batches of 128."""
+    """Return the first 12,800 training images: a hundred batches of 128."""
     return load_mnist()[0].take(np.arange(256 if bench.quick else 12_800))
 
 
 def random_targets(dataset: Dataset) -> SoftTargets:
-    """Soft targets that cost no teacher: time does not depend on what they say."""
+    """Return soft targets that cost no teacher: time does not depend on what they say."""
     return SoftTargets(teacher_like(len(dataset), np.random.default_rng(0)), dataset.fingerprint, "random")
 
 
 def name(hidden: tuple[int, ...]) -> str:
+    """Return the layer sizes as a network's name."""
     return "-".join(map(str, (784, *hidden, CLASSES)))
 
 
 # ---- the floor -------------------------------------------------------------------------------------------------------
 
 
-def floor(
-    sizes: tuple[int, ...],
-    B: int,
-    device: Device,
-    *,
-    forward_only: bool = False,
-    matmul: Callable[..., Any] | None = None,
-    update: Callable[[], None] | None = None,
-) -> Step:
-    """The bare products of forward and backward pass into arrays that are there already; then the update's traffic.
+def floor(sizes: tuple[int, ...], B: int, device: Device, *, forward_only: bool = False) -> Step:
+    """Return the bare products of both passes, into arrays that are there already, and then the update's traffic.
 
-    The update must read parameters, velocity and gradient and write the first two, 20 bytes a parameter: here an array
-    is scaled in place, 8 bytes, and another added to a third, 12.
+    The update must read parameters, velocity and gradient, and write the first two: 20 bytes per parameter. Here an
+    array is scaled in place, 8 bytes, and another one is added to a third, 12.
     """
     rng = np.random.default_rng(0)
 
@@ -91,16 +83,10 @@ def floor(
     hidden, outs = ([fill(B, size) for size in sizes] for _ in range(2))
     weights, gradients = ([fill(D, H) for D, H in pairwise(sizes)] for _ in range(2))
     p, v, g = (fill(parameter_count(sizes)) for _ in range(3))
-    matmul = matmul or device.xp.matmul
-
-    def move() -> None:
-        nonlocal p, v
-        v *= 1.0
-        p += g
-
-    update = update or move
+    matmul = device.xp.matmul
 
     def step() -> None:
+        nonlocal p, v
         for i, W in enumerate(weights):
             matmul(hidden[i], W, out=outs[i + 1])
         if forward_only:
@@ -109,7 +95,8 @@ def floor(
             matmul(hidden[i].mT, hidden[i + 1], out=gradients[i])
             if i > 0:
                 matmul(hidden[i + 1], W.mT, out=outs[i])
-        update()
+        v *= 1.0
+        p += g
 
     return step
 
@@ -120,7 +107,7 @@ def floor(
 def minikd_step(
     case: Case, device: Device, dropout: Sequence[Any] | None = None, state: State | None = None, **settings: Any
 ) -> Step:
-    """A distillation step on one batch, or what dropout and other settings of `train_step` make of it."""
+    """Return a distillation step on one batch, or what dropout and other settings of `train_step` make of it."""
     state = state or _state(case.sizes, case.start.copy(), device)
     batch = Batch(*map(device.put, (case.x, case.y, case.v)), dropout)
     settings = {"T": T, "alpha": ALPHA, "learning_rate": RATE, "momentum": MOMENTUM, **settings}
@@ -133,6 +120,7 @@ def minikd_step(
 
 
 def minikd_logits(case: Case, device: Device) -> Step:
+    """Return a step that computes the logits of a batch."""
     layers, x = unflatten(device.put(case.start), case.sizes), device.put(case.x)
     return lambda: mlp_forward(x, layers)[0]
 
@@ -152,28 +140,24 @@ def minikd_epoch(config: TrainConfig, dataset: Dataset, targets: SoftTargets | N
 
 
 def graphs(case: Case, bench: Bench) -> dict[str, Steps]:
-    """The floor and minikd's step, each as a CUDA graph of `bench.graph` steps, where Graph works."""
+    """Return the floor and minikd's step, each as a CUDA graph of `bench.graph` steps, where Graph works."""
     found: dict[str, Steps] = {}
     for what, make in {FLOOR_GRAPH: _floor_graph, MINIKD_GRAPH: _minikd_graph}.items():
         try:
             if not bench.device.host:
                 found[what] = make(case, bench)
         except Exception as error:  # the others can be measured all the same
-            bench.left_out[what] = one_line(str(error) or type(error).__name__)
+            bench.leave_out(what, error)
     return found
 
 
 def _floor_graph(case: Case, bench: Bench) -> Steps:
-    """The bare products, and the engine's own update, which is one pass."""
-    device = bench.device
-    state = _state(case.sizes, case.start.copy(), device)
-    update = partial(device.engine.update, state, learning_rate=0.0, momentum=MOMENTUM, clip_norm=None, max_norm=None)
-    step = floor(case.sizes, len(case.y), device, matmul=cuda.product, update=update)  # CuPy's matmul refuses a capture
+    step = floor_step(bench.device, case.sizes, len(case.y))  # not `floor`: CuPy's products refuse a capture
 
     def steps() -> Iterator[None]:
         return (step() for _ in range(bench.graph))
 
-    graph = Graph(device.xp, steps, (state.parameters, state.velocity))
+    graph = Graph(bench.device.xp, steps, changed=())
     return Steps(graph.launch, bench.graph, alive=steps)
 
 

@@ -25,6 +25,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
 
 
 def rows(bench: Bench) -> Iterator[dict[str, Any]]:
+    """Yield each row as soon as it is measured."""
     dataset = images(bench)
     for hidden, what in [((30, 30), one) for one in SETTINGS] if bench.quick else RUNS:
         config = TrainConfig(hidden, learning_rate=RATE, momentum=MOMENTUM, clip_norm=None, **SETTINGS[what])
@@ -64,6 +65,7 @@ def sklearn_epoch(config: TrainConfig, dataset: Dataset, bench: Bench) -> dict[s
 
 
 def derived(row: dict[str, Any]) -> dict[str, float]:
+    """Return the ratios of a row, by their titles."""
     return {
         "minikd ÷ best PyTorch": over(row, "minikd", EAGER, FUSED, WHOLE),
         "minikd ÷ scikit-learn": over(row, "minikd", "scikit-learn"),

@@ -14,6 +14,7 @@ BATCHES = (1, 1000)
 
 
 def rows(bench: Bench) -> Iterator[dict[str, Any]]:
+    """Yield each row as soon as it is measured."""
     place = pytorch.place_of(bench)
     for hidden in STUDENTS[-1:] if bench.quick else (TEACHER, *STUDENTS):
         for B in BATCHES:
@@ -28,4 +29,5 @@ def rows(bench: Bench) -> Iterator[dict[str, Any]]:
 
 
 def derived(row: dict[str, Any]) -> dict[str, float]:
+    """Return the ratios of a row, by their titles."""
     return {"minikd ÷ PyTorch": over(row, "minikd", pytorch.EAGER)}

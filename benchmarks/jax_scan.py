@@ -15,7 +15,7 @@ JAX = "JAX scan"
 
 
 def distillation_steps(case: Case, bench: Bench) -> dict[str, Steps]:
-    """The same distillation step, `bench.graph` of them in each call, if JAX is installed and has this device."""
+    """Return JAX's step, `bench.graph` of them in each call, if JAX is installed and has this device."""
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # else it takes most of the card's memory
     try:
         import jax
@@ -24,7 +24,7 @@ def distillation_steps(case: Case, bench: Bench) -> dict[str, Steps]:
     except ImportError:
         bench.left_out[JAX] = "not installed; the package is jax, for a GPU jax[cuda13] or jax[cuda12]"
     except Exception as error:  # no CUDA, or a compiler that fails
-        bench.left_out[JAX] = (str(error) or type(error).__name__).splitlines()[0]
+        bench.leave_out(JAX, error)
     return {}
 
 

@@ -30,6 +30,7 @@ GROWTH = "MiB grown since epoch 2"
 
 
 def rows(bench: Bench) -> Iterator[dict[str, Any]]:
+    """Yield each row as soon as it is measured."""
     if not STATUS.exists():
         bench.left_out["memory"] = f"{STATUS} is not there"
         return
@@ -60,6 +61,7 @@ def watch(run: str, bench: Bench) -> list[float]:
 
 
 def derived(row: dict[str, Any]) -> dict[str, float]:
+    """Return the ratios of a row, by their titles."""
     _, second, *later = row["MiB after each epoch"]
     return {GROWTH: max(later) - second}
 

@@ -19,6 +19,7 @@ WIDTHS, POPULATIONS = (30, 100, 300), (1, 2, 4, 8, 16, 32, 64, 128)
 
 
 def rows(bench: Bench) -> Iterator[dict[str, Any]]:
+    """Yield each row as soon as it is measured."""
     dataset = images(bench)
     if bench.place == "cpu":  # an epoch of five steps, because some take half a second
         dataset = dataset.take(np.arange(128 * bench.graph))

@@ -27,7 +27,7 @@ WARM_UP = 3  # steps before a capture, on a stream of their own
 
 
 def place_of(bench: Bench) -> str | None:
-    """Where PyTorch computes beside this device: "cpu", "cuda", or None, with the reason left in the bench."""
+    """Return where PyTorch computes beside this device: "cpu", "cuda", or None, with the reason left in the bench."""
     if torch is None:
         bench.left_out["PyTorch"] = "not installed; it comes with the extra bench"
     elif bench.place == "gpu" and not torch.cuda.is_available():
@@ -38,17 +38,17 @@ def place_of(bench: Bench) -> str | None:
 
 
 def distillation_steps(case: Case, bench: Bench) -> dict[str, Step | Steps]:
-    """The same distillation step in each way that PyTorch offers, as far as they work here."""
+    """Return the same distillation step in each way that PyTorch offers, as far as they work here."""
     place = place_of(bench)
     if place is None:
         return {}
-    torch.compiler.reset()  # each shape for itself: past a limit of shapes PyTorch would run eagerly, in silence
+    torch.compiler.reset()  # each shape for itself: past a limit of shapes PyTorch falls back to eager mode
     steps: dict[str, Step | Steps] = {}
     for kind in WAYS if place == "cuda" else WAYS[:3]:
         try:
             steps[kind] = _step(case, place, kind, bench.graph)
         except Exception as error:  # no compiler, or one that fails, in any of a dozen ways
-            bench.left_out[kind] = (str(error) or type(error).__name__).splitlines()[0]
+            bench.leave_out(kind, error)
     return steps
 
 
@@ -76,7 +76,7 @@ def _step(case: Case, place: str, kind: str, several: int = 1) -> Step | Steps:
 
 
 def _captured(step: Step, optimiser: Any, several: int) -> Steps:
-    """This many whole steps as one CUDA graph, by PyTorch's recipe: warm up on a side stream, capture, replay.
+    """Return `several` whole steps as one CUDA graph, by PyTorch's recipe: warm up on a side stream, capture, replay.
 
     The optimiser makes its velocities in the first step, so they are there before the capture. The gradients are not:
     the graph keeps them in memory of its own. In the end parameters and velocities are as they were in the beginning.
@@ -106,7 +106,7 @@ def _captured(step: Step, optimiser: Any, several: int) -> Steps:
 
 
 def network(sizes: tuple[int, ...], start: np.ndarray, place: str, drop: tuple[float, float] = (0.0, 0.0)) -> Any:
-    """The network with minikd's initial weights; drop, of the inputs and of the hidden units."""
+    """Return the network with minikd's initial weights; drop, of the inputs and of the hidden units."""
     modules: list[Any] = []
     for i, (W, b) in enumerate(unflatten(start, sizes)):
         linear = torch.nn.Linear(*W.shape)
@@ -118,6 +118,7 @@ def network(sizes: tuple[int, ...], start: np.ndarray, place: str, drop: tuple[f
 
 
 def logits(case: Case, place: str) -> Step:
+    """Return a step that computes the logits of a batch."""
     model, x = network(case.sizes, case.start, place).eval(), torch.from_numpy(case.x).to(place)
     return torch.inference_mode()(lambda: model(x))
 
@@ -127,7 +128,7 @@ def _optimiser(model: Any, fused: bool) -> Any:
 
 
 def _cost(z: Any, y: Any, v: Any) -> Any:
-    """Soft and hard targets as `minikd.core.losses.distillation_loss` weighs them; hard targets alone without v."""
+    """Return the cost of `minikd.core.losses.distillation_loss`; without v, that of the hard targets."""
     hard = torch.nn.functional.cross_entropy(z, y)
     if v is None:
         return hard
@@ -136,18 +137,18 @@ def _cost(z: Any, y: Any, v: Any) -> Any:
 
 
 def epochs(config: TrainConfig, dataset: Dataset, targets: SoftTargets | None, bench: Bench) -> dict[str, Step]:
-    """The same epoch in each way that PyTorch offers without a compiler, as far as they work here."""
+    """Return the same epoch in each way that PyTorch offers without a compiler, as far as they work here."""
     place, found = place_of(bench), dict[str, Step]()
     for kind in [] if place is None else [EAGER, FUSED, *([WHOLE] if place == "cuda" else [])]:
         try:
             found[kind] = epoch_of(config, dataset, targets, place, kind)
         except Exception as error:
-            bench.left_out[kind] = (str(error) or type(error).__name__).splitlines()[0]
+            bench.leave_out(kind, error)
     return found
 
 
 def epoch_of(config: TrainConfig, dataset: Dataset, targets: SoftTargets | None, place: str, kind: str) -> Step:
-    """An epoch from resident bytes: index_select, jitter by a gather with an offset for each case, nn.Dropout.
+    """Return an epoch from resident bytes: index_select, jitter by a gather with an offset for each case, nn.Dropout.
 
     As a graph, a step reads the numbers of its examples where they are copied before each launch. Returns the mean
     cost.

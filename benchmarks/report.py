@@ -39,18 +39,18 @@ Results = dict[tuple[str, str], dict[str, Any]]
 
 
 def load() -> Results:
-    """(folder, table) → record. Each folder of results is a machine; the earlier card counts until there is a later."""
+    """Return (folder, table) → record, one folder per machine. The earlier card counts where the later has no table."""
     paths = {
         (folder.name, table): folder / f"{table}.json"
         for folder in sorted(RESULTS.iterdir())
-        if folder.is_dir() and not (folder.name == EARLIER and (RESULTS / LATER / "step.json").exists())
         for table in (*TABLES, "card")
+        if folder.is_dir() and not (folder.name == EARLIER and (RESULTS / LATER / f"{table}.json").exists())
     }
     return {key: json.loads(path.read_text(encoding="utf-8")) for key, path in paths.items() if path.exists()}
 
 
 def on(record: dict[str, Any]) -> str:
-    """The kind of device on which a record was measured."""
+    """Return the kind of device on which a record was measured."""
     return "GPU" if "cuda" in record["machine"] else "CPU"
 
 
@@ -58,7 +58,7 @@ def on(record: dict[str, Any]) -> str:
 
 
 def table(section: str, record: dict[str, Any]) -> str:
-    """A section's rows in Markdown, and below them what they are and where they come from."""
+    """Return a section's rows in Markdown, and below them what they are and where they come from."""
     module = TABLES[section]
     networks = list(dict.fromkeys(row.get("network") for row in record["rows"]))
     rows = sorted(record["rows"], key=lambda row: (networks.index(row.get("network")), row.get("batch", 0)))
@@ -112,10 +112,10 @@ def _caption(record: dict[str, Any]) -> str:
 
 
 def card(record: dict[str, Any]) -> str:
-    """What `python -m benchmarks.card` did, stage by stage."""
+    """Return what `python -m benchmarks.card` did, stage by stage."""
     keys = ("stage", "state", "seconds", "said")
     cells = [["" if stage[key] is None else str(stage[key]) for key in keys] for stage in record["stages"]]
-    lines = _markdown(["stage", "state", "seconds", "what came"], cells)
+    lines = _markdown(["stage", "state", "seconds", "result"], cells)
     return "\n".join([*lines, "", f"Commit {record['commit']}. {_caption({**record, 'rows': []})}"])
 
 
@@ -154,7 +154,7 @@ AIMS = (
 
 
 def aims(results: Results) -> str:
-    """Each aim with the row that is furthest from it, on whichever machine."""
+    """Return each aim with the row that is furthest from it, on whichever machine."""
     lines = []
     for aim in AIMS:
         records = [found for (_, table), found in results.items() if table == aim.section and on(found) == aim.on]
@@ -261,7 +261,7 @@ def _figure(panels: dict[str, dict[str, tuple[dict[int, float], dict[str, Any]]]
 
 
 def content(mark: str, results: Results) -> str:
-    """What belongs between the marks of that name."""
+    """Return what belongs between the marks of that name."""
     if mark == "aims":
         return aims(results)
     if mark == "plots":
@@ -270,11 +270,11 @@ def content(mark: str, results: Results) -> str:
         links = [f"![{device}: {words[s]}](plots/{p}-{s}.png)" for (p, s), device in drawn.items()]
         return "\n\n".join(links) or "Plots: not measured yet."
     found = [card(record) if mark == "card" else table(mark, record) for (_, t), record in results.items() if t == mark]
-    return "\n\n".join(found) or f"{mark}: {MISSING['GPU' if mark == 'card' else 'CPU']}."
+    return "\n\n".join(found) or f"{mark}: {MISSING['GPU' if mark in ('card', 'prototype') else 'CPU']}."
 
 
 def fill(text: str, results: Results) -> str:
-    """The text with everything between its marks made anew."""
+    """Return the text with everything between its marks made anew."""
     marked = re.compile(r"(<!-- table:(\w+) -->\n).*?(<!-- /table:\2 -->)", re.DOTALL)
     return marked.sub(lambda found: f"{found[1]}\n{content(found[2], results)}\n\n{found[3]}", text)
 

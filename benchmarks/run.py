@@ -45,6 +45,7 @@ main(sys.argv[1:])
 
 
 def rows(bench: Bench) -> Iterator[dict[str, Any]]:
+    """Yield each row as soon as it is measured."""
     small = ["--hidden", "9", "--teacher-hidden", "9", "--epochs", "1", "--teacher-epochs", "1"] if bench.quick else []
     flags = ["--quiet", *small, *(["--gpu"] if bench.place == "gpu" else [])]
     with TemporaryDirectory() as folder:
@@ -103,4 +104,5 @@ def _grid(bench: Bench) -> None:
 
 
 def derived(row: dict[str, Any]) -> dict[str, float]:
+    """Return the ratios of a row, by their titles."""
     return {}

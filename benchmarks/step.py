@@ -26,6 +26,7 @@ BATCHES = (32, 128, 512, 1024)
 
 
 def rows(bench: Bench) -> Iterator[dict[str, Any]]:
+    """Yield each row as soon as it is measured."""
     shapes = [(hidden, B) for hidden in (TEACHER, *STUDENTS) for B in BATCHES]
     shapes.sort(key=lambda shape: shape[1] != 128)  # those that matter most come first, in case time runs out
     for hidden, B in [(STUDENTS[-1], 32)] if bench.quick else shapes:

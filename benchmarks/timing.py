@@ -75,6 +75,10 @@ class Bench:
         if self.device.name == "gpu":
             self.device.xp.cuda.Device().synchronize()
 
+    def leave_out(self, what: str, error: Exception) -> None:
+        """Note that a contestant takes no part, and why."""
+        self.left_out[what] = (str(error).strip() or type(error).__name__).splitlines()[0]
+
     def measure(
         self,
         steps: Contestants,
@@ -155,12 +159,12 @@ def _per_call(step: Step | Steps) -> int:
 
 
 def quartiles(times: Mapping[str, list[float]]) -> dict[str, list[float]]:
-    """Lower quartile, median and upper quartile of each contestant's seconds, to four digits."""
+    """Return lower quartile, median and upper quartile of each contestant's seconds, to four digits."""
     return {name: [float(f"{q:.4g}") for q in np.percentile(t, [25, 50, 75])] for name, t in times.items()}
 
 
 def over(row: Mapping[str, Any], name: str, *others: str) -> float:
-    """A contestant's median over the best median of the others that took part; nan where none did."""
+    """Return a contestant's median over the best median of the others that took part; nan where none did."""
     medians = {contestant: median for contestant, (_, median, _) in row["seconds"].items()}
     return medians.get(name, math.nan) / min((medians[other] for other in others if other in medians), default=math.nan)
 

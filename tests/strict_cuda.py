@@ -317,7 +317,7 @@ class Stream:
         return self._nodes is not None
 
     def invalid(self, error: Exception) -> Exception:
-        """The error, after which the capture cannot end well any more."""
+        """The error, after which the capture can no longer succeed."""
         self._invalid = True
         return error
 

@@ -301,7 +301,7 @@ def test_the_earlier_card_counts_until_there_is_a_later_one(tmp_path, monkeypatc
     assert list(report.load()) == [("cpu", "step"), (report.EARLIER, "step"), (report.EARLIER, "prototype")]
     (tmp_path / report.LATER).mkdir()
     (tmp_path / report.LATER / "step.json").write_text("{}", "utf-8")
-    assert list(report.load()) == [("cpu", "step"), (report.LATER, "step")]
+    assert list(report.load()) == [("cpu", "step"), (report.LATER, "step"), (report.EARLIER, "prototype")]
 
 
 def test_filling_a_page_replaces_what_stands_between_the_marks_and_nothing_else():

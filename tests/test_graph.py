@@ -182,7 +182,7 @@ def test_a_graph_takes_memory_that_cupys_own_pool_keeps_for_nobody(device, monke
 # ---- when there is no graph ------------------------------------------------------------------------------------------
 
 
-def test_minikd_graph_0_turns_it_off(device, monkeypatch):
+def test_the_environment_turns_graphs_off(device, monkeypatch):
     for value, captured in (("1", True), ("0", False)):
         monkeypatch.setenv("MINIKD_GRAPH", value)
         run = new_run("a distilled student", device)

@@ -1,4 +1,4 @@
-"""Whoever takes a step in the benchmarks takes the same one: minikd, PyTorch, JAX, and each of them as a graph."""
+"""All contestants of the benchmarks take the same step: minikd, PyTorch, JAX, and each of them as a graph."""
 
 from contextlib import nullcontext
 from dataclasses import replace

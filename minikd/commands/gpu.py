@@ -3,7 +3,8 @@
 It prints the card and the versions; how far the results of each fused kernel are from those of the readable function
 that it replaces; and the launches and the time of a training step: with the readable functions, with the kernels
 launched one by one, and as part of a CUDA graph. Beside these stands the floor, a graph of only the step's products and
-one pass over its parameters. So you see whether you can trust the card. If you report a fault, begin with this output.
+one pass over its parameters. This tells you whether you can trust the card. If you report a
+fault, begin with this output.
 """
 
 from __future__ import annotations
@@ -162,10 +163,10 @@ def distillation_step(device: Device, sizes: tuple[int, ...]) -> Callable[[], ob
     return partial(train_step, device.engine, state, batch, T=8.0, alpha=0.9, learning_rate=0.01, clip_norm=1.0)
 
 
-def floor_step(device: Device, sizes: tuple[int, ...]) -> Callable[[], None]:
+def floor_step(device: Device, sizes: tuple[int, ...], batch: int = BATCH) -> Callable[[], None]:
     """Return the least that a step must do: its products, and one pass over parameters, velocity and gradient."""
     rng, state = np.random.default_rng(0), _state(device, sizes)
-    h, d = ([device.put(rng.random((BATCH, size), dtype=np.float32)) for size in sizes] for _ in range(2))
+    h, d = ([device.put(rng.random((batch, size), dtype=np.float32)) for size in sizes] for _ in range(2))
 
     def step() -> None:
         for i, (W, _) in enumerate(state.layers):

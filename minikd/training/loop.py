@@ -56,7 +56,7 @@ def train_step(
     Args:
         engine: how the step is carried out.
         state: overwritten.
-        batch: as the engine's `batch` makes it.
+        batch: one of those that the engine's `batches` yields.
         T: as `distillation_loss` takes it.
         alpha: as `distillation_loss` takes it.
         learning_rate: as `momentum_step` takes it.

@@ -134,7 +134,7 @@ a product with its transposes forgotten
         "engines.device",
         "test_graph.py",
         """
-a stale buffer: the first epoch's order, rates and keys for ever
+a stale buffer: the first epoch's order, rates and keys forever
 - buffer[...] = there
 """,
     ),
@@ -191,7 +191,7 @@ a rate that does not change: a number of the first epoch
 - self.device.host
 + True
 
-a graph that goes on with the state before a run was resumed
+a graph that keeps the state before a run was resumed
 - self._captured is None or self._captured[0] is not state
 + self._captured is None
 

@@ -7,7 +7,7 @@ from minikd.learn.exercises import Exercise
 
 _NETWORKS: tuple[tuple[int, ...], ...] = ((784, 800, 800, 10), (784, 30, 10), (784, 10))
 _BATCHES = tuple((sizes, B) for sizes in _NETWORKS for B in (1, 128))
-_LAUNCHES = tuple((sizes, launches, 1e-5, 3e13) for sizes in _NETWORKS[:2] for launches in (18, 95))
+_LAUNCHES = tuple((sizes, launches, 1e-5, 3e13) for sizes in _NETWORKS[:2] for launches in (15, 95))
 
 
 def _forward(sizes: Any, B: float) -> float:
