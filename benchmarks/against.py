@@ -13,7 +13,6 @@ from pathlib import Path
 from benchmarks import contestants
 from benchmarks.step import BATCHES
 from benchmarks.timing import Bench, Step, over
-from minikd.core.mlp import parameter_count
 from minikd.system.cli import Parser, start
 
 HERE, THERE = "this tree", "the other"
@@ -64,8 +63,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     for hidden, B in shapes[-4:-3] if args.quick else shapes:
         given = contestants.case(hidden, B)
         steps = {HERE: contestants.minikd_step(given, bench.device), THERE: theirs(hidden, B)}
-        turn = min(max(400_000_000 // (parameter_count(given.sizes) * B), 5), 200)  # steps: about 50 ms
-        row = bench.measure(steps, seconds=8, turn=turn)
+        row = bench.measure(steps, seconds=8, turn=contestants.turn_of(given))
         ms = [1e3 * row["seconds"][name][1] for name in (HERE, THERE)]
         print(f"{hidden[0]:>16}{B:>7}{ms[0]:>11.3f} ms{ms[1]:>11.3f} ms{over(row, HERE, THERE):>8.3f}", flush=True)
 

@@ -46,6 +46,11 @@ def case(hidden: tuple[int, ...], B: int) -> Case:
     return Case(sizes, x, rng.integers(0, CLASSES, B), teacher_like(B, rng), initialise(sizes, rng))
 
 
+def turn_of(case: Case) -> int:
+    """Return how many steps on a case make a turn: about 50 ms."""
+    return min(max(400_000_000 // (parameter_count(case.sizes) * len(case.y)), 5), 200)
+
+
 def teacher_like(n: int, rng: np.random.Generator) -> np.ndarray:
     """Return logits with a spread as a teacher's, (n, K)."""
     return (5 * rng.standard_normal((n, CLASSES))).astype(np.float32)

@@ -22,6 +22,7 @@ RUNS: dict[str, dict[str, Any]] = {
 
 
 def rows(bench: Bench) -> Iterator[dict[str, Any]]:
+    """Yield each row as soon as it is measured."""
     hidden, dataset = (30, 30) if bench.quick else TEACHER, images(bench)
     for what, settings in RUNS.items():
         feed = Feed(TrainConfig(hidden, **settings), dataset, None, bench.device)

@@ -10,5 +10,5 @@ LABELS, UNIT = ("what", "network", "batch"), "ms"
 
 
 def derived(row: dict[str, Any]) -> dict[str, float]:
-    """A graph beside single launches, and beside the products and the update alone as a graph."""
+    """Return the ratios of a graph to single launches, and to the products and the update alone as a graph."""
     return {"graph ÷ one by one": over(row, "graph", "one by one"), "graph ÷ floor": over(row, "graph", "floor, graph")}

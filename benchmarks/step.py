@@ -16,10 +16,10 @@ from benchmarks.contestants import (
     graphs,
     minikd_step,
     name,
+    turn_of,
 )
 from benchmarks.pytorch import EAGER, GRAPHS, WAYS
 from benchmarks.timing import Bench, over
-from minikd.core.mlp import parameter_count
 
 LABELS, UNIT = ("network", "batch"), "ms"
 BATCHES = (32, 128, 512, 1024)
@@ -39,8 +39,7 @@ def rows(bench: Bench) -> Iterator[dict[str, Any]]:
             **pytorch.distillation_steps(given, bench),
             **jax_scan.distillation_steps(given, bench),
         }
-        turn = min(max(400_000_000 // (parameter_count(given.sizes) * B), 5), 200)  # steps: about 50 ms
-        yield {"network": name(hidden), "batch": B, **bench.measure(steps, seconds=12, turn=turn)}
+        yield {"network": name(hidden), "batch": B, **bench.measure(steps, seconds=12, turn=turn_of(given))}
 
 
 def derived(row: dict[str, Any]) -> dict[str, float]:

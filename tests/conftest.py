@@ -1,8 +1,10 @@
 """The fixtures that run one test on every backend, and the profiles of the property tests."""
 
+import dataclasses
 import os
 
 import array_api_strict
+import host_cuda
 import numpy as np
 import pytest
 import strict_cupy
@@ -10,6 +12,7 @@ from hypothesis import settings
 from threadpoolctl import threadpool_limits
 
 from minikd.data.images import load_mnist
+from minikd.engines import cuda
 from minikd.engines.device import CPU, Device, get_device
 from minikd.engines.gpu import DeviceError
 
@@ -58,6 +61,16 @@ def cupy_device(config):
         if config.getoption("--require-gpu"):
             pytest.fail(f"--require-gpu was given, but: {reason}", pytrace=False)
         pytest.skip(str(reason))
+
+
+@pytest.fixture(params=["host", "gpu"], scope="session")
+def cuda_device(request):
+    """Where the CUDA engine's kernels run: on the host through the stand-in for CuPy, or on the GPU."""
+    if request.param == "gpu":
+        return dataclasses.replace(cupy_device(request.config), engine=cuda)
+    if host_cuda.compiler() is None:
+        pytest.skip("no C++ compiler to run CUDA sources on the host")
+    return dataclasses.replace(strict_cupy.device(), engine=cuda)
 
 
 DEVICES = {

@@ -17,28 +17,17 @@ from test_backends_agree import RUNS, config, dataset, teachers_targets
 
 from minikd.data.frames import Frames
 from minikd.engines import cublas, cuda, readable
-from minikd.engines.device import get_device
 from minikd.engines.engine import State
-from minikd.engines.gpu import DeviceError
 from minikd.engines.graph import MOST_STEPS, Graph
 from minikd.training import loop
 from minikd.training.loop import Run, TrainingDiverged, train
 
 
-@pytest.fixture(params=["host", "gpu"])
-def device(request, monkeypatch):
+@pytest.fixture
+def device(cuda_device, monkeypatch):
     """A device whose engine captures: the stand-in, or the GPU."""
     monkeypatch.delenv("MINIKD_GRAPH", raising=False)
-    if request.param == "host":
-        if host_cuda.compiler() is None:
-            pytest.skip("no C++ compiler to run CUDA sources on the host")
-        return dataclasses.replace(strict_cupy.device(), engine=cuda)
-    try:
-        return dataclasses.replace(get_device("gpu"), engine=cuda)
-    except DeviceError as error:
-        if request.config.getoption("--require-gpu"):
-            pytest.fail(str(error))
-        pytest.skip(str(error))
+    return cuda_device
 
 
 @functools.cache

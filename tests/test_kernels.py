@@ -26,25 +26,14 @@ from minikd.engines import cuda as kernels
 from minikd.engines import readable
 from minikd.engines.device import CPU, get_device
 from minikd.engines.engine import State
-from minikd.engines.gpu import DeviceError
 from minikd.training.batches import Feed
 
 TOLERANCE = {"float32": 1e-5, "float64": 1e-13}  # of the norm
 
 
-@pytest.fixture(params=["host", "gpu"], scope="session")
-def device(request):
-    """Where kernels run: on the host through the stand-in for CuPy, or on the GPU."""
-    if request.param == "host":
-        if host_cuda.compiler() is None:
-            pytest.skip("no C++ compiler to run CUDA sources on the host")
-        return dataclasses.replace(strict_cupy.device(), engine=kernels)
-    try:
-        return dataclasses.replace(get_device("gpu"), engine=kernels)
-    except DeviceError as error:
-        if request.config.getoption("--require-gpu"):
-            pytest.fail(str(error))
-        pytest.skip(str(error))
+@pytest.fixture(scope="session")
+def device(cuda_device):
+    return cuda_device
 
 
 def assert_near(device, got, expected, dtype):

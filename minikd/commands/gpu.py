@@ -3,8 +3,8 @@
 It prints the card and the versions; how far the results of each fused kernel are from those of the readable function
 that it replaces; and the launches and the time of a training step: with the readable functions, with the kernels
 launched one by one, and as part of a CUDA graph. Beside these stands the floor, a graph of only the step's products and
-one pass over its parameters. This tells you whether you can trust the card. If you report a
-fault, begin with this output.
+one pass over its parameters. This tells you whether you can trust the card. If you report a fault,
+begin with this output.
 """
 
 from __future__ import annotations
