@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minikd.paper.lab.jobs import Job
-from minikd.paper.lab.scoreboard import Jobs, Name, Outcome, Results, Row, errors_by, verdict
-from minikd.paper.lab.statistics import mean_sd, near, sign_flip_p
+from minikd.paper.lab.scoreboard import Jobs, Name, Outcome, Results, Row, as_good, errors_by, of, verdict
+from minikd.paper.lab.statistics import bootstrap, interval, mean_sd, prediction
 from minikd.paper.tasks.networks import Data, training
 from minikd.training.config import TrainConfig
 
@@ -97,20 +97,40 @@ def errors(results: Results, kind: str) -> list[int]:
     return errors_by(results, kind)[0.0]
 
 
+def one_more(values: Sequence[float] | np.ndarray, unit: str = "errors", digits: int = 1) -> str:
+    """Return in words the interval that decides about a figure of a single run."""
+    return f"one more run: {prediction(values).words(digits)} {unit}"
+
+
+def wrong(results: Results, kind: str) -> np.ndarray:
+    """Return which test images the networks of a kind get wrong, (networks, N)."""
+    return np.stack([result.arrays["wrong"] for result in of(results, kind)])
+
+
 def _judge_count(kind: str, figure: int, profile: str, results: Results) -> Outcome:
     counts = errors(results, kind)
-    right = near(float(np.mean(counts)), figure)
-    why = f"{'at most' if right else 'more than'} the paper's single run plus two binomial standard deviations"
-    return Outcome(mean_sd(counts), verdict(right), why, {"errors": counts})
+    good = as_good(counts, figure)
+    why = f"one more run of ours {'could' if good else 'would not'} be as good as the paper's single run"
+    found = wrong(results, kind)
+    if kind == "alone" and len(found) > 1:
+        apart = np.mean([np.count_nonzero(a != b) for i, a in enumerate(found) for b in found[:i]])
+        why += f"; two of these students disagree on which of {apart:.0f} images are right"
+    return Outcome(mean_sd(counts), verdict(good), why, {"errors": counts}, one_more(counts), len(counts))
 
 
 def _judge_distilled(profile: str, results: Results) -> Outcome:
     before, after = errors(results, "alone"), errors(results, "distilled")
     saved = [a - b for a, b in zip(before, after, strict=True)]
-    why = f"{mean_sd(saved)} errors fewer than the student alone, pair by pair; the paper's student saved 72"
-    helps = min(saved) > 0
-    judged = verdict(helps and near(float(np.mean(after)), 74), helps)
-    return Outcome(mean_sd(after), judged, why, {"alone": before, "distilled": after, "p": sign_flip_p(saved)})
+    networks = [wrong(results, kind) for kind in ("alone", "distilled")]
+    draws = bootstrap(networks, np.ones(networks[0].shape[1]), paired=(0, 1)) / 100 * networks[0].shape[1]
+    helps = interval(float(np.mean(saved)), draws[:, 0] - draws[:, 1])
+    why = (
+        f"{mean_sd(saved)} errors fewer than the student alone, pair by pair, {helps.words(0)} with other networks and "
+        "other images; the paper's student saved 72"
+    )
+    judged = verdict(helps.low > 0 and as_good(after, 74), helps.low > 0)
+    numbers = {"alone": before, "distilled": after, "saved": list(helps)}
+    return Outcome(mean_sd(after), judged, why, numbers, one_more(after), len(after))
 
 
 ROWS = (

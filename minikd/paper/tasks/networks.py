@@ -105,7 +105,12 @@ def host_logits(network: Network, data: Dataset | Frames, device: Device) -> np.
 
 def errors(z: np.ndarray, labels: np.ndarray) -> Any:
     """Return how many of the largest logits (..., N, K) are not the label's: an int, or a list of them."""
-    return np.count_nonzero(np.argmax(z, axis=-1) != labels, axis=-1).tolist()
+    return np.count_nonzero(wrong(z, labels), axis=-1).tolist()
+
+
+def wrong(z: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Return of which cases the largest logit (..., N, K) is not the label's, (..., N) bool."""
+    return np.asarray(np.argmax(z, axis=-1) != labels)
 
 
 class Best:
@@ -161,10 +166,11 @@ def train_task(settings: Json, inputs: Inputs, device: Device) -> Output:
         - train_errors: errors on the transfer set, with `count_train`.
         - epoch: the chosen epoch, with `stop_early`.
 
-        The arrays that `keep` lists:
+        The arrays:
 
-        - train: the logits of all training images, (..., N, K).
-        - test: the logits of the test images, (..., N, K).
+        - wrong: which test images are wrong, (..., N) bool.
+        - train: the logits of all training images, (..., N, K), if `keep` lists it.
+        - test: the logits of the test images, (..., N, K), if `keep` lists it.
     """
     full, chosen, transfer, test = _data_of(settings).load()
     config = config_of(settings)
@@ -184,7 +190,7 @@ def train_task(settings: Json, inputs: Inputs, device: Device) -> Output:
     if settings.get("count_train"):
         record["train_errors"] = count_errors(network, transfer, device)
     arrays = {"train": lambda: host_logits(network, full, device), "test": lambda: z}
-    return record, {name: arrays[name]() for name in settings["keep"]}
+    return record, {"wrong": wrong(z, test.labels), **{name: arrays[name]() for name in settings["keep"]}}
 
 
 def mean_task(settings: Json, inputs: Inputs, device: Device) -> Output:
@@ -198,7 +204,8 @@ def mean_task(settings: Json, inputs: Inputs, device: Device) -> Output:
     arithmetic, T = settings["kind"] == "arithmetic", settings["T"]
     members = {name: np.stack([member.arrays[name] for member in inputs.values()]) for name in ("train", "test")}
     arrays = {name: arithmetic_mean(v, T) if arithmetic else geometric_mean(v) for name, v in members.items()}
-    return {"errors": errors(arrays["test"], test.labels), **({"T": T} if arithmetic else {})}, arrays
+    record = {"errors": errors(arrays["test"], test.labels), **({"T": T} if arithmetic else {})}
+    return record, {"wrong": wrong(arrays["test"], test.labels), **arrays}
 
 
 def gradients_task(settings: Json, inputs: Inputs, device: Device) -> Output:
