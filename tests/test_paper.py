@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -21,7 +22,7 @@ from minikd import __version__
 from minikd.paper import command as paper
 from minikd.paper import figures, page
 from minikd.paper.command import build_parser
-from minikd.paper.lab import scoreboard
+from minikd.paper.lab import executor, scoreboard
 from minikd.paper.lab.jobs import Store
 from minikd.paper.lab.scoreboard import Name, table
 from minikd.paper.rows import ROWS, speech
@@ -89,7 +90,9 @@ def test_a_written_scoreboard_has_what_made_it_and_every_figure_can_be_drawn_fro
     assert done.returncode == 0, done.stderr
     record = json.loads(path.read_text(encoding="utf-8"))
     assert record["rows"] == json.loads(done.stdout)
-    assert record["machine"]["numpy"] == np.__version__
+    (machine,) = record["machines"]
+    assert machine["numpy"] == np.__version__
+    assert {run.get("machine", "data") for run in record["runs"]} <= {0, "data"}
     keys = [run["key"] for run in record["runs"]]
     assert len(set(keys)) == len(keys) == len(list((out / "paper" / "cpu").iterdir()))
     assert all(set(run["needs"]) <= set(keys) for run in record["runs"])
@@ -178,7 +181,7 @@ def test_a_machine_without_a_gpu_keeps_what_a_cluster_with_gpus_has_done(monkeyp
     path = tmp_path / "a.json"
     paper.main(["--profile", "smoke", "--out", str(tmp_path), "--dask", "tcp://host:1", "--gpu", "--write", str(path)])
     assert "M2" in capsys.readouterr().out
-    assert json.loads(path.read_text(encoding="utf-8"))["machine"]["numpy"] == np.__version__
+    assert json.loads(path.read_text(encoding="utf-8"))["machines"][0]["numpy"] == np.__version__
 
 
 @pytest.mark.slow
@@ -222,6 +225,119 @@ def test_a_scoreboard_is_printed_before_it_is_written(monkeypatch, tmp_path, cap
     assert stopped.value.code == 1
     assert "M2" in said.out
     assert "a.json is not written: No space left on device" in said.err
+
+
+# ---- a file that grows row by row ------------------------------------------------------------------------------------
+
+
+def row_of(id, *jobs, **changes):
+    """A row with small jobs of its own."""
+    return replace(ROWS[id], jobs=lambda profile: {Name("alone", seed=i): job for i, job in enumerate(jobs)}, **changes)
+
+
+def small(seed, **changes):
+    return training(f"small {seed}", replace(TINY, seed=seed, **changes), SMALL, keep=("test",))
+
+
+@pytest.fixture
+def call(monkeypatch, tmp_path, capsys):
+    """Make a call of these rows with --write full.json, in a folder; return what the file holds, status and stderr."""
+
+    def call(folder, *rows):
+        (tmp_path / folder).mkdir(exist_ok=True)
+        monkeypatch.chdir(tmp_path / folder)
+        monkeypatch.setattr(paper, "ROWS", {row.id: row for row in rows})
+        status = 0
+        try:
+            paper.main(["--profile", "smoke", "--workers", "1", "--write", "full.json"])
+        except SystemExit as stopped:
+            status = stopped.code
+        text = Path("full.json").read_text(encoding="utf-8")
+        return re.sub(r'"seconds": [\d.]+', '"seconds": 0', text), status, capsys.readouterr().err
+
+    return call
+
+
+def held(text):
+    return [line["row"] for line in json.loads(text)["rows"]]
+
+
+@pytest.mark.slow
+def test_a_call_that_fails_leaves_a_file_with_the_rows_before_it_and_a_later_call_adds_the_rest(call):
+    first, second = row_of("M1", small(0)), row_of("M2", small(1), small(0))
+    text, status, _ = call("in two", first, row_of("M2", small(1, learning_rate=1e30), small(0)))
+    assert (held(text), status) == (["M1"], 1)
+    text, status, err = call("in two", first, second)
+    assert (held(text), status) == (["M1", "M2"], 0)
+    assert "1 of 2 runs were done before" in err
+    assert text == call("in one", first, second)[0]
+
+
+@pytest.mark.slow
+def test_rows_whose_results_are_lost_are_taken_from_the_file_if_they_would_be_done_in_the_same_way(
+    call, monkeypatch, tmp_path
+):
+    first, second = row_of("M1", small(0)), row_of("M2", small(1), small(0))
+    once, _, _ = call("lost", first)
+    shutil.rmtree(tmp_path / "lost" / "runs")
+    monkeypatch.setattr(executor, "_machine", lambda device: {"device": "another", "cores": 9})
+    text, _, err = call("lost", first, second)
+    assert "M1 are taken from full.json, because the results that they rest on are no longer below runs" in err
+    assert "small 1: done, 1 left" in err
+    record = json.loads(text)
+    assert record["rows"][0] == json.loads(once)["rows"][0]
+    assert [machine["device"] for machine in record["machines"]][1:] == ["another"]
+    assert [(run["title"], run["machine"]) for run in record["runs"]] == [
+        ("small 0", 0),
+        ("small 1", 1),
+        ("small 0", 1),
+    ]
+    for other in (row_of("M1", small(2)), replace(first, id="M3")):  # other runs, another row: nothing to take
+        shutil.rmtree(tmp_path / "lost" / "runs")
+        text, _, err = call("lost", other)
+        assert (held(text), "taken" in err) == ([other.id], False)
+
+
+@pytest.mark.slow
+def test_a_file_that_is_no_scoreboard_is_replaced(call, tmp_path):
+    row = row_of("M1", small(0))
+    for text in ("", "[1]", '{"rows": [{}]}', '{"rows": 3}', '{"machine": {}, "rows": [{"row": "M1"}], "runs": []}'):
+        (tmp_path / "old").mkdir(exist_ok=True)
+        (tmp_path / "old" / "full.json").write_text(text)
+        assert held(call("old", row)[0]) == ["M1"]
+        shutil.rmtree(tmp_path / "old" / "runs")
+
+
+@pytest.mark.slow
+def test_a_judge_that_breaks_does_not_stop_the_rows_after_it(call, tmp_path):
+    def broken(profile, results):
+        raise ZeroDivisionError("a bug")
+
+    with pytest.raises(ZeroDivisionError, match="a bug"):
+        call("broken", row_of("M1", small(0), judge=broken), row_of("M2", small(1)))
+    assert held((tmp_path / "broken" / "full.json").read_text("utf-8")) == ["M2"]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name == "nt", reason="Windows sends no such signals")
+def test_a_killed_call_leaves_a_whole_file_that_the_same_call_completes(tmp_path):
+    words = [sys.executable, "-m", "minikd.paper", *TWO, "--profile", "smoke", "--quiet", "--write", "full.json"]
+    texts = []
+    for kill in (True, False):
+        folder = tmp_path / str(kill)
+        folder.mkdir()
+        if kill:
+            process = subprocess.Popen(words, cwd=folder, stdout=subprocess.DEVNULL)
+            while not (folder / "full.json").exists():
+                assert process.poll() is None, "it ended without a row"
+                time.sleep(0.01)
+            process.kill()
+            process.wait()
+            assert held((folder / "full.json").read_text("utf-8"))[0] == TWO[0]
+        assert subprocess.run(words, cwd=folder, stdout=subprocess.DEVNULL).returncode == 0
+        texts.append(re.sub(r'"seconds": [\d.]+', "", (folder / "full.json").read_text("utf-8")))
+    assert texts[0] == texts[1]
+    assert held(texts[0].replace(", , ", ", ").replace(", }", "}")) == list(TWO)
 
 
 @pytest.mark.slow

@@ -103,6 +103,14 @@ def test_the_job_that_most_work_waits_for_goes_first(tmp_path):
     assert done[0] == teacher.key
 
 
+def test_the_jobs_of_an_earlier_stage_go_first_and_no_worker_waits_for_them(tmp_path):
+    teacher, first = replace(a_teacher(), work=1.0), replace(a_teacher(5), work=0.1)
+    pupil = replace(a_student(teacher), work=10.0)
+    stage = {first.key: 0, teacher.key: 1, pupil.key: 1}
+    _, done = do([pupil, first], tmp_path, stage=stage)
+    assert done == [first.key, teacher.key, pupil.key]
+
+
 # ---- tasks -----------------------------------------------------------------------------------------------------------
 
 

@@ -28,7 +28,7 @@ class Result(NamedTuple):
     """The result of a job.
 
     Attributes:
-        record: plain JSON; `seconds` is its computing time on one core.
+        record: plain JSON; `seconds` is its computing time on one core, and `machine` where it was computed.
         arrays: by name, on the host.
     """
 

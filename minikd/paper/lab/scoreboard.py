@@ -7,7 +7,7 @@ cores, and "full" repeats them with more seeds at full length.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
@@ -166,21 +166,6 @@ def table(board: Sequence[Json]) -> str:
         f"    command  {line['command']}"
         for line in board
     )
-
-
-def run_records(jobs: Iterable[Job], store: Store) -> list[Json]:
-    """Return in plain JSON the settings of each run, and how many seconds it took on one core."""
-    return [
-        {
-            "key": job.key,
-            "title": job.title,
-            "seconds": store.get(job).record["seconds"],
-            "needs": [need.key for need in job.needs.values()],
-            "task": job.task,
-            **job.settings,
-        }
-        for job in jobs
-    ]
 
 
 def write(path: Path, record: Json) -> None:
