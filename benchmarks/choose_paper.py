@@ -45,8 +45,6 @@ CANDIDATES: list[dict[str, Any]] = [
     {"drop_input": 0.1, "drop_hidden": 0.4, "learning_rate": 0.1},
     {"epochs": 50},
     {"epochs": 50, "learning_rate": 0.1},
-    {"epochs": 40},
-    {"clip_norm": 1.0, "learning_rate": 0.3},
 ]
 
 

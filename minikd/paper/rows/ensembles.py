@@ -18,8 +18,8 @@ from minikd.paper.tasks.networks import mean, training
 
 KINDS = ("arithmetic", "geometric")
 T = 4.0
-MEMBERS = {"smoke": (3, 30, 2), "cpu": (10, 300, 20), "full": (10, 800, 60)}  # how many, units, epochs
-STUDENTS = {"smoke": 2, "cpu": 5, "full": 10}
+MEMBERS = {"smoke": (3, 30, 2), "cpu": (10, 300, 20), "full": (10, 800, 30)}  # how many, units, epochs
+STUDENTS = {"smoke": 2, "cpu": 5, "full": 5}
 
 
 def _jobs(profile: str) -> Jobs:
