@@ -4,6 +4,7 @@ import json
 import math
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,9 @@ import pytest
 import strict_cupy
 
 from benchmarks import __main__ as command
-from benchmarks import against, choose_quick, memory, pytorch, report, timing
+from benchmarks import against, choose_paper, choose_quick, memory, pytorch, report, study_student, timing
 from benchmarks.timing import Bench
+from minikd.data.images import Dataset
 from minikd.paper.tasks.networks import Data
 from minikd.training.config import TrainConfig
 
@@ -372,3 +374,40 @@ def test_the_quick_preset_is_chosen_among_candidates_of_which_one_diverges(monke
     for row, seeds in zip(rows[1:], (1, 2, 2), strict=True):
         assert len(row["errors"]) == seeds
         assert 0 < row["mean"] == np.mean(row["errors"]) < 200
+
+
+@pytest.mark.slow
+def test_the_students_of_the_study_differ_in_one_thing_each(monkeypatch, tmp_path, capsys):
+    tiny = TrainConfig(hidden=(8, 8), epochs=1, batch_size=20, learning_rate=0.1)
+    monkeypatch.chdir(tmp_path)
+    for module in (choose_paper, study_student):
+        monkeypatch.setattr(module, "RESULT", tmp_path / f"{module.__name__}.json")
+        monkeypatch.setattr(module, "DATA", Data(first=200, held_out=10_000))
+        monkeypatch.setattr(module, "BASE", tiny)
+    monkeypatch.setattr(choose_paper, "CANDIDATES", [{}, {"epochs": 2}])
+    monkeypatch.setattr(study_student, "STUDENT", replace(tiny, alpha=1.0, T=4.0))
+    changes = [({}, {}, 0), ({"epochs": 5}, {}, 0), ({}, {"epochs": 2}, 0), ({}, {}, 2)]
+    rows = [study_student.Row("a row", student, teacher, 100, copies) for student, teacher, copies in changes]
+    monkeypatch.setattr(study_student, "ROWS", rows)
+    choose_paper.main([])
+    study_student.main([])
+    chosen, studied = (json.loads(path.read_text()) for path in sorted(tmp_path.glob("*.json")))
+    assert [row["changes"] for row in chosen["rows"]] == [{}, {"epochs": 2}]
+    first, longer, other, copies = studied["rows"]
+    assert [first["teacher"], other["teacher"]] == [row["errors"] for row in chosen["rows"]]
+    assert first["teacher"] == longer["teacher"] != other["teacher"]
+    for row in (longer, other, copies):
+        assert row["near"] != first["near"]
+        assert len(row["errors"]) == len(row["other"]) == 3
+    assert np.mean(longer["near"]) < np.mean(first["near"])
+
+
+def test_shifted_copies_are_moved_and_keep_their_labels():
+    images = np.zeros((50, 5, 5), np.uint8)
+    images[:, 2, 2] = 9
+    data = Dataset(images, np.arange(50, dtype=np.uint8) % 3, "dots", 3)
+    moved = study_student.shifted(data, 1, seed=0)
+    assert (moved.labels == data.labels).all()
+    assert moved.images.sum() == images.sum()
+    rows, columns = np.nonzero(moved.images)[1:]
+    assert set(zip(rows.tolist(), columns.tolist(), strict=True)) == {(i, j) for i in (1, 2, 3) for j in (1, 2, 3)}

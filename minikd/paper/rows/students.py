@@ -28,7 +28,7 @@ class Lengths(NamedTuple):
 PLANS = {
     "smoke": Lengths(Data(first=1000), teachers=1, students=2, hidden=(40, 30), epochs=(3, 2, 2)),
     "cpu": Lengths(Data(), teachers=2, students=3, hidden=(1200, 800), epochs=(80, 20, 100)),
-    "full": Lengths(Data(), teachers=5, students=5, hidden=(1200, 800), epochs=(500, 60, 200)),
+    "full": Lengths(Data(), teachers=5, students=5, hidden=(1200, 800), epochs=(500, 60, 100)),
 }
 
 

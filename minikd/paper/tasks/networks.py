@@ -171,6 +171,7 @@ def train_task(settings: Json, inputs: Inputs, device: Device) -> Output:
         - wrong: which test images are wrong, (..., N) bool.
         - train: the logits of all training images, (..., N, K), if `keep` lists it.
         - test: the logits of the test images, (..., N, K), if `keep` lists it.
+        - weights: the flat parameters, (..., P), if `keep` lists them.
     """
     full, chosen, transfer, test = _data_of(settings).load()
     config = config_of(settings)
@@ -189,7 +190,7 @@ def train_task(settings: Json, inputs: Inputs, device: Device) -> Output:
     record["errors"] = errors(z, test.labels)
     if settings.get("count_train"):
         record["train_errors"] = count_errors(network, transfer, device)
-    arrays = {"train": lambda: host_logits(network, full, device), "test": lambda: z}
+    arrays = {"train": lambda: host_logits(network, full, device), "test": lambda: z, "weights": lambda: network.flat}
     return record, {"wrong": wrong(z, test.labels), **{name: arrays[name]() for name in settings["keep"]}}
 
 
@@ -283,7 +284,7 @@ def training(
         config: of the network.
         data: the transfer set and the test set.
         teacher: gives soft targets.
-        keep: the logits to keep, "train" or "test".
+        keep: what to keep of the network: the logits "train" and "test", and the "weights".
         **options: of `train_task`: count_train, stop_early, may_diverge.
     """
     settings: Json = {"config": config.record(), "data": asdict(data), "keep": list(keep)}
