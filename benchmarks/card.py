@@ -1,9 +1,9 @@
 """Everything that needs a GPU, in one command: python -m benchmarks.card --minutes 8.
 
 The stages come in the order of their importance: the GPU's self-test, the tests, a training step and an epoch beside
-all rivals, populations, the quick command with the long runs, and the rows M1 to M9 of the paper. Each is a process of
-its own, gets a share of the time that is left, and is recorded as soon as it ends. A stage that fails, or runs out of
-time, does not stop the next. Nothing is fetched from a network.
+all rivals, populations, the quick command with the long runs, and the paper's rows, except those of speech. Each is a
+process of its own, gets a share of the time that is left, and is recorded as soon as it ends. A stage that fails, or
+runs out of time, does not stop the next. Nothing is fetched from a network.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from time import monotonic
 from typing import Any, NamedTuple
 
 from benchmarks import report
+from minikd.paper.rows import ROWS, speech
 from minikd.system.cli import Parser, start
 from minikd.system.files import check_writable
 from minikd.training.runs import write_json
@@ -31,7 +32,8 @@ from minikd.training.runs import write_json
 ROOT = Path(__file__).parent.parent
 GRACE = 5.0  # seconds in which a stage that is asked to stop can do so
 KEPT = 80  # lines of a stage's output
-PAPER = tuple(f"M{n}" for n in range(1, 10))
+PAPER = tuple(id for id, row in ROWS.items() if row not in speech.ROWS)
+"""The paper's rows, the most important first; those of speech need recordings."""
 PACKAGES = {
     "pytest": "the tests need it: it comes with the extra test",
     "hypothesis": "the tests need it: it comes with the extra test",
@@ -91,8 +93,9 @@ def stages(out: Path, runs: Path | None, quick: bool) -> list[Stage]:
     gpu = ["--quick"] if quick else ["--gpu", "--pace", "0.25"]
     self_test = ["-c", DRY_SELF_TEST] if quick else ["-m", "minikd.backend"]
     tests = ["tests/test_backend.py"] if quick else ["--require-gpu", *_workers(), *gpu_tests()]
-    paper = ["--profile", "smoke"] if quick else ["--profile", "full", "--gpu"]
-    paper += [] if runs is None else ["--out", str(runs)]
+    full = out / "full.json"
+    paper = [*PAPER[:2], "--profile", "smoke"] if quick else [*PAPER, "--profile", "full", "--gpu"]
+    paper += [*([] if runs is None else ["--out", str(runs)]), "--write", str(full), "--quiet"]
 
     def section(name: str, share: float, least: float) -> Stage:
         path = out / f"{name}.json"
@@ -103,11 +106,6 @@ def stages(out: Path, runs: Path | None, quick: bool) -> list[Stage]:
 
         return Stage(name, share, least, command, lambda output: _rows_said(path), path)
 
-    def row(name: str, share: float) -> Stage:
-        path = out / f"paper-{name}.json"
-        command = ["-m", "minikd.paper", name, *paper, "--write", str(path), "--quiet"]
-        return Stage(f"paper {name}", share, 20, lambda seconds: command, lambda output: _verdict_said(path), path)
-
     return [
         Stage("self-test", 0.08, 10, lambda seconds: self_test, _deviation_said),
         Stage("tests", 0.20, 20, lambda seconds: ["-m", "pytest", "-q", "-p", "no:cacheprovider", *tests], _last_line),
@@ -115,8 +113,9 @@ def stages(out: Path, runs: Path | None, quick: bool) -> list[Stage]:
         section("epoch", 0.08, 15),
         section("population", 0.10, 15),
         section("run", 0.16, 20),
-        row(PAPER[0], 0.08),
-        *(row(name, 0.0) for name in ([] if quick else PAPER[1:])),
+        Stage(
+            "paper", 0.08, 20, lambda seconds: ["-m", "minikd.paper", *paper], lambda output: _rows_judged(full), full
+        ),
     ]
 
 
@@ -150,8 +149,8 @@ def _rows_said(path: Path) -> str:
     return "; ".join([f"{len(record['rows'])} rows measured", *left_out])
 
 
-def _verdict_said(path: Path) -> str:
-    return "; ".join(f"{row['ours']}: {row['verdict']}" for row in json.loads(path.read_text(encoding="utf-8"))["rows"])
+def _rows_judged(path: Path) -> str:
+    return "; ".join(f"{row['row']} {row['verdict']}" for row in json.loads(path.read_text(encoding="utf-8"))["rows"])
 
 
 # ---- the work --------------------------------------------------------------------------------------------------------

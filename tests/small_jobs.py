@@ -30,3 +30,9 @@ def do(jobs, folder, threads=1, stage=None):
             jobs, store, executor, workers=lambda: threads, stage=stage, on_done=lambda job: done.append(job.key)
         )
     return store, done
+
+
+def damage(path):
+    """Change the last byte of a file."""
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))

@@ -6,7 +6,7 @@ from importlib import import_module
 
 import numpy as np
 import pytest
-from small_jobs import SMALL, TINY, a_student, a_teacher, do
+from small_jobs import SMALL, TINY, a_student, a_teacher, damage, do
 
 from minikd.core.losses import distillation_loss
 from minikd.core.mlp import initialise, mlp_backward, mlp_forward, unflatten
@@ -69,7 +69,7 @@ def test_a_damaged_result_is_refused_not_used(tmp_path):
     job = a_teacher()
     store, _ = do([job], tmp_path)
     path = store.path(job)
-    path.write_bytes(path.read_bytes()[:-1] + b"\0")
+    damage(path)
     with pytest.raises(CheckpointError, match=path.name):
         store.get(job)
 

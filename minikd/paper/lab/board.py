@@ -120,19 +120,19 @@ class Board:
         try:
             record: Json = json.loads(self._path.read_text(encoding="utf-8")) if self._path else {}
             runs = [
-                {**run, "machine": record["machines"][run["machine"]]} if "machine" in run else run
+                (run["key"], {**run, "machine": record["machines"][run["machine"]]} if "machine" in run else run)
                 for run in record.get("runs", ())
             ]
-            lines: dict[str, Json] = {line["row"]: line for line in record.get("rows", ())}
+            lines: dict[str, Json] = {line["row"]: line for line in record.get("rows", ()) if line["command"]}
         except (OSError, ValueError, LookupError, TypeError, AttributeError):
             return {}  # no file, or none of ours: it is replaced
         found = {}
         for row in (row for row in self._rows if row.id in lines):
             jobs, line = self.jobs[row.id].values(), lines[row.id]
             keys = missing(jobs).keys()
-            same = line["command"] == self._command(jobs, row) and keys <= {run["key"] for run in runs}
+            same = line["command"] == self._command(jobs, row) and keys <= {key for key, _ in runs}
             if same and not all(job in self.store for job in jobs):
-                found[row.id] = Done(line, [run for run in runs if run["key"] in keys])
+                found[row.id] = Done(line, [run for key, run in runs if key in keys])
         return found
 
 
