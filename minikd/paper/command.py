@@ -100,7 +100,7 @@ def add_options(parser: Parser) -> None:
     parser.add_argument("--gpu", action="store_true", help="train on the GPU with CuPy")
     parser.add_argument("--out", type=Path, default=Path("runs"), metavar="DIR", help="where results are kept [runs]")
     parser.add_argument("--json", action="store_true", help="print the scoreboard as JSON, with all numbers")
-    about = "keep the scoreboard of these rows there, with settings, machine and times"
+    about = "keep each of these rows there once it is finished, with settings, machines and times"
     parser.add_argument("--write", type=Path, metavar="FILE.json", help=about)
     about = f"a folder that holds recordings/*.wav, or the archive of {FSDD} [fetched once]"
     parser.add_argument("--data", type=Path, metavar="DIR", help=about)

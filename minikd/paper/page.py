@@ -140,7 +140,7 @@ def section(names: Sequence[str], record: Json | None, profile: str) -> str:
         if "table" in line["numbers"]:
             found = line["numbers"]["table"]
             parts += ["", f"**{line['row']}** in detail:", "", *markdown(found["head"], found["rows"])]
-    return "\n".join(parts)
+    return "\n".join(parts).rstrip("\n")
 
 
 def caption(name: str) -> str:
