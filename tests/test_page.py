@@ -3,11 +3,10 @@
 import json
 import re
 
-import numpy as np
 import pytest
 from PIL import Image
 
-from minikd.paper import figures, page
+from minikd.paper import page
 from minikd.paper.command import build_parser
 from minikd.paper.figures import FIGURES, OF_THE_TEACHER
 from minikd.paper.lab.jobs import missing
@@ -130,19 +129,6 @@ def test_beside_the_networks_there_is_the_interval_of_one_more_run_unless_there_
     assert teacher == pytest.approx([57.1, 74.9], abs=0.05)
     assert (alone, len(distilled)) == ([136, 136], 2)
     assert len(intervals(students([70]))) == 2
-
-
-def test_gradients_without_a_bound_are_left_out_or_counted_by_what_is_sure():
-    def measured(noise, at_least):
-        return {"size": 1.0, "noise": noise, "noise_at_least": at_least}
-
-    soft = [measured(2.0, 1.0) for _ in figures.GRADIENT_TEMPERATURES]
-    known = {"epoch": 0, "hard": measured(None, 8.0), "soft": soft}
-    unknown = {"epoch": 0, "hard": measured(4.0, 3.0), "soft": [measured(None, 9.0), *soft[1:]]}
-    right = FIGURES["gradients"][0]({"E6": {"moments": [[known, known], [known, unknown]]}, "E9": {}}).axes[1]
-    first, second = (line.get_ydata() for line in right.lines[:2])
-    assert first == pytest.approx([0.25] * 7)
-    assert np.isnan(second).tolist() == [True] + [False] * 6
 
 
 def test_the_words_for_a_picture_say_what_it_shows():

@@ -322,34 +322,18 @@ def false_labels(rows: Numbers) -> Figure:
 def gradients(rows: Numbers) -> Figure:
     """E6, E9: size of the soft gradients times T², and their variance between cases, over those of the hard ones."""
     T = GRADIENT_TEMPERATURES
-    figure, panels = side_by_side(2, width=11, height=4.6)
-    about = (
-        ("size", 2, "Mean size of a gradient", "T² × soft ÷ hard"),
-        ("noise", 0, "Variance between cases ÷ squared mean", "soft ÷ hard"),
-    )
-    for panel, (of, power, title, ylabel) in zip(panels, about, strict=True):
-        for i, networks in enumerate(rows["E6"]["moments"]):
-            ratio = np.array(T) ** power * np.array([_over_hard(one, of) for one in networks])  # (networks, T)
-            epoch = networks[0]["epoch"]
-            label = f"after epoch {epoch}" if epoch else "fresh network"
-            panel.plot(T, np.exp(np.mean(np.log(ratio), axis=0)), label=label, color=OKABE_ITO[i], marker=MARKERS[i])
-            band: Any = {"color": OKABE_ITO[i], "alpha": 0.15, "linewidth": 0}
-            panel.fill_between(T, ratio.min(axis=0), ratio.max(axis=0), **band)
-        panel.fill_between([], [], color="grey", alpha=0.2, linewidth=0, label="from network to network")
-        panel.axhline(1, color="black", linestyle="--", linewidth=1, label="the paper's: about 1 (left), less (right)")
-        _dress(panel, title=title, log_x=T, grid="y", xlabel="temperature T", ylabel=ylabel)
-        scale_y(panel, [*panel.dataLim.intervaly, 1])
-    legend(panels[0], loc="outside lower center", ncols=3)
+    figure, panels = side_by_side(2, width=11, height=4.2)
+    about = (("mean size of T² × soft gradient ÷ hard", "size", 2), ("variance between cases, soft ÷ hard", "noise", 0))
+    for panel, (ylabel, of, power) in zip(panels, about, strict=True):
+        for i, moment in enumerate(rows["E6"]["moments"]):
+            ratio = np.array(T) ** power * np.array([one[of] for one in moment["soft"]]) / moment["hard"][of]
+            label = f"after epoch {moment['epoch']}" if moment["epoch"] else "fresh network"
+            panel.plot(T, ratio, label=label, color=OKABE_ITO[i], marker=MARKERS[i], linewidth=2)
+        panel.axhline(1, color="black", linestyle="--", linewidth=1, label="as the hard one")
+        _dress(panel, log_x=T, grid="y", xlabel="temperature T", ylabel=ylabel)
+        scale_y(panel, panel.dataLim.intervaly)
+    legend(panels[0])
     return figure
-
-
-def _over_hard(one: Mapping[str, Any], of: str) -> list[float]:
-    """Return what was measured of the soft gradients over the same of the hard one.
-
-    Where the hard one's noise has no upper bound, its lower bound counts. Where the soft one's has none, there is NaN.
-    """
-    hard = one["hard"]["noise_at_least"] if one["hard"][of] is None else one["hard"][of]
-    return [np.nan if soft[of] is None else soft[of] / hard for soft in one["soft"]]
 
 
 def specialists(rows: Numbers) -> Figure:
