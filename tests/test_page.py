@@ -194,7 +194,8 @@ def test_the_scoreboard_shows_the_interval_and_the_number_of_seeds():
     assert "| row | claim | the paper | ours | 95 % interval | seeds | verdict |" in text
     assert "| M1 | claim of M1 | 1 | 2 | one more run: [57.1, 74.9] errors | 7 | reproduced |" in text
     assert "| M2 | claim of M2 | 1 | 2 | – | 5 | reference |" in text
-    assert "Of 1 claims: 1 reproduced, 0 reproduced in direction, 0 not reproduced; 1 more are references." in text
+    counts = "1 reproduced, 0 reproduced in direction, 0 not reproduced"
+    assert f"Of 1 claims: {counts}; beside them, 1 row for reference." in text
     assert (
         "`python -m minikd.paper`: 2 runs, 3 minutes on one core in total; a processor, 2 cores; python 3.11." in text
     )

@@ -85,10 +85,10 @@ def scoreboard(record: Json | None, profile: str) -> str:
 def counted(lines: Sequence[Json]) -> str:
     """Return how many claims have which verdict, in words, and a blank line."""
     verdicts = [line["verdict"] for line in lines]
-    judged = len(verdicts) - verdicts.count(REFERENCE)
+    references = verdicts.count(REFERENCE)
     counts = ", ".join(f"{verdicts.count(verdict)} {verdict}" for verdict in (REPRODUCED, DIRECTION, NOT))
-    references = f"; {verdicts.count(REFERENCE)} more are references" if judged < len(verdicts) else ""
-    return f"Of {judged} claims: {counts}{references}.\n"
+    beside = f"; beside them, {references} row{'s' * (references > 1)} for reference" if references else ""
+    return f"Of {len(verdicts) - references} claims: {counts}{beside}.\n"
 
 
 def _table(lines: Iterable[Json]) -> list[str]:
