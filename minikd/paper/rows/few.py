@@ -123,8 +123,8 @@ class Judges(NamedTuple):
         gain = interval(_mean(stopped) - _mean(hard), draws[:, 1] - draws[:, 0])
         why = (
             f"without stopping, the training accuracy is {gap.value:.{self.digits}f} points higher "
-            f"{gap.words(self.digits)}, and more than {self.overfits:g} are claimed; early stopping gains "
-            f"{gain.value:+.{self.digits}f} points on the test set"
+            f"{gap.words(self.digits)} than the test accuracy; above {self.overfits:g} we call it overfitting; early "
+            f"stopping changes the test accuracy by {gain.value:+.{self.digits}f} points"
         )
         judged = verdict(gap.low > self.overfits and gain.low > 0)
         ours = "; ".join(f"{kind}: {self.words(runs)}" for kind, runs in ((STOPPED, stopped), (HARD, hard)))
