@@ -69,7 +69,8 @@ def test_a_damaged_result_is_refused_not_used(tmp_path):
     job = a_teacher()
     store, _ = do([job], tmp_path)
     path = store.path(job)
-    path.write_bytes(path.read_bytes()[:-1] + b"\0")
+    content = path.read_bytes()
+    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
     with pytest.raises(CheckpointError, match=path.name):
         store.get(job)
 

@@ -9,7 +9,7 @@ import pytest
 from minikd.paper import figures
 from minikd.paper.lab.jobs import Result
 from minikd.paper.lab.scoreboard import DIRECTION, NOT, REPRODUCED, Name
-from minikd.paper.rows import ROWS, few, gradients, grid, missing
+from minikd.paper.rows import ROWS, gradients, grid, missing
 from minikd.paper.tasks.networks import GRADIENT_TEMPERATURES, Data
 
 
@@ -122,50 +122,6 @@ def test_one_number_of_specialists_has_no_slope(groups):
     outcome = ROWS["P6"].judge("cpu", covered(groups))
     assert outcome.verdict == NOT
     assert "there is no slope" in outcome.why
-
-
-def learnt(results):
-    """kind → (train, test) accuracy in per cent, as results of 1,000 examples."""
-    return {
-        Name(kind, share): Result(
-            {"examples": 1000, "tested": 1000, "train_errors": 10 * (100 - train), "errors": 10 * (100 - test)}, {}
-        )
-        for (kind, share), (train, test) in results.items()
-    }
-
-
-def test_few_examples_are_judged_by_what_soft_targets_save_of_what_hard_ones_lose():
-    results = learnt(
-        {
-            (few.HARD, 1.0): (100, 98),
-            (few.STOPPED, 0.03): (99, 90),
-            (few.HARD, 0.03): (100, 89),
-            (few.SOFT, 0.03): (99, 97.5),
-        }
-    )
-    soft = ROWS["R3"].judge("cpu", results)
-    assert (soft.verdict, soft.ours) == (REPRODUCED, "train 99 %, test 97.5 %")
-    assert "soft targets save 94% of the 8.00 points that hard targets lose" in soft.why
-    assert ROWS["R2"].judge("cpu", results).verdict == REPRODUCED
-    results |= learnt({(few.HARD, 0.03): (100, 91), (few.SOFT, 0.03): (99, 92)})
-    assert ROWS["R3"].judge("cpu", results).verdict == DIRECTION
-    assert ROWS["R2"].judge("cpu", results).verdict == DIRECTION
-    results |= learnt({(few.SOFT, 0.03): (99, 89)})
-    assert ROWS["R3"].judge("cpu", results).verdict == NOT
-
-
-def test_soft_targets_save_no_share_where_hard_ones_lose_nothing():
-    results = learnt(
-        {
-            (few.HARD, 1.0): (100, 90),
-            (few.STOPPED, 0.03): (99, 90),
-            (few.HARD, 0.03): (99, 90),
-            (few.SOFT, 0.03): (99, 95),
-        }
-    )
-    outcome = ROWS["R3"].judge("cpu", results)
-    assert outcome.verdict == NOT
-    assert outcome.why == "hard targets lose nothing, so there is nothing to save"
 
 
 def test_no_kind_is_faster_where_no_rate_is_tolerated():
