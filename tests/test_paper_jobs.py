@@ -175,10 +175,13 @@ def test_early_stopping_takes_the_first_best_epoch_on_images_that_were_not_learn
     seen = []
     train(config, transfer, on_epoch=lambda n: seen.append((count_errors(n, held), n.flat.copy(), n.sizes)))
     best = min(range(60), key=lambda epoch: seen[epoch][0])
-    assert record["epoch"] == best + 1 < 60
-    network = Network(seen[best][2], seen[best][1])
-    assert np.array_equal(arrays["test"], logits(network, test))
-    assert record["train_errors"] == count_errors(network, transfer)
+    networks = Network(seen[best][2], seen[best][1]), Network(seen[-1][2], seen[-1][1])
+    assert record["stopped"]["epoch"] == best + 1 < 60
+    for network, found, name in zip(networks, (record["stopped"], record), ("stopped.wrong", "wrong"), strict=True):
+        assert np.array_equal(arrays[name], np.argmax(logits(network, test), axis=-1) != test.labels)
+        assert found["errors"] == arrays[name].sum()
+        assert found["train_errors"] == count_errors(network, transfer)
+    assert not np.array_equal(arrays["wrong"], arrays["stopped.wrong"])
     everything = training("all", config, Data(first=1000), stop_early=True)
     with pytest.raises(ValueError, match="use a smaller share"):
         train_task(everything.settings, {}, CPU)

@@ -154,8 +154,7 @@ def _outside(full: Dataset, chosen: np.ndarray, seed: Any) -> Dataset:
 def train_task(settings: Json, inputs: Inputs, device: Device) -> Output:
     """Train a network, or a population; `teacher`, if needed, gives its soft targets.
 
-    With `stop_early`, everything returned is of the first epoch with the fewest errors on 10,000 training images
-    outside the transfer set. With `may_diverge`, a run that diverges returns errors None, and nothing else.
+    With `may_diverge`, a run that diverges returns errors None, and nothing else.
 
     Returns:
         The record:
@@ -164,11 +163,13 @@ def train_task(settings: Json, inputs: Inputs, device: Device) -> Output:
         - cost: that of the last epoch.
         - examples: how many the transfer set has.
         - train_errors: errors on the transfer set, with `count_train`.
-        - epoch: the chosen epoch, with `stop_early`.
+        - stopped: with `stop_early`, errors and train_errors in the first epoch with the fewest errors on 10,000
+          training images outside the transfer set, and the number of this epoch.
 
         The arrays:
 
         - wrong: which test images are wrong, (..., N) bool.
+        - stopped.wrong: with `stop_early`, the same in that epoch.
         - train: the logits of all training images, (..., N, K), if `keep` lists it.
         - test: the logits of the test images, (..., N, K), if `keep` lists it.
         - weights: the flat parameters, (..., P), if `keep` lists them.
@@ -183,15 +184,18 @@ def train_task(settings: Json, inputs: Inputs, device: Device) -> Output:
         if not settings.get("may_diverge"):
             raise
         return {"errors": None}, {}
-    record = {"cost": network.history[-1]["cost"], "examples": len(transfer), "tested": len(test)}
-    if best is not None:
-        network, record["epoch"] = best.network, best.epoch
     z = host_logits(network, test, device)
+    record = {"cost": network.history[-1]["cost"], "examples": len(transfer), "tested": len(test)}
     record["errors"] = errors(z, test.labels)
     if settings.get("count_train"):
         record["train_errors"] = count_errors(network, transfer, device)
-    arrays = {"train": lambda: host_logits(network, full, device), "test": lambda: z, "weights": lambda: network.flat}
-    return record, {"wrong": wrong(z, test.labels), **{name: arrays[name]() for name in settings["keep"]}}
+    keep = {"train": lambda: host_logits(network, full, device), "test": lambda: z, "weights": lambda: network.flat}
+    arrays = {"wrong": wrong(z, test.labels), **{name: keep[name]() for name in settings["keep"]}}
+    if best is not None:
+        arrays["stopped.wrong"] = there = wrong(host_logits(best.network, test, device), test.labels)
+        train_errors = count_errors(best.network, transfer, device)
+        record["stopped"] = {"errors": int(there.sum()), "train_errors": train_errors, "epoch": best.epoch}
+    return record, arrays
 
 
 def mean_task(settings: Json, inputs: Inputs, device: Device) -> Output:
