@@ -37,16 +37,11 @@ TEMPERATURES = (1.0, 2.0, 4.0, 8.0, 20.0)
 
 
 def measured(plan: Plan, store: Store) -> dict[str, Any]:
-    """Return a candidate, measured: its settings, both accuracies of each seed, both gains with their intervals."""
-    jobs = combined(plan).values()
-    with engine.processes(2) as (executor, workers):
-        engine.run(jobs, store, executor, workers=workers)
+    """Return a candidate whose jobs are done: its settings, both accuracies of each seed, both gains."""
     row: dict[str, Any] = {"width": plan.width, "T": plan.T}
-    for name, accuracy in zip(
-        ("conditional", "overall"), accuracies([store.get(job).record for job in jobs]), strict=True
-    ):
+    found = accuracies([store.get(job).record for job in combined(plan).values()])
+    for name, accuracy in zip(("conditional", "overall"), found, strict=True):
         row[name] = {"before": accuracy.before.tolist(), "after": accuracy.after.tolist(), "gain": accuracy.gain()}
-    print(f"held out: {' | '.join(cells(row))}", flush=True)
     return row
 
 
@@ -75,13 +70,17 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run what is missing, choose, print the table, write the JSON."""
     Parser("choose_pairs", __doc__ or "", package="benchmarks").parse_args(argv)
     store = Store(Path("runs") / "paper" / "cpu")
-    rows = [measured(BASE._replace(width=width), store) for width in WIDTHS]
+
+    def compare(plans: Sequence[Plan]) -> list[dict[str, Any]]:
+        every = [job for plan in plans for job in combined(plan).values()]
+        with engine.processes(2) as (executor, workers):
+            engine.run(every, store, executor, workers=workers, on_done=lambda job: print(job.title, flush=True))
+        return [measured(plan, store) for plan in plans]
+
+    rows = compare([BASE._replace(width=width) for width in WIDTHS])
     width = widest(rows)
+    rows += compare([BASE._replace(width=width, T=T) for T in TEMPERATURES if T != BASE.T])
     at_width = [row for row in rows if row["width"] == width]
-    for T in TEMPERATURES:
-        if T != BASE.T:
-            rows.append(measured(BASE._replace(width=width, T=T), store))
-            at_width.append(rows[-1])
     best = max(at_width, key=lambda row: row["overall"]["gain"].value)
     record = {
         "command": "python -m benchmarks.choose_pairs",

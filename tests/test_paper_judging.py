@@ -6,12 +6,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from minikd.paper import figures
 from minikd.paper.lab.jobs import Result
 from minikd.paper.lab.scoreboard import DIRECTION, NOT, REPRODUCED, Name
 from minikd.paper.lab.statistics import near, sign_flip_p
-from minikd.paper.rows import ROWS, few, gradients, grid, missing
-from minikd.paper.tasks.networks import GRADIENT_TEMPERATURES, Data
+from minikd.paper.rows import ROWS, few, grid, missing
+from minikd.paper.tasks.networks import Data
 
 
 def counted(**kinds):
@@ -103,25 +102,6 @@ def test_one_mean_that_gains_nothing_is_not_hidden_by_the_other(without):
     assert outcome.numbers[f"{without}, share"] is None
 
 
-def covered(*groups):
-    return {Name("answers", seed=i): Result({"covered": counts}, {}) for i, counts in enumerate(groups)}
-
-
-def test_a_relative_gain_needs_cases_that_were_right_before():
-    """With none right before, 30 cases put right would be a gain of 3,000 %."""
-    outcome = ROWS["P6"].judge("cpu", covered({"0": [100, 50, 50], "1": [100, 50, 40], "2": [50, 50, 20]}))
-    assert outcome.ours == "0: +0.00 % (100 cases), 1: +20.00 % (100 cases), 2: none was right (50 cases)"
-    assert "slope +20.00 points" in outcome.why
-    assert len(figures.specialists({"P6": outcome.numbers}).axes[0].texts) == 2
-
-
-@pytest.mark.parametrize("groups", [{"1": [100, 50, 40]}, {"1": [100, 50, 40], "2": [50, 50, 20]}])
-def test_one_number_of_specialists_has_no_slope(groups):
-    outcome = ROWS["P6"].judge("cpu", covered(groups))
-    assert outcome.verdict == NOT
-    assert "there is no slope" in outcome.why
-
-
 def learnt(results):
     """kind → (train, test) accuracy in per cent, as results of 1,000 examples."""
     return {
@@ -166,48 +146,12 @@ def test_soft_targets_save_no_share_where_hard_ones_lose_nothing():
     assert outcome.why == "hard targets lose nothing, so there is nothing to save"
 
 
-def test_no_kind_is_faster_where_no_rate_is_tolerated():
-    results = {Name("gradients"): moment(1.0, 0.5, 2.0)}
-    results |= {Name(kind, rate): Result({"errors": None}, {}) for kind in gradients.KINDS for rate in (0.1, 0.2)}
-    assert ROWS["E9"].judge("cpu", results).verdict == DIRECTION  # quieter
-
-
 @pytest.mark.parametrize(("oracle", "honest", "words"), [(9, 4, "5.0 errors fewer"), (4, 9, "5.0 errors more")])
 def test_the_honest_shift_may_be_the_better_one(oracle, honest, words, monkeypatch):
     errors = {"none": [20], "oracle": [oracle], "honest": [honest]}
     found = {"errors": errors, "wrong": errors, "shift": errors, "cases": [100, 1000]}
     monkeypatch.setattr(missing, "measure", lambda *_: found)
     assert ROWS["M7"].judge("cpu", {}).why.endswith(f"the honest shift makes {words}")
-
-
-def test_a_rate_is_tolerated_if_every_seed_ends_well():
-    counts = {0.1: [100, 104], 0.2: [100, 100], 0.4: [120, 110], 0.8: [90, 300], 1.6: [None, 100]}
-    assert gradients.tolerated(counts) == 0.4
-    assert gradients.tolerated({0.1: [None]}) == 0.0
-
-
-def moment(hard_noise, soft_noise, exponent):
-    soft = [{"size": T**-exponent, "noise": soft_noise} for T in GRADIENT_TEMPERATURES]
-    return Result({"moments": [{"epoch": 0, "hard": {"size": 0.5, "noise": hard_noise}, "soft": soft}]}, {})
-
-
-@pytest.mark.parametrize(("exponent", "verdict"), [(2.0, REPRODUCED), (1.0, NOT)])
-def test_gradients_must_fall_as_the_square_of_T(exponent, verdict):
-    assert ROWS["E6"].judge("cpu", {Name("gradients"): moment(1.0, 0.5, exponent)}).verdict == verdict
-
-
-@pytest.mark.parametrize(
-    ("soft_noise", "rate", "verdict"), [(0.5, 0.4, REPRODUCED), (0.5, 0.1, DIRECTION), (2.0, 0.1, NOT)]
-)
-def test_soft_targets_must_be_quieter_and_faster(soft_noise, rate, verdict):
-    results = {Name("gradients"): moment(1.0, soft_noise, 2.0)}
-    for kind in gradients.KINDS:
-        for tried in (0.1, 0.2, 0.4):
-            fine = tried <= (0.2 if kind == "hard" else rate)
-            results[Name(kind, tried)] = Result({"errors": 100 if fine else None}, {})
-    outcome = ROWS["E9"].judge("cpu", results)
-    assert outcome.verdict == verdict
-    assert outcome.numbers["highest"]["hard"] == 0.2
 
 
 @pytest.mark.parametrize(("helps", "verdict"), [(6, REPRODUCED), (4, DIRECTION), (2, NOT)])

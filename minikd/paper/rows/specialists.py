@@ -118,7 +118,7 @@ def _judge_accuracy(profile: str, results: Results) -> Outcome:
     )
     judged = verdict(min(among.low, everywhere.low) > 0, everywhere.low > 0)
     words = f"the overall gain: {everywhere.words(2, sign=True)} points"
-    ours = f"{conditional.words()}, {overall.words()}"
+    ours = f"conditional {conditional.words()}, overall {overall.words()}"
     numbers = {"records": records, "gains": {"conditional": list(among), "overall": list(everywhere)}}
     return Outcome(ours, judged, why, numbers, words, len(records))
 
@@ -128,11 +128,9 @@ Covered: TypeAlias = dict[int, np.ndarray]
 
 
 def _judge_cover(profile: str, results: Results) -> Outcome:
-    seeds: list[Covered] = [
-        {int(c): np.array(counts) for c, counts in result.record["covered"].items()}
-        for result in of(results, "answers")
-    ]
-    total = {c: sum(one.get(c, np.zeros(3, int)) for one in seeds) for c in sorted(set().union(*seeds))}
+    records = [result.record["covered"] for result in of(results, "answers")]
+    seeds: list[Covered] = [{int(c): np.array(counts) for c, counts in covered.items()} for covered in records]
+    total: Covered = {c: np.sum([one[c] for one in seeds if c in one], axis=0) for c in sorted(set().union(*seeds))}
     slopes = [slope for one in seeds if (slope := _slope(one)) is not None]
     rows = [
         [str(c), f"{counts[0]:,}", "none was right" if (gain := _gain(counts)) is None else f"{gain:+.2f} %"]
