@@ -32,8 +32,8 @@ from minikd.system.cli import Parser, start
 
 RESULT = Path(__file__).parent / "results" / "choose_pairs.json"
 BASE = PLANS["cpu"]._replace(pairs=(60_000, 10_000, 0, 10_000), T=4.0)
-WIDTHS = (12, 16, 20, 24, 30)
-TEMPERATURES = (1.0, 2.0, 4.0, 8.0, 20.0)
+WIDTHS = (12, 16, 20, 30)
+TEMPERATURES = (1.0, 4.0, 20.0)
 
 
 def measured(plan: Plan, store: Store) -> dict[str, Any]:
