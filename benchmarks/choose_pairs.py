@@ -3,7 +3,7 @@
     python -m benchmarks.choose_pairs
 
 makes pairs of the first 50,000 training images to train on, and pairs of the last 10,000 of them to count errors with.
-It chooses two settings, one after the other, by a rule that was written down before any result was seen:
+It chooses two settings, one after the other, by a rule that was written down before the first run:
 
 1. The width is that of the widest generalist tried whose specialists help. They help if the 95 % intervals of both
    gains, among their classes and overall, lie wholly above 0. If none does, it is the narrowest.

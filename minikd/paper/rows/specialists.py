@@ -77,11 +77,13 @@ def _closed_forms(profile: str) -> Jobs:
 def _judge_closed_forms(profile: str, results: Results) -> Outcome:
     record = results[Name("closed forms")].record
     apart = {kind: record[kind] for kind in ("arithmetic", "geometric")}
-    ours = "; ".join(f"{kind} mean: within {far[-1]:.2g}" for kind, far in apart.items())
+    ours = "largest difference of a probability: " + ", ".join(
+        f"{far[-1]:.2g} from the {kind} mean" for kind, far in apart.items()
+    )
     close = all(far[-1] < 0.01 and far[-1] < 0.5 * far[0] for far in apart.values())
     few, many = PLANS[profile].steps
     before = ", ".join(f"{kind} {far[0]:.2g}" for kind, far in apart.items())
-    why = f"the largest difference in 300 × 100 probabilities after {many:,} steps of plain descent; after {few}: "
+    why = f"of 300 cases × 100 classes, between {many:,} steps of plain descent and the closed form; after {few}: "
     return Outcome(ours, verdict(close), why + before, {"steps": [few, many], **apart})
 
 

@@ -249,9 +249,9 @@ def _gradients(caches: Cache, dz: np.ndarray) -> dict[str, float | None]:
 
     A case's gradient of W is an outer product, so its norm is a product of norms.
 
-    The noise is tr Cov / ‖E g‖². The square of the sample's mean ḡ is too large for ‖E g‖², because it holds the noise
-    too: E‖ḡ‖² = ‖E g‖² + tr Cov/N. So ‖ḡ‖² − tr Cov/N stands for it, where tr Cov has the divisor N − 1. With the
-    plug-in r̂ = E‖g − ḡ‖² / ‖ḡ‖² over the cases, the ratio is r̂ N / (N − 1 − r̂), about r̂ / (1 − r̂/N).
+    The noise is tr Cov / ‖E g‖². The mean ḡ of N cases holds noise too: E‖ḡ‖² = ‖E g‖² + tr Cov/N. So
+    ‖ḡ‖² − tr Cov/N estimates ‖E g‖², where tr Cov has the divisor N − 1. If r̂ is the plug-in, the mean of ‖g − ḡ‖² over
+    ‖ḡ‖², then the ratio is r̂ N / (N − 1 − r̂), about r̂ / (1 − r̂/N).
 
     Args:
         caches: of `mlp_forward`.
@@ -260,8 +260,8 @@ def _gradients(caches: Cache, dz: np.ndarray) -> dict[str, float | None]:
     Returns:
         - size: the mean L2 norm of a row of dz.
         - noise: the variance between cases of the gradient of all parameters, divided by the square of its mean. None
-            if r̂ ≥ N − 1: then so many cases cannot tell the mean from 0, and the noise has no upper bound.
-        - noise_at_least: r̂, which is too small.
+          if r̂ ≥ N − 1: then N cases cannot tell the mean from 0, and only the lower bound is known.
+        - noise_at_least: r̂, which is a lower bound on average.
     """
     N = len(dz)
     d: Any = dz
