@@ -398,7 +398,7 @@ def test_the_widest_generalist_whose_specialists_help_is_chosen(gains, width):
 def test_the_specialists_are_chosen_on_held_out_pairs(monkeypatch, tmp_path, capsys):
     base = choose_pairs.BASE
     assert base.pairs[3] == 10_000
-    tiny = base._replace(pairs=(300, 200, 0, 10_000), epochs=(1, 1), specialists=(2, 10), seeds=2)
+    tiny = base._replace(pairs=(2000, 200, 0, 10_000), epochs=(1, 1), specialists=(2, 10), seeds=2)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(choose_pairs, "RESULT", tmp_path / "choose_pairs.json")
     monkeypatch.setattr(choose_pairs, "BASE", tiny)
