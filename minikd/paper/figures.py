@@ -297,7 +297,7 @@ def gradients(rows: Numbers) -> Figure:
         known = [(t, 1 / found.value, 1 / found.high, 1 / found.low) for t, found in less.items() if found.low]
         at, ratio, low, high = np.reshape(known, (-1, 4)).T
         noises.errorbar(at, ratio, yerr=(ratio - low, high - ratio), **_line(i))
-    about = ("mean size of T² × soft gradient ÷ hard, ± sd", "variance between cases, soft ÷ hard, 95 %")
+    about = ("mean size of T² × soft ÷ hard, ± sd", "variance of soft ÷ hard, 95 % interval")
     for panel, ylabel in zip((sizes, noises), about, strict=True):
         panel.axhline(1, color="black", linestyle="--", linewidth=1, label="as the hard one")
         _dress(panel, log_x=T, grid="y", xlabel="temperature T", ylabel=ylabel)
