@@ -6,11 +6,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from minikd.paper import figures
 from minikd.paper.lab.jobs import Result
 from minikd.paper.lab.scoreboard import DIRECTION, NOT, REPRODUCED, Name
-from minikd.paper.rows import ROWS, few, gradients, grid, missing
-from minikd.paper.tasks.networks import GRADIENT_TEMPERATURES, Data
+from minikd.paper.rows import ROWS, grid, missing
+from minikd.paper.tasks.networks import Data
 
 
 def counted(images=10_000, **kinds):
@@ -105,75 +104,6 @@ def test_an_ensemble_whose_gain_may_be_chance_keeps_no_share(ensemble):
     assert "no gain that is sure" in outcome.ours
 
 
-def covered(*groups):
-    return {Name("answers", seed=i): Result({"covered": counts}, {}) for i, counts in enumerate(groups)}
-
-
-def test_a_relative_gain_needs_cases_that_were_right_before():
-    """With none right before, 30 cases put right would be a gain of 3,000 %."""
-    outcome = ROWS["P6"].judge("cpu", covered({"0": [100, 50, 50], "1": [100, 50, 40], "2": [50, 50, 20]}))
-    assert outcome.ours == "0: +0.00 % (100 cases), 1: +20.00 % (100 cases), 2: none was right (50 cases)"
-    assert "slope +20.00 points" in outcome.why
-    assert len(figures.specialists({"P6": outcome.numbers}).axes[0].texts) == 2
-
-
-@pytest.mark.parametrize("groups", [{"1": [100, 50, 40]}, {"1": [100, 50, 40], "2": [50, 50, 20]}])
-def test_one_number_of_specialists_has_no_slope(groups):
-    outcome = ROWS["P6"].judge("cpu", covered(groups))
-    assert outcome.verdict == NOT
-    assert "there is no slope" in outcome.why
-
-
-def learnt(results):
-    """kind → (train, test) accuracy in per cent, as results of 1,000 examples."""
-    return {
-        Name(kind, share): Result(
-            {"examples": 1000, "tested": 1000, "train_errors": 10 * (100 - train), "errors": 10 * (100 - test)}, {}
-        )
-        for (kind, share), (train, test) in results.items()
-    }
-
-
-def test_few_examples_are_judged_by_what_soft_targets_save_of_what_hard_ones_lose():
-    results = learnt(
-        {
-            (few.HARD, 1.0): (100, 98),
-            (few.STOPPED, 0.03): (99, 90),
-            (few.HARD, 0.03): (100, 89),
-            (few.SOFT, 0.03): (99, 97.5),
-        }
-    )
-    soft = ROWS["R3"].judge("cpu", results)
-    assert (soft.verdict, soft.ours) == (REPRODUCED, "train 99 %, test 97.5 %")
-    assert "soft targets save 94% of the 8.00 points that hard targets lose" in soft.why
-    assert ROWS["R2"].judge("cpu", results).verdict == REPRODUCED
-    results |= learnt({(few.HARD, 0.03): (100, 91), (few.SOFT, 0.03): (99, 92)})
-    assert ROWS["R3"].judge("cpu", results).verdict == DIRECTION
-    assert ROWS["R2"].judge("cpu", results).verdict == DIRECTION
-    results |= learnt({(few.SOFT, 0.03): (99, 89)})
-    assert ROWS["R3"].judge("cpu", results).verdict == NOT
-
-
-def test_soft_targets_save_no_share_where_hard_ones_lose_nothing():
-    results = learnt(
-        {
-            (few.HARD, 1.0): (100, 90),
-            (few.STOPPED, 0.03): (99, 90),
-            (few.HARD, 0.03): (99, 90),
-            (few.SOFT, 0.03): (99, 95),
-        }
-    )
-    outcome = ROWS["R3"].judge("cpu", results)
-    assert outcome.verdict == NOT
-    assert outcome.why == "hard targets lose nothing, so there is nothing to save"
-
-
-def test_no_kind_is_faster_where_no_rate_is_tolerated():
-    results = {Name("gradients"): moment(1.0, 0.5, 2.0)}
-    results |= {Name(kind, rate): Result({"errors": None}, {}) for kind in gradients.KINDS for rate in (0.1, 0.2)}
-    assert ROWS["E9"].judge("cpu", results).verdict == DIRECTION  # quieter
-
-
 def shifted(none, oracle, honest, threes=(30, 10, 10), cases=10_000):
     errors = {way: (n + AROUND).tolist() for way, n in zip(missing.WAYS, (none, oracle, honest), strict=True)}
     wrong = {way: (n + AROUND).tolist() for way, n in zip(missing.WAYS, threes, strict=True)}
@@ -203,36 +133,6 @@ def test_students_that_miss_classes_are_judged_before_and_after_the_shift(row, f
     outcome = ROWS[row].judge("cpu", {})
     assert (outcome.verdict, outcome.seeds) == (verdict, 5)
     assert outcome.interval.startswith("one more run: [")
-
-
-def test_a_rate_is_tolerated_if_every_seed_ends_well():
-    counts = {0.1: [100, 104], 0.2: [100, 100], 0.4: [120, 110], 0.8: [90, 300], 1.6: [None, 100]}
-    assert gradients.tolerated(counts) == 0.4
-    assert gradients.tolerated({0.1: [None]}) == 0.0
-
-
-def moment(hard_noise, soft_noise, exponent):
-    soft = [{"size": T**-exponent, "noise": soft_noise} for T in GRADIENT_TEMPERATURES]
-    return Result({"moments": [{"epoch": 0, "hard": {"size": 0.5, "noise": hard_noise}, "soft": soft}]}, {})
-
-
-@pytest.mark.parametrize(("exponent", "verdict"), [(2.0, REPRODUCED), (1.0, NOT)])
-def test_gradients_must_fall_as_the_square_of_T(exponent, verdict):
-    assert ROWS["E6"].judge("cpu", {Name("gradients"): moment(1.0, 0.5, exponent)}).verdict == verdict
-
-
-@pytest.mark.parametrize(
-    ("soft_noise", "rate", "verdict"), [(0.5, 0.4, REPRODUCED), (0.5, 0.1, DIRECTION), (2.0, 0.1, NOT)]
-)
-def test_soft_targets_must_be_quieter_and_faster(soft_noise, rate, verdict):
-    results = {Name("gradients"): moment(1.0, soft_noise, 2.0)}
-    for kind in gradients.KINDS:
-        for tried in (0.1, 0.2, 0.4):
-            fine = tried <= (0.2 if kind == "hard" else rate)
-            results[Name(kind, tried)] = Result({"errors": 100 if fine else None}, {})
-    outcome = ROWS["E9"].judge("cpu", results)
-    assert outcome.verdict == verdict
-    assert outcome.numbers["highest"]["hard"] == 0.2
 
 
 @pytest.mark.parametrize(("helps", "verdict"), [(6, REPRODUCED), (4, DIRECTION), (3, NOT)])

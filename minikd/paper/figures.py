@@ -20,6 +20,7 @@ from matplotlib.ticker import MaxNLocator
 from minikd.core.softmax import softmax
 from minikd.data.images import load_mnist
 from minikd.paper.lab.statistics import fraction, prediction
+from minikd.paper.rows.gradients import balance, times_quieter
 from minikd.paper.rows.missing import SHIFTS
 from minikd.paper.rows.speech import PAPER as PAPER_SPEECH
 from minikd.paper.rows.speech import TEMPERATURES
@@ -88,8 +89,12 @@ def _curve(panel: Axes, x: Sequence[float], values: Iterable[Sequence[float]], i
     """Draw the mean of the values at each x, ± their standard deviation, in the colour and with the marker number i."""
     columns = [np.asarray(one) for one in values]
     sd = [one.std(ddof=1) for one in columns] if min(map(len, columns)) > 1 else None
-    look: Any = {"color": OKABE_ITO[i], "marker": MARKERS[i], "linestyle": DASHES[i], "linewidth": 2, "capsize": 3}
-    panel.errorbar(x, [one.mean() for one in columns], yerr=sd, label=label or None, **look)
+    panel.errorbar(x, [one.mean() for one in columns], yerr=sd, label=label or None, **_line(i))
+
+
+def _line(i: int) -> dict[str, Any]:
+    """Return how the curve number i looks."""
+    return {"color": OKABE_ITO[i], "marker": MARKERS[i], "linestyle": DASHES[i], "linewidth": 2, "capsize": 3}
 
 
 def _at_most_100(panel: Axes) -> None:
@@ -322,17 +327,21 @@ def false_labels(rows: Numbers) -> Figure:
 def gradients(rows: Numbers) -> Figure:
     """E6, E9: size of the soft gradients times T², and their variance between cases, over those of the hard ones."""
     T = GRADIENT_TEMPERATURES
-    figure, panels = side_by_side(2, width=11, height=4.2)
-    about = (("mean size of T² × soft gradient ÷ hard", "size", 2), ("variance between cases, soft ÷ hard", "noise", 0))
-    for panel, (ylabel, of, power) in zip(panels, about, strict=True):
-        for i, moment in enumerate(rows["E6"]["moments"]):
-            ratio = np.array(T) ** power * np.array([one[of] for one in moment["soft"]]) / moment["hard"][of]
-            label = f"after epoch {moment['epoch']}" if moment["epoch"] else "fresh network"
-            panel.plot(T, ratio, label=label, color=OKABE_ITO[i], marker=MARKERS[i], linewidth=2)
-        panel.axhline(1, color="black", linestyle="--", linewidth=1, label="as the hard one")
-        _dress(panel, log_x=T, grid="y", xlabel="temperature T", ylabel=ylabel)
-        scale_y(panel, panel.dataLim.intervaly)
-    legend(panels[0])
+    figure, (sizes, noises) = side_by_side(2, width=11, height=4.6)
+    for i, moment in enumerate(rows["E6"]["moments"]):
+        epoch = moment[0]["epoch"]
+        _curve(sizes, T, balance(moment).T, i, f"after epoch {epoch}" if epoch else "fresh network")
+        less = {t: times_quieter(moment, t) for t in T}
+        known = [(t, 1 / found.value, 1 / found.high, 1 / found.low) for t, found in less.items() if found.low]
+        at, ratio, low, high = np.reshape(known, (-1, 4)).T
+        noises.errorbar(at, ratio, yerr=(ratio - low, high - ratio), **_line(i))
+    about = (("Mean size of a gradient ± sd", "T² × soft ÷ hard"), ("Variance ÷ squared mean, 95 %", "soft ÷ hard"))
+    for panel, (title, ylabel) in zip((sizes, noises), about, strict=True):
+        paper = "the paper's: about 1 (left), below 1 (right)"
+        panel.axhline(1, color="black", linestyle="--", linewidth=1, label=paper)
+        _dress(panel, title=title, log_x=T, grid="y", xlabel="temperature T", ylabel=ylabel)
+        scale_y(panel, [*panel.dataLim.intervaly, 1])
+    legend(sizes, loc="outside lower center", ncols=4)
     return figure
 
 
