@@ -3,8 +3,9 @@
 Everything between the marks in PAPER.md, and every figure, is made only from the committed results. The page belongs to
 a clone of the repository. An installed package has the results without it.
 
-A mark is "choice", or a profile and what to show of its results: "scoreboard", or the names of figures, whose rows are
-listed once below them, or "figures" for all of them. Where there are no results yet, the page says what makes them.
+A mark names a table of what was tried ("choice", "recipes", "study"), or a profile and what to show of its results:
+"scoreboard", or the names of figures, whose rows are listed once below them, or "figures" for all of them. Where there
+are no results yet, the page says what makes them.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from minikd.paper.choices import TABLES, markdown
 from minikd.paper.figures import FIGURES, OF_THE_TEACHER
 from minikd.paper.lab.jobs import Json
 from minikd.paper.lab.scoreboard import DIRECTION, NOT, REFERENCE, REPRODUCED
@@ -27,7 +29,6 @@ from minikd.training.teacher import load_teacher
 ROOT = Path(__file__).parents[2]
 PAGE, PLOTS = ROOT / "PAPER.md", ROOT / "plots"
 RESULTS = Path(__file__).parent / "results"
-CHOICE = ROOT / "benchmarks" / "results" / "choose_paper.json"
 MARK = re.compile(r"(<!-- table: ([\w -]+) -->\n).*?(<!-- /table: \2 -->)", re.DOTALL)
 READINGS = ("N1",)
 """Rows that test what people say, and not a claim of the paper."""
@@ -163,22 +164,6 @@ def sections(record: Json | None, profile: str) -> str:
     return "\n\n".join(section(names, record, profile) for names in SECTIONS if there & set(rows_of(names)))
 
 
-def choice(record: Json) -> str:
-    """Return what was tried on held-out images, and the results."""
-    rows = []
-    for row in record["rows"]:
-        changed = ", ".join(f"{name} {value}" for name, value in row["changes"].items())
-        rows.append([row["network"], changed or "as it is", ", ".join(map(str, row["errors"])), f"{row['seconds']} s"])
-    return "\n".join(
-        [*markdown(("network", "changed", "errors, one per seed", "time"), rows), "", f"`{record['command']}`"]
-    )
-
-
-def markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    """Return the lines of a table."""
-    return [f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *rows)]
-
-
 def picture(profile: str, name: str) -> str:
     """Return where a figure is, seen from the page."""
     return f"{PLOTS.name}/{profile}-{name}.png"
@@ -206,8 +191,8 @@ def pictures(text: str) -> list[tuple[str, str]]:
 
 def content(mark: str) -> str:
     """Return what belongs between the marks of a name."""
-    if mark == "choice":
-        return choice(json.loads(CHOICE.read_text(encoding="utf-8")))
+    if mark in TABLES:
+        return TABLES[mark]()
     profile, *names = mark.split()
     record = load(profile)
     if names == ["scoreboard"]:
