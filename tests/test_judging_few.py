@@ -159,6 +159,6 @@ def test_five_seeds_are_where_a_verdict_rests_on_them(profile):
     jobs = ROWS["R3"].jobs(profile)
     seeds = {kind_at: sum(name[:2] == kind_at for name in jobs) for kind_at in {name[:2] for name in jobs}}
     assert {seeds[kind, few.FEW] for kind in (few.HARD, few.SOFT)} | {seeds[few.HARD, 1.0]} == {5}
-    assert min(seeds.values()) >= 3
+    assert min(seeds.values()) >= 2
     assert jobs.items() >= {name: jobs[name] for name in ROWS["R2"].jobs(profile)}.items()
     assert math.isclose(few.SAVED, 0.868, abs_tol=0.001)

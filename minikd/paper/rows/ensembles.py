@@ -18,7 +18,7 @@ from minikd.paper.tasks.networks import mean, training
 
 KINDS = ("arithmetic", "geometric")
 T = 4.0
-MEMBERS = {"smoke": (3, 30, 2), "cpu": (10, 300, 20), "full": (10, 800, 30)}  # how many, units, epochs
+MEMBERS = {"smoke": (3, 30, 2), "cpu": (10, 300, 12), "full": (10, 800, 30)}  # how many, units, epochs
 STUDENTS = {"smoke": 2, "cpu": 5, "full": 5}
 
 

@@ -33,7 +33,7 @@ class Lengths(NamedTuple):
 
 PLANNED = {
     "smoke": Lengths((20, 16), (2, 1), 2),
-    "cpu": Lengths((800, 300), (8, 6), 5),
+    "cpu": Lengths((800, 300), (8, 6), 3),
     "full": Lengths((1200, 800), (30, 15), 5),
 }
 

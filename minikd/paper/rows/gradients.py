@@ -21,7 +21,7 @@ from minikd.paper.tasks.networks import GRADIENT_TEMPERATURES, gradients, traini
 WIDTH = {"smoke": 16, "cpu": 300, "full": 800}
 EPOCHS = {"smoke": 2, "cpu": 10, "full": 20}
 NETWORKS = {"smoke": 2, "cpu": 5, "full": 5}  # in which gradients are measured
-RATES = (0.0125, 0.025, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2)
+RATES = (0.0125, 0.025, 0.05, 0.1, 0.2, 0.4, 0.8)
 KINDS: dict[str, dict[str, float]] = {
     "hard": {},
     "soft, T = 4": {"alpha": 1.0, "T": 4.0},

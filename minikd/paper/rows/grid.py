@@ -34,7 +34,7 @@ class Cell(NamedTuple):
 
 PLANNED = {  # the narrowest first, for M5; the others for M4
     "smoke": (Cell(8, 2, 1, FINE), Cell(16, 2, 1)),
-    "cpu": (Cell(30, 12, 20, FINE), Cell(100, 5, 8), Cell(300, 5, 6), Cell(800, 5, 4)),
+    "cpu": (Cell(30, 12, 20, FINE), Cell(100, 5, 6), Cell(300, 5, 5), Cell(800, 5, 3)),
     "full": (Cell(30, 12, 30, FINE), *(Cell(width, 5, 30) for width in (100, 300, 800))),
 }
 

@@ -52,7 +52,7 @@ class Case(NamedTuple):
         return named
 
 
-WITHOUT_3 = Case("without 3s", tuple(k for k in range(10) if k != 3), (3,), {"smoke": 2, "cpu": 30, "full": 100})
+WITHOUT_3 = Case("without 3s", tuple(k for k in range(10) if k != 3), (3,), {"smoke": 2, "cpu": 20, "full": 100})
 ONLY_7_8 = Case("of 7s and 8s", (7, 8), (7, 8), {"smoke": 2, "cpu": 30, "full": 100})
 
 

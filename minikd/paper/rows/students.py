@@ -28,7 +28,7 @@ class Lengths(NamedTuple):
 
 PLANS = {
     "smoke": Lengths(Data(first=1000), teachers=1, students=2, width=30, epochs=(2, 2)),
-    "cpu": Lengths(Data(), teachers=5, students=5, width=800, epochs=(15, 30)),
+    "cpu": Lengths(Data(), teachers=5, students=5, width=800, epochs=(12, 30)),
     "full": Lengths(Data(), teachers=5, students=5, width=800, epochs=(60, 100)),
 }
 
