@@ -138,7 +138,10 @@ def answers_task(settings: Json, inputs: Inputs, device: Device) -> Output:
     specialists = [
         Specialist(classes.tolist(), inputs[f"specialist {m}"].arrays["test"]) for m, classes in enumerate(sets)
     ]
-    before, after = np.argmax(g, axis=-1) != y, np.argmax(answer(g, specialists, tolerance=1e-5), axis=-1) != y
+    before, after = (
+        np.argmax(g, axis=-1) != y,
+        np.argmax(answer(g, specialists, tolerance=1e-5, passes=1_000_000), axis=-1) != y,
+    )
     conditional = np.zeros(3, int)
     for classes, (_, z) in zip(sets, specialists, strict=True):
         mine = np.isin(y, classes)
