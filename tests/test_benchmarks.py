@@ -454,7 +454,6 @@ def test_the_specialists_are_chosen_on_held_out_pairs(monkeypatch, tmp_path, cap
     assert choose_pairs.table(record) in out
 
 
-@pytest.mark.skipif(not choose_pairs.RESULT.exists(), reason="python -m benchmarks.choose_pairs has not run yet")
 def test_the_rows_of_specialists_have_the_settings_that_were_chosen():
     chosen = json.loads(choose_pairs.RESULT.read_text("utf-8"))["chosen"]
     for profile in ("cpu", "full"):

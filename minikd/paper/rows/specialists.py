@@ -27,7 +27,7 @@ class Plan(NamedTuple):
     specialists: tuple[int, int]  # how many, classes each
     seeds: int
     steps: tuple[int, int]  # of the descent beside the closed forms: few, many
-    T: float = 4.0  # of the predictions that the class sets come from
+    T: float = 20.0  # of the predictions that the class sets come from
 
 
 RATE = 0.1  # the learning rate, of all networks
@@ -36,7 +36,7 @@ RATE = 0.1  # the learning rate, of all networks
 PLANS = {
     "smoke": Plan((2000, 500, 0), width=30, epochs=(4, 2), specialists=(3, 8), seeds=2, steps=(10, 100)),
     "cpu": Plan((60_000, 10_000, 0), width=12, epochs=(30, 20), specialists=(20, 10), seeds=5, steps=(100, 10_000)),
-    "full": Plan((60_000, 50_000, 0), width=12, epochs=(100, 60), specialists=(40, 10), seeds=10, steps=(100, 10_000)),
+    "full": Plan((60_000, 50_000, 0), width=12, epochs=(60, 40), specialists=(20, 10), seeds=5, steps=(100, 10_000)),
 }
 
 
