@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from functools import partial
 
 import pytest
 
@@ -72,9 +73,22 @@ def test_a_stage_whose_summary_fails_shows_its_last_line():
 @pytest.mark.slow
 def test_the_tests_of_a_card_are_those_of_which_pytest_collects_cases_on_one():
     command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider", *card.gpu_tests()]
-    collected = subprocess.run(command, cwd=card.ROOT, capture_output=True, text=True).stdout.splitlines()
-    with_cases = {line.split("::")[0] for line in collected if "[cupy" in line or "[gpu" in line or "-gpu" in line}
-    assert with_cases == set(card.gpu_tests())
+    collect = partial(subprocess.run, cwd=card.ROOT, capture_output=True, text=True)
+    collected = collect(command).stdout.splitlines()
+    cases = {line for line in collected if "[cupy" in line or "[gpu" in line or "-gpu" in line}
+    assert {case.split("::")[0] for case in cases} == set(card.gpu_tests())
+    assert cases <= set(collect([*command, "-k", card.ON_A_CARD]).stdout.splitlines())
+
+
+def test_only_the_stages_that_are_named_are_carried_out(tmp_path, capsys):
+    assert card.main(["--quick", "--out", str(tmp_path), "self-test"]) == 0
+    assert [one["stage"] for one in json.loads((tmp_path / "card.json").read_text("utf-8"))["stages"]] == ["self-test"]
+
+
+def test_a_stage_that_does_not_exist_is_refused(capsys):
+    with pytest.raises(SystemExit):
+        card.main(["--quick", "tests", "stepp"])
+    assert "no stage 'stepp': choose from self-test, tests, step" in capsys.readouterr().err
 
 
 @pytest.mark.slow
