@@ -83,12 +83,11 @@ def test_the_quick_preset_is_what_the_committed_result_used():
 
 
 def test_the_papers_teacher_has_the_recipe_that_was_measured_on_a_card():
-    recipes = json.loads((ROOT / "benchmarks" / "results" / "h200" / "recipes.json").read_text(encoding="utf-8"))
-    measured = [row for row in recipes["teachers"] if row["images"] == 60_000]
-    teacher = PRESETS["paper"]["teacher"]
-    for row in measured:
-        assert row["drop"] == [teacher.drop_input, teacher.drop_hidden]
-        assert all(row[name] == getattr(teacher, name) for name in ("learning_rate", "batch_size", "epochs"))
-    errors = [row["test"] for row in measured]
-    text = TEXT.replace("\n", " ")
+    results = json.loads((ROOT / "minikd" / "paper" / "results" / "full.json").read_text(encoding="utf-8"))
+    (errors,) = (row["numbers"]["errors"] for row in results["rows"] if row["row"] == "M1")
+    configs = [run["config"] for run in results["runs"] if run["title"].startswith("teacher, seed")]
+    teacher = PRESETS["paper"]["teacher"].record()
+    assert configs == [{**teacher, "seed": seed} for seed in range(len(errors))]
+    assert all("H100" in machine["device"] for machine in results["machines"])
+    text = " ".join(TEXT.split())
     assert f"made {', '.join(map(str, errors[:-1]))} and {errors[-1]} errors, {np.mean(errors):.1f} on average" in text
