@@ -197,7 +197,8 @@ def test_the_scoreboard_shows_the_interval_and_the_number_of_seeds():
     counts = "1 reproduced, 0 reproduced in direction, 0 not reproduced"
     assert f"Of 1 claims: {counts}; beside them, 1 row for reference." in text
     assert (
-        "`python -m minikd.paper`: 2 runs, 3 minutes of processor time in total; a processor, 2 cores; python 3.11." in text
+        "`python -m minikd.paper`: 2 runs, 3 minutes of processor time in total; a processor, 2 cores; python 3.11."
+        in text
     )
 
 

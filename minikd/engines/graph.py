@@ -21,7 +21,7 @@ from minikd.core.array import Array
 
 MOST_STEPS = 2_500
 """The longest epoch that becomes a graph: 60,000 examples in batches of 32 have 1,875 steps. Each step adds about 15
-nodes to the memory that a graph takes, and 0.15 ms to its first launch. Longer epochs are launched one by one."""
+nodes to the memory that a graph takes, and to the time of its first launch. Longer epochs are launched one by one."""
 
 
 class Graph:
