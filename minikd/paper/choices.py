@@ -72,7 +72,9 @@ def students() -> str:
 
 
 def study() -> str:
-    """Return what was changed about the distilled student, and what came of it."""
+    """Return what was changed about the distilled student, and what came of it; or what makes this table."""
+    if not (RESULTS / "study_student.json").exists():
+        return "Waiting for a run: `python -m benchmarks.study_student`"
     record = _load("study_student")
     rows = []
     for row in record["rows"]:
@@ -83,5 +85,5 @@ def study() -> str:
     return "\n".join([*markdown(head, rows), "", f"`{record['command']}`, {len(record['seeds'])} seeds."])
 
 
-TABLES = {"choice": teachers, "recipes": recipes, "students tried": students, "study": study}
+TABLES = {"choice": teachers, "recipes": recipes, "tried": students, "study": study}
 """The tables by their marks."""
