@@ -101,7 +101,7 @@ def test_the_map_boxes_what_the_paper_speaks_of_and_leaves_out_what_was_not_run(
 
 def test_each_star_of_speech_has_the_colour_of_our_line_of_its_kind():
     by_share = {at: {"train": [70.0, 80.0], "test": [50.0, 60.0]} for at in ("0.03", "1.0")}
-    curve = {kind: by_share for kind in ("hard", "hard, stopped early", "soft")}
+    curve = dict.fromkeys(("hard", "hard, stopped early", "soft"), by_share)
     test, train = FIGURES["frames"][0]({"R3-speech": {"curve": curve}}).axes
     ours = {container.get_label(): container.lines[0].get_color() for container in test.containers}
     for panel, of in ((test, (58.9, 44.5, 57.0)), (train, (63.4, 67.3, 65.4))):
