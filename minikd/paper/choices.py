@@ -74,7 +74,10 @@ def students() -> str:
 def study() -> str:
     """Return what was changed about the distilled student, and what came of it; or what makes this table."""
     if not (RESULTS / "study_student.json").exists():
-        return "Waiting for a run: `python -m benchmarks.study_student`"
+        return (
+            "A study changes one thing at a time: how long the student learns, the images that it learns from, and the "
+            "dropout of its teacher. It waits for a run of `python -m benchmarks.study_student`."
+        )
     record = _load("study_student")
     rows = []
     for row in record["rows"]:
