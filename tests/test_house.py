@@ -13,6 +13,7 @@ FLOORS = [  # a room may import rooms of the floors above its own line, and noth
     {"data", "theory"},
     {"training"},
     {"speech"},
+    {"distil"},
     {"plots", "learn"},
     {"paper", "commands"},
 ]

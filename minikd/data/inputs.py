@@ -64,10 +64,19 @@ class Inputs:
         return math.prod(self.shape)
 
     def rows(self, x: NDArray[Any], dtype: str = "float32") -> NDArray[Any]:
-        """Return what the network reads: (N, D) of the dtype."""
-        if self.mean is None:
-            return (self.dataset(x, None, "images", 2).images.reshape(len(x), -1) / 255).astype(dtype)
-        return self._standardised(x).astype(dtype)
+        """Return what the network reads: (N, D) of the dtype.
+
+        Args:
+            x: examples of this shape, any number of them. Images are integers in 0 … 255, or floats in [0, 1].
+                One image may well be dark, so nothing is refused as scaled wrongly, as `Dataset` does.
+            dtype: "float32" or "float64".
+
+        Raises:
+            DataError: if the examples have another shape, or values that cannot be used.
+        """
+        self._check(x, "examples")
+        numbers = _unit(x) if self.mean is None else self._standardised(x)
+        return numbers.astype(dtype).reshape(len(x), -1 if len(x) else self.size)
 
     def dataset(self, x: NDArray[Any], y: NDArray[Any] | None, name: str, classes: int) -> Dataset | Frames:
         """Return examples as minikd trains on them.
@@ -81,10 +90,7 @@ class Inputs:
         Raises:
             DataError: if the examples have another shape, or break a rule of `Dataset` or `Frames`.
         """
-        if not isinstance(x, np.ndarray) or x.shape[1:] != self.shape:
-            raise DataError(
-                f"{name}: examples must have the shape {self.shape} of those learnt from, got {describe(x)}"
-            )
+        self._check(x, name)
         if self.mean is None:
             return Dataset(x, y, name, classes)
         standard = freeze(self._standardised(x).astype(np.float32))
@@ -99,11 +105,31 @@ class Inputs:
         """Return the inputs that a file describes by their shape and `arrays`."""
         return cls(tuple(shape), arrays.get("mean"), arrays.get("scale"))
 
+    def _check(self, x: NDArray[Any], name: str) -> None:
+        """Refuse anything but an array of examples of this shape."""
+        if not isinstance(x, np.ndarray) or x.ndim == 0 or x.shape[1:] != self.shape:
+            raise DataError(
+                f"{name}: examples must have the shape {self.shape} of those learnt from, got {describe(x)}"
+            )
+
     def _standardised(self, x: NDArray[Any]) -> NDArray[np.float64]:
         """Return (x − mean) / scale, (N, D) float64."""
-        assert self.mean is not None and self.scale is not None
+        assert self.mean is not None
+        assert self.scale is not None
         standard: NDArray[np.float64] = (_finite(x) - self.mean) / self.scale
         return standard
+
+
+def _unit(x: NDArray[Any]) -> NDArray[np.float64]:
+    """Return images as multiples of 1/255 in [0, 1], as `Dataset` keeps them."""
+    if x.dtype.kind not in "iuf":
+        raise DataError(f"images must be numbers, got {x.dtype}: convert them to integers in 0..255")
+    low, high = x.min(initial=0), x.max(initial=0)  # nan if there is one
+    if not (low >= 0 and high <= 255):
+        raise DataError(f"images must be integers in 0..255 or floats in [0, 1], got {low:.6g}..{high:.6g}: scale them")
+    white = 1 if x.dtype.kind == "f" and high <= 1 else 255
+    numbers: NDArray[np.float64] = np.rint(x.astype(np.float64) * (255 / white)) / 255
+    return numbers
 
 
 def _finite(x: NDArray[Any]) -> NDArray[np.float64]:
