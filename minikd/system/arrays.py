@@ -28,7 +28,9 @@ def read_npy(path: str | os.PathLike[str]) -> NDArray[Any]:
             raise ValueError(f"{os.fspath(path)}: not a .npy file: write it with numpy.save")
     try:
         mapped = np.load(Path(path), mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError, OverflowError, SyntaxError, TypeError, MemoryError, RecursionError) as error:
+    except OSError:
+        raise
+    except Exception as error:  # NumPy's parser of headers lets through whatever Python's own raises
         fix = "save an array of numbers, not of Python objects" if "object" in str(error).lower() else "save it again"
         wrong = " ".join(str(error).split())
         raise ValueError(f"{os.fspath(path)}: damaged, or not an array of numbers ({wrong}): {fix}") from None
