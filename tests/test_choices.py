@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from minikd.distil.choices import choose_T
-from minikd.paper.lab.statistics import mean_interval
+from minikd.theory.statistics import mean_interval
 
 RESULTS = Path(__file__).parent.parent / "minikd" / "paper" / "results"
 
