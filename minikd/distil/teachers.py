@@ -22,7 +22,7 @@ from minikd.data.checks import DataError
 from minikd.data.frames import Frames
 from minikd.data.images import Dataset
 from minikd.data.load import Loaded
-from minikd.distil.probabilities import logits_from_probabilities, look_like_log_probabilities, look_like_probabilities
+from minikd.data.soft_targets import logits_from_probabilities
 from minikd.distil.student import Student, load_student
 from minikd.system.arrays import read_npy
 from minikd.system.cli import reason
@@ -214,8 +214,7 @@ def ask(source: Source, loaded: Loaded) -> Answers:
     kind = _kind(source.name, found)
     if kind == "probabilities":
         said.append(f"{source.name}: its rows are probabilities, so their logarithms are taken as logits")
-        stacked = logits_from_probabilities(np.concatenate(list(found.values())))
-        found = dict(zip(found, np.split(stacked, np.cumsum([len(v) for v in found.values()])[:-1]), strict=True))
+        found = _logarithms(source.name, found)
     elif kind == "log-probabilities":
         said.append(f"{source.name}: its rows are log-probabilities, which serve as logits at every temperature")
     answers = Answers({part: v.astype(np.float32) for part, v in found.items()}, said)
@@ -235,9 +234,30 @@ def _kind(name: str, found: dict[str, NDArray[Any]]) -> str:
             row, column = np.argwhere(~finite)[0].tolist()
             fix = "raise log-probabilities to at least -30" if v[row, column] == -np.inf else "train the teacher again"
             raise DataError(f"{name}: logits must be finite, got {v[row, column]} in row {row} of {part}: {fix}")
-    if all(map(look_like_probabilities, found.values())):
+    if all(v.min() >= 0 and v.max() <= 1 + 1e-6 and _sums_to_1(v, 0.05) for v in found.values()):  # rounded ones too
         return "probabilities"
-    return "log-probabilities" if all(map(look_like_log_probabilities, found.values())) else "logits"
+    log = all(v.max() <= 1e-6 and _sums_to_1(np.exp(v.astype(np.float64)), 1e-3) for v in found.values())
+    return "log-probabilities" if log else "logits"
+
+
+def _sums_to_1(v: NDArray[Any], tolerance: float) -> bool:
+    return bool(np.abs(v.sum(axis=-1) - 1).max() <= tolerance)
+
+
+def _logarithms(name: str, found: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """Return logits for probabilities. A zero counts as half the smallest one above zero: half a vote of a forest.
+
+    Raises:
+        DataError: if they only say 0 and 1.
+    """
+    above = [p[p > 0] for p in found.values()]
+    least = min(float(p.min()) for p in above)
+    if least == 1:
+        fix = "ask it about examples that it was not trained on, such as out-of-bag ones"
+        raise DataError(f"{name}: probabilities must say more than 0 and 1, which the labels say too: {fix}")
+    zeros = any(not p.all() for p in found.values())
+    voters = min(2**22, round(1 / least)) if zeros else None
+    return {part: logits_from_probabilities(p, voters) for part, p in found.items()}
 
 
 def doubts(answers: Answers, loaded: Loaded) -> list[str]:
