@@ -82,7 +82,9 @@ class Inputs:
             DataError: if the examples have another shape, or break a rule of `Dataset` or `Frames`.
         """
         if not isinstance(x, np.ndarray) or x.shape[1:] != self.shape:
-            raise DataError(f"{name}: examples must have the shape {self.shape} of those learnt from, got {describe(x)}")
+            raise DataError(
+                f"{name}: examples must have the shape {self.shape} of those learnt from, got {describe(x)}"
+            )
         if self.mean is None:
             return Dataset(x, y, name, classes)
         standard = freeze(self._standardised(x).astype(np.float32))
