@@ -1,4 +1,4 @@
-"""Labelled images on the host: MNIST as it ships with minikd, any folder of IDX files, splits and subsets.
+"""Images on the host: MNIST as it ships with minikd, any folder of IDX files, splits and subsets.
 
 Everything here is checked once, when it enters. Code that comes after may trust a `Dataset`. N counts examples.
 """
@@ -12,13 +12,14 @@ from functools import cached_property
 from importlib import resources
 from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from minikd.data import checks
 from minikd.data.checks import RANKS, DataError, freeze, private
+from minikd.data.frames import Frames
 from minikd.data.idx import IdxError, read_idx
 
 if TYPE_CHECKING:
@@ -40,17 +41,19 @@ _SUFFIXES = ("", ".gz", ".xz")
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Labelled grey images, at least one, checked at construction and kept as read-only bytes.
+    """Grey or RGB images, at least one, labelled or not, checked at construction and kept as read-only bytes.
 
     Arrays that something can still write to are copied, so the fingerprint stays true. Read-only ones are shared.
 
     Args:
-        images: (N, rows, cols), 0 for background. Three forms are taken: uint8; whole numbers of any integer or float
+        images: (N, rows, cols), 0 for background, or (N, rows, cols, 3). Three forms are taken: uint8; whole numbers of any integer or float
             dtype, with white at 255; floats in [0, 1], which are multiplied by 255 and rounded. Refused as scaled
             wrongly: converted images that are all darker than half white, and 100 or more images of 0 and 1.
-        labels: (N,) integers of any dtype, below `classes`.
+        labels: (N,) integers of any dtype, below `classes`; None for a transfer set without labels, which only soft
+            targets can teach.
         name: for messages.
-        classes: how many classes there are, 2 to 256. Not every class needs an example.
+        classes: how many classes there are, 2 to 65,536. Not every class needs an example. 0 takes one more than the
+            largest label, and at least 2.
 
     Raises:
         DataError: if type, shape or a value breaks these rules.
@@ -61,25 +64,31 @@ class Dataset:
     """
 
     images: NDArray[np.uint8]
-    labels: NDArray[np.uint8]
+    labels: Any  # (N,) uint8 or uint16, or None
     name: str
-    classes: int = CLASSES
+    classes: int = 0
 
     def __post_init__(self) -> None:
         images = _pixels(f"{self.name}: images", self.images)
+        if self.classes == 0:
+            object.__setattr__(self, "classes", checks.classes_of(self.name, self.labels))
         labels = checks.labels(self.name, self.labels, self.classes, len(images), "image")
         object.__setattr__(self, "images", private(images))
-        object.__setattr__(self, "labels", private(labels))
+        object.__setattr__(self, "labels", None if labels is None else private(labels))
 
     def __len__(self) -> int:
         """Return the number of examples, N."""
-        return len(self.labels)
+        return len(self.images)
 
     @property
-    def shape(self) -> tuple[int, int]:
-        """(rows, cols): what an example is, for a network of rows · cols inputs."""
-        rows, cols = self.images.shape[1:]
-        return rows, cols
+    def labelled(self) -> bool:
+        """Whether the examples have labels."""
+        return self.labels is not None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(rows, cols) or (rows, cols, 3): what an example is, for a network of as many inputs as it has numbers."""
+        return self.images.shape[1:]
 
     @cached_property
     def fingerprint(self) -> str:
@@ -96,7 +105,11 @@ class Dataset:
             DataError: if the index is anything else, or no example is left.
         """
         chosen = checks.index(self.name, index, len(self))
-        return replace(self, images=freeze(self.images[chosen]), labels=freeze(self.labels[chosen]))
+        labels = freeze(self.labels[chosen]) if self.labelled else None
+        return replace(self, images=freeze(self.images[chosen]), labels=labels)
+
+
+Data = TypeVar("Data", Dataset, Frames)
 
 
 def load_mnist() -> tuple[Dataset, Dataset]:
@@ -137,7 +150,7 @@ def load_idx_folder(folder: str | os.PathLike[str]) -> tuple[Dataset, Dataset]:
     return _Folder(path, path.resolve().name).load()
 
 
-def held_out_split(train: Dataset, count: int) -> tuple[Dataset, Dataset]:
+def held_out_split(train: Data, count: int) -> tuple[Data, Data]:
     """Cut off examples for choosing hyper-parameters, so that the test set stays unseen.
 
     The split is stratified by a fixed rule, so it does not matter whether the data are sorted by class, and nothing is
@@ -153,13 +166,15 @@ def held_out_split(train: Dataset, count: int) -> tuple[Dataset, Dataset]:
         The rest, and the held-out examples.
 
     Raises:
-        DataError: unless `count` is at least 1 and leaves one example in every class that has any.
+        DataError: unless `count` is at least 1 and leaves one example in every class that has any, and if there are no
+            labels.
 
     >>> five = Dataset(np.zeros((5, 1, 1), np.uint8), np.array([0, 0, 0, 1, 1]), "five")
     >>> [part.labels.tolist() for part in held_out_split(five, 2)]
     [[0, 0, 1], [0, 1]]
     """
-    N, sizes = len(train), np.bincount(train.labels, minlength=train.classes)  # (K,)
+    labels = checks.need_labels(train, "examples cannot be held out class by class")
+    N, sizes = len(train), np.bincount(labels, minlength=train.classes)  # (K,)
     most = N - int(np.count_nonzero(sizes))
     if most < 1:
         raise DataError(f"{train.name}: no class has 2 examples, so none can be held out: give more examples")
@@ -172,12 +187,12 @@ def held_out_split(train: Dataset, count: int) -> tuple[Dataset, Dataset]:
         given[spare[np.argmax((count * sizes - N * given)[spare])]] += 1
     held = np.zeros(N, dtype=np.bool_)
     for label in np.flatnonzero(given):
-        held[np.flatnonzero(train.labels == label)[-given[label] :]] = True
+        held[np.flatnonzero(labels == label)[-given[label] :]] = True
     rest = replace(train.take(~held), name=f"{train.name} less {count} of all classes")
     return rest, replace(train.take(held), name=f"{train.name}, {count} held out of all classes")
 
 
-def subset(dataset: Dataset, keep_classes: Iterable[int]) -> Dataset:
+def subset(dataset: Data, keep_classes: Iterable[int]) -> Data:
     """Return the examples of some classes, in their order, such as a transfer set without 3s.
 
     Args:
@@ -185,14 +200,15 @@ def subset(dataset: Dataset, keep_classes: Iterable[int]) -> Dataset:
         keep_classes: the labels to keep.
 
     Raises:
-        DataError: if the data set does not have a class, or no example is left.
+        DataError: if the data set does not have a class or labels, or no example is left.
 
-    >>> four = Dataset(np.zeros((4, 1, 1), np.uint8), np.array([3, 1, 3, 8], np.uint8), "four")
+    >>> four = Dataset(np.zeros((4, 1, 1), np.uint8), np.array([3, 1, 3, 8], np.uint8), "four", classes=10)
     >>> subset(four, set(range(10)) - {3}).labels.tolist()
     [1, 8]
     """
     classes = [checks.whole_number("a class to keep", one, 0, dataset.classes - 1) for one in keep_classes]
-    return dataset.take(np.isin(dataset.labels, np.array(classes, dtype=np.uint8)))
+    labels = checks.need_labels(dataset, "its classes cannot be told apart")
+    return dataset.take(np.isin(labels, np.array(classes, dtype=labels.dtype)))
 
 
 @dataclass(frozen=True)
@@ -220,10 +236,8 @@ class _Folder:
             problem = f"{len(labels)} labels, but {image_file.name} has {len(images)} images"
             raise self._error(label_file, problem, "put files of one data set there")
         images = _pixels(f"{image_file}: images", images)
-        labels = checks.class_numbers(
-            str(label_file), labels, CLASSES, f"use a set of {CLASSES} classes, numbered from 0"
-        )
-        return Dataset(images, labels, f"{self.name} {role}")
+        labels = checks.class_numbers(str(label_file), labels, CLASSES)
+        return Dataset(images, labels, f"{self.name} {role}", CLASSES)
 
     def _find(self, prefix: str, kind: str) -> Traversable:
         spellings = product(_PREFIXES[prefix], _ENDINGS[kind], "-.")
