@@ -1,1 +1,8 @@
-"""Distil your own: from data and a teacher of any kind to a small network that runs anywhere."""
+"""From a teacher of any kind to a small student that runs anywhere.
+
+choices.py   the temperature, the weight of the soft targets and the length of training, each with its reason
+api.py       from arrays in memory to a student, in one call
+student.py   the student: a network, what it reads, and what its answers are called
+leave.py     its ways out: ONNX (onnx_model.py), one Python file (standalone.py), weights as bytes (int8.py)
+sklearn.py   the same as a classifier of scikit-learn
+"""

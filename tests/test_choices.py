@@ -1,0 +1,157 @@
+"""The choices that minikd makes for the user, held against what was measured."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from minikd.core.losses import hard_cross_entropy, soft_cross_entropy
+from minikd.distil.choices import choose_alpha, choose_T, settings
+from minikd.theory.statistics import mean_interval
+
+RESULTS = Path(__file__).parent.parent / "minikd" / "paper" / "results"
+
+
+def ranged(R, K=10, N=50):
+    """Logits with a median range of R."""
+    v = np.random.default_rng(0).uniform(0, 1, (N, K))
+    v[:, 0], v[:, 1] = 0, 1
+    return R * v
+
+
+def measured():
+    """(profile, width) → T (t,) and errors (seeds, t) of rows M4 and M5."""
+    for profile in ("cpu", "full"):
+        rows = json.loads((RESULTS / f"{profile}.json").read_text(encoding="utf-8"))["rows"]
+        for row in rows:
+            if row["row"] in ("M4", "M5"):
+                T = np.array(row["numbers"]["T"])
+                yield from ((profile, int(w), T, np.array(e)) for w, e in row["numbers"]["errors"].items())
+
+
+GRID = {(profile, width): (T, errors) for profile, width, T, errors in measured()}
+
+
+def excess(profile, width, chosen):
+    """Errors more than at the width's best T, seed by seed, with an interval; between two T along log T."""
+    T, errors = GRID[profile, width]
+    at = np.array([np.interp(np.log(chosen), np.log(T), row) for row in errors])
+    return mean_interval(at - errors[:, np.argmin(errors.mean(axis=0))])
+
+
+@pytest.mark.parametrize("R", [24.0, 29.0])  # of the teachers of these rows, to within what their recipes change
+@pytest.mark.parametrize(("profile", "width"), GRID)
+def test_the_chosen_T_is_within_the_noise_of_the_best_T_of_each_width(profile, width, R):
+    found = excess(profile, width, choose_T(ranged(R), (width, width)).value)
+    assert found.low <= 0
+    assert found.value < 0.05 * GRID[profile, width][1].mean()
+
+
+@pytest.mark.parametrize(("width", "other"), [(30, 800), (800, 30)])
+def test_the_T_for_another_width_would_be_worse_than_noise(width, other):
+    assert excess("full", width, choose_T(ranged(29.0), (other, other)).value).low > 0
+
+
+def test_T_grows_in_proportion_to_the_logits_and_with_the_narrowest_layer():
+    assert choose_T(ranged(240.0), (800,)).value == pytest.approx(10 * choose_T(ranged(24.0), (800,)).value)
+    chosen = [choose_T(ranged(24.0), (800, width)).value for width in (10, 30, 60, 100, 300, 800)]
+    assert chosen == sorted(chosen)
+    assert chosen[0] == chosen[1] < chosen[2] < chosen[3] < chosen[4] == chosen[5]
+
+
+def test_the_range_is_the_typical_one_so_single_examples_decide_nothing():
+    v = ranged(24.0)
+    v[0] *= 1e6
+    assert choose_T(v, (300,)).value == pytest.approx(8.0)
+
+
+def test_T_is_never_below_1_and_constant_logits_are_no_error():
+    for R in (0.0, 0.1, 2.9):
+        assert choose_T(ranged(R), (300,)).value == 1
+
+
+def test_the_reason_is_one_sentence_with_the_numbers_that_decided():
+    words = choose_T(ranged(24.0), (300, 300)).why
+    assert words == (
+        "T = 8, because the teacher's logits have a range of 24 in the median, and a student with 30 units per class "
+        "can match all logits: the range is 3 T, so the least likely class keeps 5 % of the likeliest one's weight."
+    )
+    assert "needs no softening" in choose_T(ranged(1.0), (300,)).why
+
+
+@pytest.mark.parametrize("wrong", [np.zeros(3), np.zeros((2, 1)), np.full((2, 3), np.nan)])
+def test_other_logits_are_refused(wrong):
+    with pytest.raises(ValueError, match="v must"):
+        choose_T(wrong, (30,))
+
+
+def test_a_student_without_hidden_layers_has_no_width():
+    with pytest.raises(ValueError, match="hidden must name at least one layer"):
+        choose_T(ranged(3.0), ())
+
+
+def taught(K=5, N=4000, mistaken=0.0, false=0.0):
+    """Logits of a teacher that is unsure where it is mistaken, and labels of which a share is false."""
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, K, N)
+    v = rng.uniform(-12, -8, (N, K))
+    v[np.arange(N), y] = 0
+    unsure = np.arange(N) < mistaken * N
+    v[unsure] += 20 * (np.arange(K) == (y[unsure, None] + 1) % K) - 7 * (np.arange(K) == y[unsure, None])
+    v[unsure] /= 10
+    flipped = rng.random(N) < false
+    return v, np.where(flipped, (y + 1 + rng.integers(0, K - 1, N)) % K, y)
+
+
+def label_share(v, y, alpha, T):
+    """The labels' share of the norms in a fresh student's gradient, by the losses themselves, case by case."""
+    soft, hard = [], []
+    for row, label in zip(v[:200], y[:200], strict=True):
+        z = np.zeros((1, v.shape[1]))
+        soft.append(alpha * T**2 * np.linalg.norm(soft_cross_entropy(z, v=row[None], T=T)[1]))
+        hard.append((1 - alpha) * np.linalg.norm(hard_cross_entropy(z, y=np.array([label]))[1]))
+    return np.mean(hard) / (np.mean(soft) + np.mean(hard))
+
+
+@pytest.mark.parametrize("T", [1.0, 4.0, 20.0])
+def test_the_labels_of_a_teacher_without_mistakes_get_a_tenth_of_the_first_gradient(T):
+    v, y = taught(N=200)
+    assert label_share(v, y, choose_alpha(v, y, T).value, T) == pytest.approx(0.1)
+
+
+def test_the_labels_get_more_the_more_often_the_teacher_is_mistaken_and_at_most_half():
+    shares = []
+    for mistaken in (0.0, 0.01, 0.04, 0.06, 0.1, 0.3, 0.7):
+        v, y = taught(mistaken=mistaken)
+        alpha = choose_alpha(v, y, 4.0).value
+        rng = np.random.default_rng(1).permutation(len(v))
+        shares.append(label_share(v[rng], y[rng], alpha, 4.0))
+    assert shares == pytest.approx([0.1, 0.1, 0.2, 0.3, 0.5, 0.5, 0.5], abs=0.03)
+
+
+def test_false_labels_are_not_held_against_the_teacher():
+    clean, false = (choose_alpha(*taught(false=share), T=4.0).value for share in (0.0, 0.3))
+    assert false > 0.9 * clean
+    assert choose_alpha(*taught(mistaken=0.3), T=4.0).value < 0.6 * clean
+
+
+def test_without_labels_the_teacher_has_all_the_weight():
+    assert choose_alpha(ranged(20.0), None, 4.0) == (1.0, choose_alpha(ranged(20.0), None, 4.0).why)
+
+
+def test_the_reason_for_alpha_has_its_numbers():
+    v, y = taught(mistaken=0.04)
+    words = choose_alpha(v, y, 4.0).why
+    assert "agrees with 96 % of the labels and is probably mistaken about 4 %" in words
+    assert "so the labels get 20 % of a fresh student's gradient" in words
+
+
+@pytest.mark.parametrize("N", [1, 7, 100, 500, 3000, 20_000, 60_000, 200_000])
+def test_settings_fit_every_size_of_data_set(N):
+    config = settings(np.zeros((N, 2), np.float32), [30, 20], T=3.0, alpha=0.8, seed=4)
+    assert (config.hidden, config.T, config.alpha, config.seed) == ((30, 20), 3.0, 0.8, 4)
+    assert config.batch_size <= N
+    assert config.epochs * (N // config.batch_size) >= (2000 if N >= 100 else 300)
+    assert config.clip_norm == 1
+    assert config.learning_rate <= 0.1
