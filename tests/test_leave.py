@@ -14,7 +14,7 @@ import pytest
 from minikd.commands import export as command
 from minikd.data.inputs import Inputs
 from minikd.distil.int8 import quantise, rounded_to_int8
-from minikd.distil.leave import export, student_to_python
+from minikd.distil.leave import export_student, student_to_python
 from minikd.distil.onnx_model import student_to_onnx
 from minikd.distil.student import Student
 from minikd.training.network import Network
@@ -135,8 +135,8 @@ def test_int8_is_a_quarter_of_float32_and_moves_a_weight_by_half_a_step_at_most(
     x = RNG.normal(size=(20, 100))
     student = student_of(x, "float32", (100,))
     for ending in ("onnx", "py"):
-        export(student, tmp_path / f"a.{ending}")
-        export(student, tmp_path / f"b.{ending}", int8=True)
+        export_student(student, tmp_path / f"a.{ending}")
+        export_student(student, tmp_path / f"b.{ending}", int8=True)
     sizes = {path.name: path.stat().st_size for path in tmp_path.iterdir()}
     assert sizes["b.onnx"] < 0.35 * sizes["a.onnx"]
     assert sizes["b.py"] < 0.4 * sizes["a.py"]
@@ -148,9 +148,9 @@ def test_int8_is_a_quarter_of_float32_and_moves_a_weight_by_half_a_step_at_most(
 
 def test_another_ending_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"leaves as FILE.onnx or FILE.py, got 'a.txt': choose one"):
-        export(student_of(FEATURES, "float32"), "a.txt")
+        export_student(student_of(FEATURES, "float32"), "a.txt")
     with pytest.raises(ValueError, match="is not there: make it first"):
-        export(student_of(FEATURES, "float32"), tmp_path / "no" / "a.py")
+        export_student(student_of(FEATURES, "float32"), tmp_path / "no" / "a.py")
 
 
 @pytest.mark.parametrize("options", [[], ["--int8"]])

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from minikd.distil.leave import check_export_path, export
+from minikd.distil.leave import check_export_path, export_student
 from minikd.distil.onnx_model import to_onnx
 from minikd.distil.student import load_student
 from minikd.system.cli import Parser, reason
@@ -28,7 +28,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         check_export_path(args.file)
         _, record = checkpoint.load(args.network)
         if "student" in record or args.int8 or Path(args.file).suffix == ".py":
-            export(load_student(args.network), args.file, int8=args.int8)
+            export_student(load_student(args.network), args.file, int8=args.int8)
         else:  # it does not say what its inputs are, so the model takes them as the network does
             to_onnx(runs.load_network(args.network), args.file)
     except ValueError as error:  # CheckpointError is one

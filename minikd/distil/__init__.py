@@ -6,3 +6,8 @@ student.py   the student: a network, what it reads, and what its answers are cal
 leave.py     its ways out: ONNX (onnx_model.py), one Python file (standalone.py), weights as bytes (int8.py)
 sklearn.py   the same as a classifier of scikit-learn
 """
+
+from minikd.distil.api import distil as distil
+from minikd.distil.leave import export_student as export_student
+from minikd.distil.student import Student as Student
+from minikd.distil.student import load_student as load_student

@@ -15,7 +15,9 @@ from minikd.data.soft_targets import logit_array, soft_targets_from
 from minikd.distil.choices import Choice, choose_alpha, choose_T, settings
 from minikd.distil.student import Student, label_array
 from minikd.engines.device import CPU, Device
+from minikd.training.answers import logits
 from minikd.training.loop import train
+from minikd.training.network import Network
 
 Auto = Literal["auto"]
 
@@ -79,6 +81,36 @@ def distil(
     why = {"T": best_T.why, "alpha": best_alpha.why}
     about = {"config": config.record(), "why": why, "teacher": targets.teacher, "pixels": _pixels(x)}
     return Student(network, inputs, names, about)
+
+
+def train_teacher(
+    x: NDArray[Any],
+    classes: NDArray[np.int64],
+    hidden: Sequence[int] = (1200, 1200),
+    *,
+    epochs: int | None = None,
+    seed: int = 0,
+    device: Device | str = CPU,
+) -> tuple[Network, NDArray[np.floating]]:
+    """Train a teacher on the labels, for whoever has none: a network that drops half of its hidden units.
+
+    Args:
+        x: as `distil` takes it.
+        classes: (N,) the class of each example, 0 to K − 1.
+        hidden: units of each hidden layer.
+        epochs: passes over the data, or None for a number that suits the size of the data.
+        seed: of the initial weights, of the order of the examples, and of dropout.
+        device: where to train.
+
+    Returns:
+        The teacher, and its logits for x, (N, K).
+    """
+    K = int(classes.max()) + 1
+    config = settings(np.zeros((len(x), K)), hidden, T=1.0, alpha=0.0, seed=seed)
+    config = replace(config, epochs=config.epochs if epochs is None else epochs, drop_hidden=0.5)
+    dataset = Inputs.of(x).dataset(x, classes, "x", K)
+    teacher = train(config, dataset, device=device)
+    return teacher, np.asarray(logits(teacher, dataset))
 
 
 def class_numbers(

@@ -21,7 +21,7 @@ from minikd.system.files import check_writable, write_atomically
 
 
 def check_export_path(path: str | os.PathLike[str]) -> None:
-    """Check before long work that `export` can write there.
+    """Check before long work that `export_student` can write there.
 
     Args:
         path: the file, ending in .onnx or .py.
@@ -39,7 +39,7 @@ def check_export_path(path: str | os.PathLike[str]) -> None:
         )
 
 
-def export(student: Student, path: str | os.PathLike[str], *, int8: bool = False) -> None:
+def export_student(student: Student, path: str | os.PathLike[str], *, int8: bool = False) -> None:
     """Write a student in the form that the ending of the path names.
 
     Args:
