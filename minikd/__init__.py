@@ -19,7 +19,7 @@ _HOMES = {
     "minikd.training.loop": ("train", "Run"),
     "minikd.training.answers": ("logits", "count_errors"),
     "minikd.training.runs": ("save_network", "load_network"),
-    "minikd.commands.export": ("to_onnx",),
+    "minikd.distil.onnx_model": ("to_onnx",),
     "minikd.engines.device": ("get_device",),
     # Data, and a teacher's soft targets for them
     "minikd.data.images": ("Dataset", "load_mnist", "load_idx_folder"),
@@ -38,7 +38,6 @@ _HOMES = {
 __all__ = [name for names in _HOMES.values() for name in names]
 
 if TYPE_CHECKING:  # the same names for type-checkers and editors
-    from minikd.commands.export import to_onnx as to_onnx
     from minikd.core.losses import distillation_loss as distillation_loss
     from minikd.core.losses import hard_cross_entropy as hard_cross_entropy
     from minikd.core.losses import logit_matching as logit_matching
@@ -50,6 +49,7 @@ if TYPE_CHECKING:  # the same names for type-checkers and editors
     from minikd.data.images import load_idx_folder as load_idx_folder
     from minikd.data.images import load_mnist as load_mnist
     from minikd.data.soft_targets import SoftTargets as SoftTargets
+    from minikd.distil.onnx_model import to_onnx as to_onnx
     from minikd.doctor import check_gradient as check_gradient
     from minikd.engines.device import get_device as get_device
     from minikd.theory.ensembles import arithmetic_mean as arithmetic_mean

@@ -40,7 +40,7 @@ def test_the_student_learns_the_teachers_answers_not_only_the_labels():
     assert np.mean(student.predict(X) == BEST) > 0.95
     p, q = softmax(V), student.predict_proba(X)
     assert np.abs(p - q).mean() < 0.05
-    assert (student.about["config"]["T"], student.about["why"]["T"]) == (2.0, "you gave it")
+    assert (student.about["config"]["T"], student.about["why"]["T"]) == (2.0, "T = 2.0, because you asked for it.")
 
 
 @pytest.mark.parametrize("shape", [(6, 5), (6, 5, 3)])
@@ -93,7 +93,8 @@ def test_the_order_of_the_columns_is_that_of_the_labels():
         ({"x": np.where(UNIT > 2, np.nan, X)}, "features must be finite"),
         ({"x": X[:, 0]}, r"examples must be features \(N, D\), or images"),
         ({"alpha": 0.0}, "alpha = 0 gives them no weight"),
-        ({"T": 0.0}, "T must be a temperature"),
+        ({"T": 0.0}, "T must be a finite number > 0"),
+        ({"T": "hot", "alpha": 0.5}, "T must be a temperature"),
         ({"hidden": (0,)}, "hidden must be"),
         ({"seed": -1}, "seed must be"),
     ],

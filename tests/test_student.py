@@ -128,6 +128,7 @@ def test_a_student_of_images_is_the_same_after_a_file(tmp_path):
     [
         (np.arange(3), "must be 4 numbers or 4 texts, one per class, got int64 of shape"),
         (np.array([1, "a", 2, 3], dtype=object), "must be 4 numbers or 4 texts"),
+        (np.array([0, 1, 2, np.nan]), "labels must be finite"),
         (np.array(["a", "b", "c", "a"]), "differ from one another"),
         (np.array(["a", "b", "c", "d" * 201]), "at most 200 characters, got 201"),
     ],

@@ -28,11 +28,11 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from minikd.commands.export import check_onnx_path, to_onnx
 from minikd.commands.report import ALONE, DISTILLED, NETWORKS, TEACHER, draw, summarise, table
 from minikd.commands.work import ending_in_one_line, place
 from minikd.data.images import held_out_split, load_idx_folder, load_mnist
 from minikd.data.soft_targets import SoftTargets
+from minikd.distil.onnx_model import check_onnx_path, to_onnx
 from minikd.engines.device import get_device
 from minikd.engines.machine import machine
 from minikd.system.cli import Parser, numbers, reason

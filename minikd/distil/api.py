@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -12,10 +12,12 @@ from numpy.typing import ArrayLike, NDArray
 from minikd.data.checks import describe
 from minikd.data.inputs import Inputs
 from minikd.data.soft_targets import logit_array, soft_targets_from
+from minikd.distil.choices import Choice, choose_alpha, choose_T, settings
 from minikd.distil.student import Student, label_array
 from minikd.engines.device import CPU, Device
-from minikd.training.config import TrainConfig
+from minikd.training.answers import logits
 from minikd.training.loop import train
+from minikd.training.network import Network
 
 Auto = Literal["auto"]
 
@@ -71,11 +73,44 @@ def distil(
     inputs = Inputs.of(x)
     dataset = inputs.dataset(x, classes, "x", len(names))
     targets = soft_targets_from(v, dataset)
-    config, why = _chosen(v, inputs.size, tuple(hidden), T, alpha, classes is not None, epochs)
-    config = replace(config, seed=seed, dtype=dtype)
+    best_T, best_alpha = chosen(v, classes, hidden, T, alpha)
+    config = settings(v, hidden, T=best_T.value, alpha=best_alpha.value, seed=seed, dtype=dtype)
+    if epochs is not None:
+        config = replace(config, epochs=epochs)
     network = train(config, dataset, soft_targets=targets, device=device)
+    why = {"T": best_T.why, "alpha": best_alpha.why}
     about = {"config": config.record(), "why": why, "teacher": targets.teacher, "pixels": _pixels(x)}
     return Student(network, inputs, names, about)
+
+
+def train_teacher(
+    x: NDArray[Any],
+    classes: NDArray[np.int64],
+    hidden: Sequence[int] = (1200, 1200),
+    *,
+    epochs: int | None = None,
+    seed: int = 0,
+    device: Device | str = CPU,
+) -> tuple[Network, NDArray[np.floating]]:
+    """Train a teacher on the labels, for whoever has none: a network that drops half of its hidden units.
+
+    Args:
+        x: as `distil` takes it.
+        classes: (N,) the class of each example, 0 to K − 1.
+        hidden: units of each hidden layer.
+        epochs: passes over the data, or None for a number that suits the size of the data.
+        seed: of the initial weights, of the order of the examples, and of dropout.
+        device: where to train.
+
+    Returns:
+        The teacher, and its logits for x, (N, K).
+    """
+    K = int(classes.max()) + 1
+    config = settings(np.zeros((len(x), K)), hidden, T=1.0, alpha=0.0, seed=seed)
+    config = replace(config, epochs=config.epochs if epochs is None else epochs, drop_hidden=0.5)
+    dataset = Inputs.of(x).dataset(x, classes, "x", K)
+    teacher = train(config, dataset, device=device)
+    return teacher, np.asarray(logits(teacher, dataset))
 
 
 def class_numbers(
@@ -128,40 +163,26 @@ def class_numbers(
     return names, np.array([number[one] for one in distinct.tolist()])[place]
 
 
-class _Choice(NamedTuple):
-    """A number that was chosen, and why."""
+def chosen(
+    v: NDArray[Any],
+    classes: NDArray[np.int64] | None,
+    hidden: Sequence[int],
+    T: float | Auto = "auto",
+    alpha: float | Auto = "auto",
+) -> tuple[Choice, Choice]:
+    """Return T and alpha with a reason for each, whether you gave them or left them to minikd.
 
-    value: float
-    why: str
-
-
-def _chosen(
-    v: NDArray[np.floating],
-    inputs: int,
-    hidden: tuple[int, ...],
-    T: float | Auto,
-    alpha: float | Auto,
-    labelled: bool,
-    epochs: int | None,
-) -> tuple[TrainConfig, dict[str, str]]:
-    """Return how to train, and why in words, for what the user left open."""
-    T_choice = _Choice(4.0, "stand-in") if T == "auto" else _Choice(T, "you gave it")
-    if alpha != "auto":
-        alpha_choice = _Choice(alpha, "you gave it")
-    elif labelled:
-        alpha_choice = _Choice(0.9, "stand-in")
-    else:
-        alpha_choice = _Choice(1.0, "there are no labels")
-    N = len(v)
-    batch_size = max(1, min(128, N // 10))
-    config = TrainConfig(
-        hidden,
-        epochs=max(10, 3000 * batch_size // N) if epochs is None else epochs,
-        batch_size=batch_size,
-        T=T_choice.value,
-        alpha=alpha_choice.value,
-    )
-    return config, {"T": T_choice.why, "alpha": alpha_choice.why}
+    Args:
+        v: (N, K) the teacher's logits.
+        classes: (N,) the class of each example, or None.
+        hidden: as `distil` takes it.
+        T: as `distil` takes it.
+        alpha: as `distil` takes it.
+    """
+    T_choice = choose_T(v, hidden) if T == "auto" else Choice(T, f"T = {T}, because you asked for it.")
+    if alpha == "auto":
+        return T_choice, choose_alpha(v, classes, T_choice.value)
+    return T_choice, Choice(alpha, f"alpha = {alpha}, because you asked for it.")
 
 
 def _pixels(x: NDArray[Any]) -> str:

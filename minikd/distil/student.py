@@ -152,6 +152,10 @@ def label_array(labels: ArrayLike, classes: int) -> NDArray[Any]:
             array = np.array(items).reshape(array.shape)
     if array.shape != (classes,) or array.dtype.kind not in "biufU":
         raise ValueError(f"labels must be {classes} numbers or {classes} texts, one per class, got {describe(array)}")
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        raise ValueError(
+            f"labels must be finite, got {array.tolist()}: fill the gaps in y, or leave these examples out"
+        )
     if array.dtype.kind == "U" and array.dtype.itemsize > 4 * LONGEST:
         raise ValueError(f"a label has at most {LONGEST} characters, got {array.dtype.itemsize // 4}: shorten it")
     if len(np.unique(array)) < classes:
