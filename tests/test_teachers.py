@@ -37,7 +37,9 @@ def pictures(shape, seed=0):
     x = rng.integers(0, 256, (N, *shape)).astype(np.uint8)
     y = np.arange(N) % K
     inputs = Inputs.of(x)
-    parts = [inputs.dataset(x[index], y[index], name, K) for name, index in (("train", slice(30)), ("test", slice(30, N)))]
+    parts = [
+        inputs.dataset(x[index], y[index], name, K) for name, index in (("train", slice(30)), ("test", slice(30, N)))
+    ]
     return x, Loaded(*parts, None, inputs, np.arange(K), [])
 
 
@@ -130,9 +132,13 @@ def test_nothing_is_unpickled(tmp_path):
         b"",
         b"hello",
         b"\x93NUMPY",
-        b"\x93NUMPY\x01\x00v\x00{'descr': '<f8', 'fortran_order': False, 'shape': (100000000000, 3), }".ljust(127) + b"\n",
+        b"\x93NUMPY\x01\x00v\x00{'descr': '<f8', 'fortran_order': False, 'shape': (100000000000, 3), }".ljust(127)
+        + b"\n",
         b"\x93NUMPY\x01\x00v\x00{'descr': '<f8', 'fortran_order': False, 'shape': (-4, 3), }".ljust(127) + b"\n",
-        b"\x93NUMPY\x01\x00v\x00{'descr': '<f8', 'fortran_order': False, 'shape': (9" + b"9" * 40 + b", 3), }" + b" " * 20,
+        b"\x93NUMPY\x01\x00v\x00{'descr': '<f8', 'fortran_order': False, 'shape': (9"
+        + b"9" * 40
+        + b", 3), }"
+        + b" " * 20,
         b"\x93NUMPY\x01\x00v\x00" + b"(" * 118,
     ],
 )
