@@ -73,7 +73,7 @@ class Dataset:
     classes: int = 0
 
     def __post_init__(self) -> None:
-        images = _pixels(f"{self.name}: images", self.images)
+        images = pixels(f"{self.name}: images", self.images)
         if self.classes == 0:
             object.__setattr__(self, "classes", checks.classes_of(self.name, self.labels))
         labels = checks.labels(self.name, self.labels, self.classes, len(images), "image")
@@ -278,7 +278,7 @@ class _Folder:
         if len(images) != len(labels):
             problem = f"{len(labels)} labels, but {image_file.name} has {len(images)} images"
             raise self._error(label_file, problem, "put files of one data set there")
-        return IdxPart(_pixels(f"{image_file}: images", images), labels, str(label_file))
+        return IdxPart(pixels(f"{image_file}: images", images), labels, str(label_file))
 
     def _find(self, prefix: str, kind: str) -> Traversable:
         spellings = product(self.prefixes[prefix], _ENDINGS[kind], "-.")
@@ -306,10 +306,18 @@ class _Folder:
         return DataError(f"{file}: {problem}: {self.fix or fix}")
 
 
-def _pixels(what: str, images: NDArray[Any]) -> NDArray[np.uint8]:
+def pixels(what: str, images: NDArray[Any], *, dark: bool = False) -> NDArray[np.uint8]:
     """Return images as bytes, from the three forms that `Dataset` takes.
 
     Floats need extra memory for only 1,000 images at a time.
+
+    Args:
+        what: names the images in messages.
+        images: (N, rows, cols) or (N, rows, cols, 3).
+        dark: whether they may all be dark, as a few images may, but hardly a whole set.
+
+    Raises:
+        DataError: if they break a rule of `Dataset`.
     """
     checks.axes(what, images, "images")
     kind = images.dtype.kind
@@ -321,18 +329,18 @@ def _pixels(what: str, images: NDArray[Any]) -> NDArray[np.uint8]:
         fix = "undo the standardisation, or scale both sets alike into [0, 1]"
         raise DataError(f"{what} must be whole numbers in 0..255 or floats in [0, 1], got {span}: {fix}")
     scale = 255 if kind == "f" and high <= 1 else 1
-    dark = 127 if images.dtype != np.uint8 else 1 if len(images) >= 100 else 0  # a few of a set may well be black
-    if 0 < high * scale <= dark:
+    darkest = 127 if images.dtype != np.uint8 else 1 if len(images) >= 100 else 0  # a few of a set may well be black
+    if 0 < high * scale <= darkest and not dark:
         fix = "divide by the number that is white; if they were cut from floats in [0, 1], give those"
         raise DataError(f"{what}: white is 1 for floats in [0, 1], else 255, got {span}, too dark: {fix}")
     if images.dtype == np.uint8:
         return images
-    pixels = np.empty(images.shape, dtype=np.uint8)
+    found = np.empty(images.shape, dtype=np.uint8)
     for start in range(0, len(images), 1000):
         scaled = images[start : start + 1000] * scale
         rounded = np.rint(scaled)
         if scale == 1 and (rounded != scaled).any():
             fix = "divide by 255, or round them"
             raise DataError(f"{what} above 1 must be whole numbers in 0..255, got {span} with fractions: {fix}")
-        pixels[start : start + 1000] = rounded
-    return freeze(pixels)
+        found[start : start + 1000] = rounded
+    return freeze(found)
