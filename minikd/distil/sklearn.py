@@ -166,7 +166,7 @@ def _voters(teacher: Any) -> int | None:
 
 
 def _is_fitted(teacher: Any) -> bool:
-    """Return whether a teacher has been fitted. What cannot be fitted, such as a wrapper of your own, counts as such."""
+    """Return whether a teacher is fitted. What cannot be fitted, such as a wrapper of your own, counts as fitted."""
     try:
         check_is_fitted(teacher)
     except NotFittedError:
