@@ -73,15 +73,13 @@ class Inputs:
         """Return what the network reads: (N, D) of the dtype, with the bits that it was trained on.
 
         Args:
-            x: as `of` takes them, of this shape. Images may all be dark, and there may be no example.
+            x: as `of` takes them, of this shape. Images may all be dark.
             dtype: "float32" or "float64".
 
         Raises:
             DataError: as `dataset`.
         """
         x = self._checked(x, "the input")
-        if len(x) == 0:
-            return np.empty((0, self.size), dtype)
         if self.mean is None:
             read = pixels("the input: images", x, dark=True).reshape(len(x), -1).astype(dtype)
             read *= 1 / 255
@@ -122,7 +120,7 @@ class Inputs:
         """Return examples of this shape, or refuse them."""
         if isinstance(x, np.ndarray):
             x = _one_channel(x)
-            if x.ndim == 1 + len(self.shape) and x.shape[1:] == self.shape:
+            if x.ndim == 1 + len(self.shape) and x.shape[1:] == self.shape and len(x):
                 return x
         shape = f"(N, {', '.join(map(str, self.shape))})"
         raise DataError(
