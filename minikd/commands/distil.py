@@ -23,11 +23,12 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from tqdm import tqdm
 
 from minikd.commands.work import ending_in_one_line, place
@@ -38,9 +39,11 @@ from minikd.data.load import load_data
 from minikd.data.soft_targets import SoftTargets, soft_targets_from
 from minikd.distil.choices import Choice, choose_alpha, choose_T, settings
 from minikd.distil.leave import check_export_path, export_student
+from minikd.distil.reasons import reasons
+from minikd.distil.report import ALONE, BATCHES, DISTILLED, TEACHER, Measured, latency, seen, summarise, words
 from minikd.distil.search import search
 from minikd.distil.student import Student
-from minikd.distil.teachers import MEANS, PARTS, Answers, Part, ask, ensemble, open_teachers
+from minikd.distil.teachers import MEANS, PARTS, Answers, OurNetwork, Part, ask, ensemble, open_teachers, raw_inputs
 from minikd.engines.device import get_device
 from minikd.engines.machine import machine
 from minikd.system.cli import Parser, numbers, reason
@@ -50,8 +53,7 @@ from minikd.training.answers import logits
 from minikd.training.config import TrainConfig
 from minikd.training.network import Network
 
-TEACHER, ALONE, DISTILLED = "teacher", "student alone", "student distilled"
-WIDER = 4
+WIDER = 2
 """The teacher that the command trains is this many times as wide as the student."""
 STUDENT = "student.safetensors"
 """The distilled student in the run folder, with its inputs and labels."""
@@ -83,6 +85,7 @@ def build_parser() -> Parser:
     add("--alpha", type=number_or_auto, metavar="A", help=about)
     add("--search", action="store_true", help="search for T and the learning rate on held-out training examples")
     add("--epochs", type=int, metavar="N", help="passes over the training part [by its size]")
+    add("--learning-rate", type=float, metavar="R", help="the peak of the learning rate [by the size of the data]")
     add("--seed", type=int, default=0, metavar="S", help="of weights, order and dropout [0]")
     add("--gpu", action="store_true", help="train on the GPU with CuPy")
 
@@ -115,13 +118,14 @@ class Distillation:
         self.device = get_device("gpu" if args.gpu else "cpu")
         self.loaded = load_data(args.data)
         self._check_transfer()
-        self.sources = open_teachers(args.teacher, self.loaded)
+        self.sources, self.teacher_files = open_teachers(args.teacher, self.loaded), list[Path](args.teacher)
 
     def _check_options(self) -> None:
         """Refuse options that are out of range or do not go together."""
         args = self.args
-        given = {"epochs": args.epochs, "T": args.T, "alpha": args.alpha, "seed": args.seed}
-        TrainConfig(hidden=args.hidden, **{name: value for name, value in given.items() if value is not None})
+        names = ("epochs", "learning_rate", "T", "alpha", "seed")
+        given = {name: value for name in names if (value := getattr(args, name)) is not None}
+        TrainConfig(hidden=args.hidden, **given)
         if args.alpha == 0:
             raise ValueError("alpha must be > 0: without soft targets the distilled student is the student alone")
         own = {"--teacher-hidden": args.teacher_hidden, "--teacher-epochs": args.teacher_epochs}
@@ -133,8 +137,8 @@ class Distillation:
                 raise ValueError(f"{option} is for a teacher that the command trains: leave it or --teacher out")
         if args.mean != MEANS[0] and len(args.teacher) < 2:
             raise ValueError(f"--mean {args.mean} is for several teachers, got {len(args.teacher)}: leave it out")
-        if args.search and args.T is not None:
-            raise ValueError("--search looks for T itself: leave --T or --search out")
+        if args.search and (args.T is not None or args.learning_rate is not None):
+            raise ValueError("--search looks for T and the learning rate: leave --T and --learning-rate out")
         for file in args.export:
             check_export_path(file)
 
@@ -154,7 +158,7 @@ class Distillation:
             "data": {part: {"examples": len(data), "sha256": data.fingerprint} for part, data in parts.items()},
             "teacher": [{"file": path.name, "sha256": file_sha256(path)} for path in args.teacher],
             **{name: getattr(args, name) for name in ("mean", "teacher_hidden", "teacher_epochs", "hidden", "T")},
-            **{name: getattr(args, name) for name in ("alpha", "search", "epochs", "seed")},
+            **{name: getattr(args, name) for name in ("alpha", "search", "epochs", "learning_rate", "seed")},
             "device": self.device.name,
         }
 
@@ -175,6 +179,7 @@ class Distillation:
             self.say(sentence(line))
         answers = self._teach()
         dataset, targets, config = self._choose(answers)
+        self.config = config
         alone = self._obtain(ALONE, replace(config, alpha=0.0, T=1.0), self.loaded.train)
         distilled = self._obtain(DISTILLED, config, dataset, targets)
         about = {
@@ -186,7 +191,7 @@ class Distillation:
         }
         student = Student(distilled, self.loaded.inputs, self.loaded.labels, about)
         student.save(self.folder / STUDENT)
-        return self._results(answers, alone, student), student
+        return self._results(targets, dataset, alone, student), student
 
     def _teach(self) -> list[Answers]:
         """Return the answers of each teacher, and warn of what is doubtful about them."""
@@ -202,17 +207,43 @@ class Distillation:
                 self.warn(doubt)
         return answers
 
-    def _results(self, answers: list[Answers], alone: Network, student: Student) -> dict[str, Any]:
+    def _results(self, targets: SoftTargets, dataset: Part, alone: Network, student: Student) -> dict[str, Any]:
         """Return the results in plain JSON types, and write them."""
+        test = self.loaded.test
+        z, z_alone = (self._logits(network, test) for network in (student.network, alone))
+        size = (self.folder / STUDENT).stat().st_size
+        times = latencies(lambda data: student.logits(raw_inputs(data, self.loaded)), test)
+        measured = Measured(z, student.network.flat.size, size, times)
+        found = summarise(test.labels, measured, alone=replace(measured, z=z_alone), teacher=self._measured_teacher())
+        config, own = self.config, self._logits(student.network, dataset)
+        evidence = seen(found, config, targets.logits, labels=dataset.labels, z=own)
         results = {
             "asked": self.asked,
             "choices": {name: choice._asdict() for name, choice in self.choices.items()},
+            "config": config.record(),
+            **found,
+            "reasons": reasons(evidence) if evidence is not None else [],
             "files": {"student": str(self.folder / STUDENT), "export": self.args.export},
             "folder": str(self.folder),
             "machine": machine(self.device),
         }
         runs.write_json(self.folder / runs.RESULTS, results)
         return results
+
+    def _measured_teacher(self) -> Measured | None:
+        """Return what is known of the teacher, or None where nobody knows its answers for the test part."""
+        v = self.teacher.logits.get("test")
+        if v is None:
+            return None
+        if not all(source.model for source in self.sources):
+            return Measured(v)
+        counts = [source.parameters for source in self.sources]
+        total = None if None in counts else sum(filter(None, counts))
+        times = latencies(lambda data: [source.answer(data) for source in self.sources], self.loaded.test)
+        return Measured(v, total, sum(path.stat().st_size for path in self.teacher_files), times)
+
+    def _logits(self, network: Network, data: Part) -> NDArray[np.floating]:
+        return np.asarray(self.device.get(logits(network, data, self.device)))
 
     def _own_teacher(self) -> Answers:
         """Train a teacher that is wider than the student, with dropout, and return its answers."""
@@ -224,11 +255,14 @@ class Distillation:
         config = replace(
             config, epochs=epochs, drop_hidden=0.4, drop_input=0.1 if isinstance(train_set, Dataset) else 0
         )
-        self.own_teacher = network = self._obtain(TEACHER, config, train_set)
-        sizes = "-".join(map(str, network.sizes))
-        self.say(f"Without --teacher, a larger network with dropout, {sizes}, was trained to be the teacher.")
-        parts = {part: data for part in PARTS if (data := getattr(self.loaded, part)) is not None}
-        return Answers({part: self.device.get(logits(network, data, self.device)) for part, data in parts.items()})
+        network = self._obtain(TEACHER, config, train_set)
+        student = Student(network, self.loaded.inputs, self.loaded.labels)
+        self.say(
+            f"Without --teacher, a larger network with dropout, {sizes_of(network)}, was trained to be the teacher."
+        )
+        own = OurNetwork("the teacher", student, list(range(train_set.classes)), self.loaded)
+        self.sources, self.teacher_files = [own], [self._path(TEACHER, config)]
+        return ask(own, self.loaded)
 
     def _choose(self, answers: list[Answers]) -> tuple[Part, SoftTargets, TrainConfig]:
         """Return what the distilled student learns from, and how. Each choice is said with its reason."""
@@ -237,6 +271,7 @@ class Distillation:
         T = Choice(args.T, f"T = {args.T:g}, as given.") if args.T else choose_T(teacher.logits["train"], hidden)
         if args.mean != MEANS[0]:
             teacher = ensemble(answers, args.mean, T.value)
+        self.teacher = teacher
         dataset, v = loaded.train, teacher.logits["train"]
         if loaded.transfer is not None and "transfer" in teacher.logits:
             dataset, v = joined(loaded.train, loaded.transfer), np.concatenate([v, teacher.logits["transfer"]])
@@ -244,8 +279,8 @@ class Distillation:
         if args.alpha:
             alpha = Choice(args.alpha, f"alpha = {args.alpha:g}, as given.")
         config = settings(v, hidden, T=T.value, alpha=alpha.value, seed=args.seed)
-        if args.epochs:
-            config = replace(config, epochs=args.epochs)
+        given = {"epochs": args.epochs, "learning_rate": args.learning_rate}
+        config = replace(config, **{name: value for name, value in given.items() if value is not None})
         self.choices = {"T": T, "alpha": alpha}
         for choice in self.choices.values():
             self.say(choice.why)
@@ -263,18 +298,22 @@ class Distillation:
                 bar.update(done - bar.n)
 
             found = search(config, dataset, targets, device=self.device, on_step=update)
-        self.choices["search"] = Choice(float(found.config.T), found.why)
+        assert isinstance(found.config.T, float)
+        self.choices["search"] = Choice(found.config.T, found.why)
         self.say(found.why)
         return found.config
 
+    def _path(self, name: str, config: TrainConfig) -> Path:
+        """Return where a network is kept: teachers for any run that wants the same, begun or finished."""
+        if name != TEACHER:
+            return self.folder / f"{name.replace(' ', '-')}.safetensors"
+        sets = [self.asked["data"][part]["sha256"] for part in ("train", "test")]
+        return Path(self.args.out / "teachers" / f"{runs.key([config.record(), *sets, self.device.name])}.safetensors")
+
     def _obtain(self, name: str, config: TrainConfig, dataset: Part, targets: SoftTargets | None = None) -> Network:
         """Return a network of this name, and keep it in the run folder."""
-        path = self.folder / f"{name.replace(' ', '-')}.safetensors"
-        if name == TEACHER:  # kept for any run that wants the same, begun or finished
-            sets = [self.asked["data"][part]["sha256"] for part in ("train", "test")]
-            path = self.args.out / "teachers" / f"{runs.key([config.record(), *sets, self.device.name])}.safetensors"
         network, _ = runs.obtain(
-            path,
+            self._path(name, config),
             config,
             dataset,
             self.loaded.test,
@@ -287,6 +326,20 @@ class Distillation:
         )
         self.metrics.set(config.seeds[0], name, network.history)
         return network
+
+
+def latencies(answer: Callable[[Part], object], data: Part) -> dict[int, float]:
+    """Return the seconds that answers take, by the size of the batch."""
+    times = {}
+    for size in BATCHES:
+        batch = data.take(np.resize(np.arange(len(data)), size))
+        times[size] = latency(partial(answer, batch), seconds=0.1, least=2)
+    return times
+
+
+def sizes_of(network: Network) -> str:
+    """Return the sizes of a network's layers in words."""
+    return "-".join(map(str, network.sizes))
 
 
 def joined(train: Part, transfer: Part) -> Part:
@@ -331,7 +384,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     with ending_in_one_line(parser):
         job = Distillation(args, parser.remark, say)
         results, student = job.run()
-    print(json.dumps(results, indent=1) if args.json else fit(results["folder"]), flush=True)
+    if args.json:
+        print(json.dumps(results, indent=1), flush=True)
+    else:
+        print(fit(f"\n{words(results, results['reasons'])}\nThe student: {results['files']['student']}"), flush=True)
     for file in args.export:
         try:
             export_student(student, file)

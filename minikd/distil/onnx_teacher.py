@@ -14,6 +14,7 @@ from minikd.data.checks import DataError
 from minikd.data.frames import Frames
 from minikd.data.images import Dataset
 from minikd.data.load import Loaded
+from minikd.distil.teachers import raw_inputs
 from minikd.system.cli import one_line
 
 TYPES = {"tensor(float)": np.float32, "tensor(double)": np.float64, "tensor(float16)": np.float16}
@@ -36,6 +37,9 @@ class OnnxTeacher:
         ValueError: if onnxruntime is missing, or the model does not fit the data.
     """
 
+    parameters: int | None = None
+    model = True
+
     def __init__(self, path: Path, loaded: Loaded) -> None:
         self.name, self._loaded, self._K = path.name, loaded, loaded.train.classes
         if not path.is_file():
@@ -52,8 +56,10 @@ class OnnxTeacher:
     def raw(self, part: str) -> NDArray[Any] | None:
         """Return the model's answers for a part, (N, K)."""
         data = getattr(self._loaded, part)
-        if data is None:
-            return None
+        return None if data is None else self.answer(data)
+
+    def answer(self, data: Dataset | Frames) -> NDArray[Any]:
+        """Return the model's answers, (N, K)."""
         return np.concatenate([self._run([self._output], x)[0][:n] for x, n in self._batches(data)])
 
     def _fail(self, message: str) -> DataError:
@@ -99,18 +105,16 @@ class OnnxTeacher:
                 "for scikit-learn models convert with options={'zipmap': False}" if "seq(map" in there else "export it"
             )
             raise self._fail(f"an output must be float (N, {self._K}) and finite, got {there}: {fix}")
-        return next((name for name in fits if "logit" in name.lower()), fits[0])
+        return str(next((name for name in fits if "logit" in name.lower()), fits[0]))
 
     def _batches(self, data: Dataset | Frames) -> Iterator[tuple[NDArray[Any], int]]:
         """Yield inputs as the model wants them, and how many of them count: a fixed batch is filled with the first."""
-        size, inputs = self._batch or BATCH, self._loaded.inputs
+        size = self._batch or BATCH
         for start in range(0, len(data), size):
             index = np.arange(start, min(start + size, len(data)))
-            if isinstance(data, Dataset):
-                x: NDArray[Any] = data.images[index]
-                x = x if self._dtype == np.uint8 else x / 255
-            else:
-                x = data.windows(index) * inputs.scale + inputs.mean
+            x = raw_inputs(data.take(index), self._loaded)
+            if isinstance(data, Dataset) and self._dtype != np.uint8:
+                x = x / 255
             if x.ndim == 4 and self._layout == (x.shape[3], *x.shape[1:3]):
                 x = x.transpose(0, 3, 1, 2)
             n = len(index)

@@ -55,14 +55,27 @@ class Answers:
 class Source(Protocol):
     """A teacher in a file, opened and checked."""
 
-    name: str
-
-    def raw(self, part: str) -> NDArray[Any] | None:
-        """Return its answers (N, K) for a part of the data, logits or probabilities; None where it has none."""
+    @property
+    def name(self) -> str:
+        """The name of the file."""
 
     @property
     def said(self) -> list[str]:
         """What the reader should know of it."""
+
+    @property
+    def parameters(self) -> int | None:
+        """How many it has, or None where nobody knows."""
+
+    @property
+    def model(self) -> bool:
+        """Whether it can be asked about any examples, and not only those that it has answered already."""
+
+    def raw(self, part: str) -> NDArray[Any] | None:
+        """Return its answers (N, K) for a part of the data, logits or probabilities; None where it has none."""
+
+    def answer(self, data: Part) -> NDArray[Any]:
+        """Return its answers for other examples of the same kind, if it is a model."""
 
 
 # ---- files -----------------------------------------------------------------------------------------------------------
@@ -104,6 +117,8 @@ class Rows:
     name: str
     parts: dict[str, NDArray[Any]]
     said: list[str]
+    parameters: int | None = None
+    model: bool = False
 
     @classmethod
     def open(cls, path: Path, loaded: Loaded) -> Rows:
@@ -134,6 +149,10 @@ class Rows:
         """Return the rows of a part, or None."""
         return self.parts.get(part)
 
+    def answer(self, data: Part) -> NDArray[Any]:
+        """Refuse: rows are all there is."""
+        raise NotImplementedError("a file of logits answers nothing else")
+
 
 _order = "give one column per class, in the order of the sorted labels"
 _rows = "the rows must be those of train, then of transfer (if there is one), then of test; later parts may be left out"
@@ -148,6 +167,7 @@ class OurNetwork:
     columns: list[int]
     """Which of the network's classes is each of the data's."""
     loaded: Loaded
+    model: bool = True
 
     @classmethod
     def open(cls, path: Path, loaded: Loaded) -> OurNetwork:
@@ -174,6 +194,11 @@ class OurNetwork:
         return cls(path.name, student, columns, loaded)
 
     @property
+    def parameters(self) -> int:
+        """The number of its parameters."""
+        return self.student.network.flat.size
+
+    @property
     def said(self) -> list[str]:
         """Say the network's size."""
         return [f"{self.name}: a network of minikd, {'-'.join(map(str, self.student.network.sizes))}"]
@@ -181,8 +206,10 @@ class OurNetwork:
     def raw(self, part: str) -> NDArray[Any] | None:
         """Return the network's logits for a part."""
         data = getattr(self.loaded, part)
-        if data is None:
-            return None
+        return None if data is None else self.answer(data)
+
+    def answer(self, data: Part) -> NDArray[Any]:
+        """Return the network's logits."""
         z: NDArray[Any] = self.student.logits(raw_inputs(data, self.loaded))[:, self.columns]
         return z
 
@@ -314,12 +341,13 @@ def ensemble(answers: Sequence[Answers], mean: str = "geometric", T: float | Non
     said, found = ([line for one in answers for line in getattr(one, name)] for name in ("said", "doubts"))
     if len(answers) == 1:
         return answers[0]
-    if mean == "arithmetic" and T is None:
+    if mean == "geometric":
+        T = None
+    elif T is None:
         raise ValueError("an arithmetic mean holds at one temperature: give T")
     together = {}
     for part in PARTS:
         if all(part in one.logits for one in answers):
             members = np.stack([one.logits[part] for one in answers])  # (M, N, K)
-            together[part] = geometric_mean(members) if mean == "geometric" else arithmetic_mean(members, T)
-    said.append(f"the {mean} mean of {len(answers)} teachers teaches")
-    return Answers(together, said, found, T if mean == "arithmetic" else None)
+            together[part] = geometric_mean(members) if T is None else arithmetic_mean(members, T)
+    return Answers(together, [*said, f"the {mean} mean of {len(answers)} teachers teaches"], found, T)
