@@ -160,6 +160,7 @@ def _assembled(name: str, train: Part, test: Part | None, transfer: NDArray[Any]
     if test is not None:
         tested = inputs.dataset(test.x, y["test"], f"{name} test", K)
     else:
+        assert isinstance(learnt, Dataset)  # only pictures come without
         count = max(1, min(len(learnt) // _SHARE, len(learnt) - K))
         learnt, tested = held_out_split(learnt, count)
         said.append(f"there is no test folder, so {count:,} pictures are held out for it: the last of each class")
