@@ -6,19 +6,21 @@ Everything here is checked once, when it enters. Code that comes after may trust
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib import resources
 from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from minikd.data import checks
 from minikd.data.checks import RANKS, DataError, freeze, private
+from minikd.data.classes import Classes
 from minikd.data.frames import Frames
 from minikd.data.idx import IdxError, read_idx
 
@@ -35,6 +37,7 @@ MNIST_SHA256 = {  # of the unpacked files
 # How people and programs name the four files, in order of preference. Some mirrors say test, 7-Zip puts a dot, and
 # QMNIST keeps what it knows about an image in eight columns.
 _PREFIXES = {"train": ("train", "qmnist-train"), "t10k": ("t10k", "test", "qmnist-test")}
+_EMNIST = re.compile(r"(emnist-[a-z]+)-train-images[-.]idx3-ubyte(?:\.gz|\.xz)?")
 _ENDINGS = {"images": ("idx3-ubyte",), "labels": ("idx1-ubyte", "idx2-int")}
 _SUFFIXES = ("", ".gz", ".xz")
 
@@ -46,9 +49,10 @@ class Dataset:
     Arrays that something can still write to are copied, so the fingerprint stays true. Read-only ones are shared.
 
     Args:
-        images: (N, rows, cols), 0 for background, or (N, rows, cols, 3). Three forms are taken: uint8; whole numbers of any integer or float
-            dtype, with white at 255; floats in [0, 1], which are multiplied by 255 and rounded. Refused as scaled
-            wrongly: converted images that are all darker than half white, and 100 or more images of 0 and 1.
+        images: (N, rows, cols), 0 for background, or (N, rows, cols, 3). Three forms are taken: uint8; whole numbers of
+            any integer or float dtype, with white at 255; floats in [0, 1], which are multiplied by 255 and rounded.
+            Refused as scaled wrongly: converted images that are all darker than half white, and 100 or more images of
+            0 and 1.
         labels: (N,) integers of any dtype, below `classes`; None for a transfer set without labels, which only soft
             targets can teach.
         name: for messages.
@@ -69,7 +73,7 @@ class Dataset:
     classes: int = 0
 
     def __post_init__(self) -> None:
-        images = _pixels(f"{self.name}: images", self.images)
+        images = pixels(f"{self.name}: images", self.images)
         if self.classes == 0:
             object.__setattr__(self, "classes", checks.classes_of(self.name, self.labels))
         labels = checks.labels(self.name, self.labels, self.classes, len(images), "image")
@@ -123,31 +127,70 @@ def load_mnist() -> tuple[Dataset, Dataset]:
     ((60000, 28, 28), [7, 2, 1, 0])
     """
     folder = resources.files("minikd").joinpath("embedded").joinpath("mnist")
-    return _Folder(folder, "MNIST", MNIST_SHA256, "the installation is damaged: reinstall minikd").load()
+    fix = "the installation is damaged: reinstall minikd"
+    return _datasets(_Folder(folder, _PREFIXES, MNIST_SHA256, fix).load(), "MNIST")
 
 
 def load_idx_folder(folder: str | os.PathLike[str]) -> tuple[Dataset, Dataset]:
     """Return the training set and the test set in a folder of IDX files laid out like MNIST's, such as Fashion-MNIST.
 
     The four files have the names in `MNIST_SHA256`, or names with a dot, as in `train-images.idx3-ubyte`, or with
-    `test` in place of `t10k`, or QMNIST's. Each may be plain, `.gz` or `.xz`, and the first of these that exists is
-    read. The bytes tell whether a file is packed. Images may have any size, the same in both sets, and any type that
-    `Dataset` takes. Memory grows with the bytes that are there, never with what a header claims.
+    `test` in place of `t10k`, or QMNIST's, or those of one set of EMNIST. Each may be plain, `.gz` or `.xz`, and the
+    first of these that exists is read. The bytes tell whether a file is packed. Images may have any size, the same in
+    both sets, and any type that `Dataset` takes. The labels of the training set show the classes; labels other than
+    0 … K − 1, such as EMNIST's letters 1 to 26, become these in sorted order. Memory grows with the bytes that are
+    there, never with what a header claims.
 
     Args:
         folder: the path.
 
     Raises:
-        DataError: if a file is missing or cannot be used. The message names it.
+        DataError: if a file is missing or cannot be used, or the training set lacks a class. The message names it.
+    """
+    return _datasets(read_idx_folder(folder), Path(folder).resolve().name)
+
+
+class IdxPart(NamedTuple):
+    """Images, their labels as they are, and the name of the labels' file: one part of a folder of IDX files."""
+
+    images: NDArray[np.uint8]
+    labels: NDArray[Any]
+    what: str
+
+
+def read_idx_folder(folder: str | os.PathLike[str]) -> tuple[IdxPart, IdxPart]:
+    """Return the training part and the test part of a folder, as `load_idx_folder` finds them.
+
+    Raises:
+        DataError: as `load_idx_folder`, except for labels, which are not looked at.
     """
     path = Path(folder)
     try:
         problem = "" if path.is_dir() else "is not a folder" if path.exists() else "does not exist"
+        names = [file.name for file in path.iterdir()] if not problem else []
     except OSError as error:
         problem = f"cannot be read ({error.strerror})"
     if problem:
         raise DataError(f"{path}: {problem}: give the folder that holds the four IDX files")
-    return _Folder(path, path.resolve().name).load()
+    sets = sorted({found[1] for name in names if (found := _EMNIST.fullmatch(name))})
+    if len(sets) > 1:
+        fix = "put the four files of one into a folder of their own"
+        raise DataError(f"{path}: holds several sets of EMNIST ({', '.join(sets)}): {fix}")
+    parts = {
+        part: (*usual, *(f"{one}-{role}" for one in sets))
+        for (part, usual), role in zip(_PREFIXES.items(), ("train", "test"), strict=True)
+    }
+    return _Folder(path, parts).load()
+
+
+def _datasets(parts: tuple[IdxPart, IdxPart], name: str) -> tuple[Dataset, Dataset]:
+    """Return the training set and the test set of two parts of a folder."""
+    classes = Classes.of(parts[0].what, parts[0].labels)
+    train, test = (
+        Dataset(one.images, classes.numbers(one.what, one.labels), f"{name} {role}", len(classes.labels))
+        for one, role in zip(parts, ("train", "test"), strict=True)
+    )
+    return train, test
 
 
 def held_out_split(train: Data, count: int) -> tuple[Data, Data]:
@@ -216,31 +259,29 @@ class _Folder:
     """A folder with the four IDX files, on disk or inside the package; `fix` replaces each error's own advice."""
 
     folder: Traversable
-    name: str
+    prefixes: dict[str, tuple[str, ...]]
     sums: dict[str, str] = field(default_factory=dict)
     fix: str = ""
 
-    def load(self) -> tuple[Dataset, Dataset]:
-        """Return the training set and the test set, with images of one size."""
-        train, test = self._part("train", "train"), self._part("t10k", "test")
-        size, expected = (" × ".join(map(str, part.shape)) for part in (test, train))
+    def load(self) -> tuple[IdxPart, IdxPart]:
+        """Return the training part and the test part, with images of one size."""
+        train, test = self._part("train"), self._part("t10k")
+        size, expected = (" × ".join(map(str, part.images.shape[1:])) for part in (test, train))
         if size != expected:
             problem = f"images are {size}, but the training set's are {expected}"
             raise self._error(self._find("t10k", "images"), problem, "put files of one data set there")
         return train, test
 
-    def _part(self, prefix: str, role: str) -> Dataset:
+    def _part(self, prefix: str) -> IdxPart:
         image_file, label_file = (self._find(prefix, kind) for kind in RANKS)
         images, labels = self._read(image_file, "images"), self._read(label_file, "labels")
         if len(images) != len(labels):
             problem = f"{len(labels)} labels, but {image_file.name} has {len(images)} images"
             raise self._error(label_file, problem, "put files of one data set there")
-        images = _pixels(f"{image_file}: images", images)
-        labels = checks.class_numbers(str(label_file), labels, CLASSES)
-        return Dataset(images, labels, f"{self.name} {role}", CLASSES)
+        return IdxPart(pixels(f"{image_file}: images", images), labels, str(label_file))
 
     def _find(self, prefix: str, kind: str) -> Traversable:
-        spellings = product(_PREFIXES[prefix], _ENDINGS[kind], "-.")
+        spellings = product(self.prefixes[prefix], _ENDINGS[kind], "-.")
         names = [f"{start}-{kind}{mark}{ending}" for start, ending, mark in spellings]
         files = [self.folder.joinpath(name + suffix) for name in names for suffix in _SUFFIXES]
         try:
@@ -265,10 +306,18 @@ class _Folder:
         return DataError(f"{file}: {problem}: {self.fix or fix}")
 
 
-def _pixels(what: str, images: NDArray[Any]) -> NDArray[np.uint8]:
+def pixels(what: str, images: NDArray[Any], *, dark: bool = False) -> NDArray[np.uint8]:
     """Return images as bytes, from the three forms that `Dataset` takes.
 
     Floats need extra memory for only 1,000 images at a time.
+
+    Args:
+        what: names the images in messages.
+        images: (N, rows, cols) or (N, rows, cols, 3).
+        dark: whether they may all be dark, as a few images may, but hardly a whole set.
+
+    Raises:
+        DataError: if they break a rule of `Dataset`.
     """
     checks.axes(what, images, "images")
     kind = images.dtype.kind
@@ -280,18 +329,18 @@ def _pixels(what: str, images: NDArray[Any]) -> NDArray[np.uint8]:
         fix = "undo the standardisation, or scale both sets alike into [0, 1]"
         raise DataError(f"{what} must be whole numbers in 0..255 or floats in [0, 1], got {span}: {fix}")
     scale = 255 if kind == "f" and high <= 1 else 1
-    dark = 127 if images.dtype != np.uint8 else 1 if len(images) >= 100 else 0  # a few of a set may well be black
-    if 0 < high * scale <= dark:
+    darkest = 127 if images.dtype != np.uint8 else 1 if len(images) >= 100 else 0  # a few of a set may well be black
+    if 0 < high * scale <= darkest and not dark:
         fix = "divide by the number that is white; if they were cut from floats in [0, 1], give those"
         raise DataError(f"{what}: white is 1 for floats in [0, 1], else 255, got {span}, too dark: {fix}")
     if images.dtype == np.uint8:
         return images
-    pixels = np.empty(images.shape, dtype=np.uint8)
+    found = np.empty(images.shape, dtype=np.uint8)
     for start in range(0, len(images), 1000):
         scaled = images[start : start + 1000] * scale
         rounded = np.rint(scaled)
         if scale == 1 and (rounded != scaled).any():
             fix = "divide by 255, or round them"
             raise DataError(f"{what} above 1 must be whole numbers in 0..255, got {span} with fractions: {fix}")
-        pixels[start : start + 1000] = rounded
-    return freeze(pixels)
+        found[start : start + 1000] = rounded
+    return freeze(found)

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from minikd.data.checks import DataError, describe, freeze
+from minikd.data.checks import DataError, axes, describe, freeze
 from minikd.data.frames import Frames
-from minikd.data.images import Dataset
+from minikd.data.images import Dataset, pixels
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,9 +51,15 @@ class Inputs:
             rule = "examples must be features (N, D), or images (N, rows, cols) or (N, rows, cols, 3)"
             raise DataError(f"{rule}, got {describe(x)}: reshape them")
         if x.ndim > 2:
+            x = _one_channel(x)
+            axes("images", x, "images")
             return cls(x.shape[1:])
         features = _finite(x)
-        mean, scale = features.mean(axis=0), features.std(axis=0)
+        with np.errstate(over="ignore", invalid="ignore"):
+            mean, scale = features.mean(axis=0), features.std(axis=0)
+        if not (np.isfinite(mean).all() and np.isfinite(scale).all()):
+            column = int(np.argmin(np.isfinite(mean) & np.isfinite(scale)))
+            raise DataError(f"features are too large to standardise, in column {column}: use another unit")
         scale[scale <= 1e-12 * np.abs(mean)] = 1.0  # constant, to within rounding
         scale[scale == 0] = 1.0
         return cls(x.shape[1:], freeze(mean), freeze(scale))
@@ -64,19 +70,21 @@ class Inputs:
         return math.prod(self.shape)
 
     def rows(self, x: NDArray[Any], dtype: str = "float32") -> NDArray[Any]:
-        """Return what the network reads: (N, D) of the dtype.
+        """Return what the network reads: (N, D) of the dtype, with the bits that it was trained on.
 
         Args:
-            x: examples of this shape, any number of them. Images are integers in 0 … 255, or floats in [0, 1].
-                One image may well be dark, so nothing is refused as scaled wrongly, as `Dataset` does.
+            x: as `of` takes them, of this shape. Images may all be dark.
             dtype: "float32" or "float64".
 
         Raises:
-            DataError: if the examples have another shape, or values that cannot be used.
+            DataError: as `dataset`.
         """
-        self._check(x, "examples")
-        numbers = _unit(x) if self.mean is None else self._standardised(x)
-        return numbers.astype(dtype).reshape(len(x), -1 if len(x) else self.size)
+        x = self._checked(x, "the input")
+        if self.mean is None:
+            read = pixels("the input: images", x, dark=True).reshape(len(x), -1).astype(dtype)
+            read *= 1 / 255
+            return read
+        return self._standardised(x).astype(np.float32).astype(dtype)
 
     def dataset(self, x: NDArray[Any], y: NDArray[Any] | None, name: str, classes: int) -> Dataset | Frames:
         """Return examples as minikd trains on them.
@@ -90,10 +98,13 @@ class Inputs:
         Raises:
             DataError: if the examples have another shape, or break a rule of `Dataset` or `Frames`.
         """
-        self._check(x, name)
+        x = self._checked(x, name)
         if self.mean is None:
             return Dataset(x, y, name, classes)
-        standard = freeze(self._standardised(x).astype(np.float32))
+        try:
+            standard = freeze(self._standardised(x).astype(np.float32))
+        except DataError as error:
+            raise DataError(f"{name}: {error}") from None
         return Frames(standard, np.arange(len(x)), y, name, classes, 1)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
@@ -105,31 +116,30 @@ class Inputs:
         """Return the inputs that a file describes by their shape and `arrays`."""
         return cls(tuple(shape), arrays.get("mean"), arrays.get("scale"))
 
-    def _check(self, x: NDArray[Any], name: str) -> None:
-        """Refuse anything but an array of examples of this shape."""
-        if not isinstance(x, np.ndarray) or x.ndim == 0 or x.shape[1:] != self.shape:
-            raise DataError(
-                f"{name}: examples must have the shape {self.shape} of those learnt from, got {describe(x)}"
-            )
+    def _checked(self, x: object, name: str) -> NDArray[Any]:
+        """Return examples of this shape, or refuse them."""
+        if isinstance(x, np.ndarray):
+            x = _one_channel(x)
+            if x.ndim == 1 + len(self.shape) and x.shape[1:] == self.shape and len(x):
+                return x
+        shape = f"(N, {', '.join(map(str, self.shape))})"
+        raise DataError(
+            f"{name}: examples must have the shape {shape} of those learnt from, got {describe(x)}: reshape them"
+        )
 
     def _standardised(self, x: NDArray[Any]) -> NDArray[np.float64]:
-        """Return (x − mean) / scale, (N, D) float64."""
+        """Return (x − mean) / scale, (N, D) float64, within what float32 holds."""
         assert self.mean is not None
         assert self.scale is not None
-        standard: NDArray[np.float64] = (_finite(x) - self.mean) / self.scale
-        return standard
+        largest = float(np.finfo(np.float32).max)
+        with np.errstate(over="ignore"):
+            standard: NDArray[np.float64] = (_finite(x) - self.mean) / self.scale
+        return np.clip(standard, -largest, largest)
 
 
-def _unit(x: NDArray[Any]) -> NDArray[np.float64]:
-    """Return images as multiples of 1/255 in [0, 1], as `Dataset` keeps them."""
-    if x.dtype.kind not in "iuf":
-        raise DataError(f"images must be numbers, got {x.dtype}: convert them to integers in 0..255")
-    low, high = x.min(initial=0), x.max(initial=0)  # nan if there is one
-    if not (low >= 0 and high <= 255):
-        raise DataError(f"images must be integers in 0..255 or floats in [0, 1], got {low:.6g}..{high:.6g}: scale them")
-    white = 1 if x.dtype.kind == "f" and high <= 1 else 255
-    numbers: NDArray[np.float64] = np.rint(x.astype(np.float64) * (255 / white)) / 255
-    return numbers
+def _one_channel(x: NDArray[Any]) -> NDArray[Any]:
+    """Return images (N, rows, cols, 1), as some libraries keep grey ones, as (N, rows, cols); others as they are."""
+    return x[..., 0] if x.ndim == 4 and x.shape[3] == 1 else x
 
 
 def _finite(x: NDArray[Any]) -> NDArray[np.float64]:
