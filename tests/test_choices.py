@@ -152,6 +152,6 @@ def test_settings_fit_every_size_of_data_set(N):
     config = settings(np.zeros((N, 2), np.float32), [30, 20], T=3.0, alpha=0.8, seed=4)
     assert (config.hidden, config.T, config.alpha, config.seed) == ((30, 20), 3.0, 0.8, 4)
     assert config.batch_size <= N
-    assert config.epochs * (N // config.batch_size) >= (2000 if N >= 100 else 300)
+    assert config.epochs * (N // config.batch_size) >= (1800 if N >= 100 else 300)
     assert config.clip_norm == 1
     assert config.learning_rate <= 0.1
