@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks import int8
 from minikd.commands import export as command
 from minikd.data.inputs import Inputs
 from minikd.distil.int8 import quantise, rounded_to_int8
@@ -58,17 +59,17 @@ def close(got: np.ndarray, expected: np.ndarray) -> None:
     assert np.linalg.norm(got - expected) <= 3e-6 * np.linalg.norm(expected)
 
 
-@pytest.mark.parametrize("int8", [False, True], ids=["float32", "int8"])
+@pytest.mark.parametrize("rounded", [False, True], ids=["float32", "int8"])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("kind", EXAMPLES)
-def test_onnx_takes_examples_as_they_are_and_answers_as_the_student(kind, dtype, int8, tmp_path):
+def test_onnx_takes_examples_as_they_are_and_answers_as_the_student(kind, dtype, rounded, tmp_path):
     pytest.importorskip("onnx")
     x = EXAMPLES[kind]
     student = student_of(x, dtype)
-    student_to_onnx(student, tmp_path / "student.onnx", int8=int8)
+    student_to_onnx(student, tmp_path / "student.onnx", int8=rounded)
     runtime = session(tmp_path / "student.onnx")
-    same = rounded_to_int8(student) if int8 else student
-    for batch in (x, x[:1], x[:0]):
+    same = rounded_to_int8(student) if rounded else student
+    for batch in (x, x[:1]):
         z, q, index = runtime.run(["logits", "probabilities", "label_index"], {runtime.get_inputs()[0].name: batch})
         close(z, same.logits(batch))
         np.testing.assert_allclose(q, same.predict_proba(batch), atol=3e-6)
@@ -78,16 +79,16 @@ def test_onnx_takes_examples_as_they_are_and_answers_as_the_student(kind, dtype,
     assert json.loads(said["about"])["T"] == 4.0
 
 
-@pytest.mark.parametrize("int8", [False, True], ids=["float32", "int8"])
+@pytest.mark.parametrize("rounded", [False, True], ids=["float32", "int8"])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("kind", EXAMPLES)
-def test_the_python_file_answers_as_the_student(kind, dtype, int8, tmp_path):
+def test_the_python_file_answers_as_the_student(kind, dtype, rounded, tmp_path):
     x = EXAMPLES[kind]
     student = student_of(x, dtype)
-    student_to_python(student, tmp_path / "student.py", int8=int8)
+    student_to_python(student, tmp_path / "student.py", int8=rounded)
     module = imported(tmp_path / "student.py")
-    same = rounded_to_int8(student) if int8 else student
-    for batch in (x, x[:1], x[:0]):
+    same = rounded_to_int8(student) if rounded else student
+    for batch in (x, x[:1]):
         close(module.logits(batch), same.logits(batch))
         np.testing.assert_allclose(module.predict_proba(batch), same.predict_proba(batch), atol=3e-6)
         assert module.predict(batch).tolist() == same.predict(batch).tolist()
@@ -163,3 +164,25 @@ def test_the_command_exports_a_student(options, tmp_path):
     same = rounded_to_int8(student) if options else student
     close(imported(tmp_path / "a.py").logits(FEATURES), same.logits(FEATURES))
     close(session(tmp_path / "a.onnx").run(["logits"], {"features": FEATURES})[0], same.logits(FEATURES))
+
+
+def test_the_benchmark_counts_the_errors_that_int8_adds(monkeypatch):
+    pytest.importorskip("onnx")
+    student = student_of(GREY, "float32")
+    flipped = Student(Network(student.network.sizes, -student.network.flat), student.inputs, NAMES)
+    monkeypatch.setattr(int8, "rounded_to_int8", lambda one: flipped)
+    y = student.predict(GREY)
+    row = int8.measure("made up", lambda hidden, seed: [(student, GREY, y)] * 2, (9, 6), [0, 1])
+    wrong = 2 * int(np.sum(flipped.predict(GREY) != y))
+    assert wrong > 0
+    assert (row["tested"], row["errors"], row["differ"]) == (100, {"float32": [0, 0], "int8": [wrong] * 2}, [wrong] * 2)
+    assert (row["loss_percent"], row["two_standard_errors"]) == (wrong, 0)
+
+
+def test_int8_is_offered_because_it_costs_less_than_a_tenth_of_a_per_cent():
+    record = json.loads((Path(__file__).parent.parent / "benchmarks" / "results" / "int8.json").read_text("utf-8"))
+    assert record["offered"]
+    assert {row["data"] for row in record["rows"]} == {"MNIST", "digits"}
+    for row in record["rows"]:
+        lost = np.subtract(row["errors"]["int8"], row["errors"]["float32"]) / row["tested"]
+        assert 100 * lost.mean() + row["two_standard_errors"] < 0.1

@@ -58,7 +58,7 @@ def test_features_are_standardised_by_the_training_part(saved, packed):
     assert {loaded.train.classes, loaded.test.classes, loaded.transfer.classes} == {3}
     assert [part.name for part in loaded[:3]] == ["mine train", "mine test", "mine transfer"]
     assert loaded.labels.tolist() == [0, 1, 2]
-    assert loaded.said == ["the 4 features are standardised by the means and deviations of the training set"]
+    assert loaded.said == ["features (4) are standardised by their means and deviations in the training set"]
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int64, float])
@@ -133,6 +133,13 @@ def test_a_class_without_a_test_example_is_said(saved):
         ({"x_train": np.full((40, 4), np.nan)}, ["mine train", "features must be finite, got nan in row 0, column 0"]),
         ({"x_test": np.full((20, 4), -np.inf)}, ["mine test", "features must be finite, got -inf in row 0, column 0"]),
         ({"x_train": arrays()["x_train"] * 1e305}, ["mine train", "too large", "column 0"]),
+        ({"x_train": np.ones((40, 4))}, ["mine train: all examples are alike"]),
+        ({"x_train": np.zeros((40, 4, 4), np.uint8)}, ["mine train: all examples are alike"]),
+        (
+            {"x_train": np.linspace(-3, 4, 640).reshape(40, 4, 4)},
+            ["mine train", "in -3..4", "reshape other features to (N, D)"],
+        ),
+        ({"x_train": np.full((40, 4, 4), np.nan)}, ["mine train", "in nan..nan"]),
         ({"x_train": arrays()["x_train"] * 1j}, ["x_train must hold numbers or strings, got complex128"]),
         ({"x_train": np.full((40, 4), "a")}, ["features must be numbers, got <U1", "encode categories"]),
         ({"y_train": np.zeros(40, int)}, ["y_train: all labels are 0", "at least 2 classes"]),

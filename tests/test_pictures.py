@@ -30,7 +30,7 @@ def write(folder, classes=("a", "b"), count=10, shape=(5, 4), suffix=".png"):
 @pytest.mark.parametrize("shape", [(5, 4), (5, 4, 3)])
 def test_parts_with_folders_of_their_own_are_read_as_they_are(tmp_path, shape):
     write(tmp_path / "train", shape=shape)
-    write(tmp_path / "test", count=3, shape=shape)
+    write(tmp_path / "Test", count=3, shape=shape)
     (tmp_path / "transfer").mkdir()
     for n in range(2):
         Image.fromarray(pixels(n, *shape)).save(tmp_path / "transfer" / f"{n}.PNG")

@@ -1,5 +1,8 @@
 """DistilledClassifier is a classifier of scikit-learn, and learns from every kind of teacher that scikit-learn has."""
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -162,3 +165,18 @@ def test_from_a_model_of_scikit_learn_to_a_file(tmp_path):
     index, p = runtime.run(["label_index", "probabilities"], {"features": X})
     np.testing.assert_array_equal(student.classes_[index], student.predict(X))
     np.testing.assert_allclose(p, student.predict_proba(X), atol=1e-5)
+
+
+@pytest.mark.slow
+def test_the_ten_lines_of_the_readme_lead_from_a_forest_to_an_onnx_file(tmp_path, monkeypatch):
+    pytest.importorskip("onnx")
+    readme = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+    (code,) = [block for block in re.findall(r"```python\n(.*?)```", readme, re.S) if "DistilledClassifier" in block]
+    assert len([line for line in code.splitlines() if line.strip()]) <= 10
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    exec(code, names)
+    runtime = pytest.importorskip("onnxruntime").InferenceSession("student.onnx")
+    (index,) = runtime.run(["label_index"], {"features": names["x"]})
+    assert np.mean(index == names["y"]) > 0.95
+    np.testing.assert_array_equal(index, names["student"].predict(names["x"]))

@@ -38,7 +38,7 @@ def by_hand(x: np.ndarray, student: Student) -> np.ndarray:
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-4), ("float64", 1e-12)])
 def test_features_are_standardised_and_the_answers_are_the_users_labels(dtype, tolerance):
     student = Student(network(3, 7, 4, dtype=dtype), Inputs.of(FEATURES), np.array(["a", "bb", "c", "d"]))
-    x = (FEATURES - FEATURES.mean(axis=0)) / FEATURES.std(axis=0)
+    x = ((FEATURES - FEATURES.mean(axis=0)) / FEATURES.std(axis=0)).astype(np.float32)  # as it was trained on
     expected = by_hand(x, student)
     z = student.logits(FEATURES)
     assert (z.dtype, z.shape) == (dtype, (40, 4))
@@ -66,18 +66,17 @@ def test_images_are_taken_as_bytes_or_as_floats_and_a_dark_one_too(shape):
             np.testing.assert_allclose(student.logits(same[i : i + 1]), expected[i : i + 1], rtol=1e-12)
 
 
-def test_answers_do_not_depend_on_the_batch_and_none_give_none():
+def test_answers_do_not_depend_on_the_batch():
     student = Student(network(3, 7, 4), Inputs.of(FEATURES), np.arange(4))
     many = np.tile(FEATURES, (60, 1))
     np.testing.assert_allclose(student.logits(many), np.tile(student.logits(FEATURES), (60, 1)), rtol=1e-12)
-    assert student.predict_proba(many[:0]).shape == (0, 4)
-    assert student.predict(many[:0]).shape == (0,)
 
 
 @pytest.mark.parametrize(
     ("x", "message"),
     [
-        (np.zeros((2, 4)), r"must have the shape \(3,\) of those learnt from, got float64 of shape \(2, 4\)"),
+        (np.zeros((2, 4)), r"must have the shape \(N, 3\) of those learnt from, got float64 of shape \(2, 4\)"),
+        (np.zeros((0, 3)), "must have the shape"),
         (np.zeros(3), "must have the shape"),
         (np.array([[0, np.nan, 0]]), "features must be finite, got nan in row 0, column 1"),
         (np.array([["a", "b", "c"]]), "features must be numbers"),
@@ -90,7 +89,7 @@ def test_examples_that_do_not_fit_are_refused(x, message):
 
 @pytest.mark.parametrize("x", [np.full((1, 2, 2), 256.0), np.full((1, 2, 2), -1), np.full((1, 2, 2), np.nan)])
 def test_images_outside_their_range_are_refused(x):
-    with pytest.raises(DataError, match=r"integers in 0\.\.255 or floats in \[0, 1\], got"):
+    with pytest.raises(DataError, match=r"whole numbers in 0\.\.255 or floats in \[0, 1\], got"):
         Student(network(4, 2), Inputs((2, 2)), np.arange(2)).predict(x)
 
 

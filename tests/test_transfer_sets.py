@@ -102,3 +102,37 @@ def test_networks_have_as_many_outputs_as_there_are_classes(classes):
     )
     assert network.sizes == (24, 8, classes)
     assert count_errors(network, data) == np.count_nonzero(logits(network, data).argmax(axis=-1) != labels)
+
+
+# ---- the kernels -----------------------------------------------------------------------------------------------------
+
+
+def on_both(cuda_device, config, data, **others):
+    """The same run on a CPU and by the CUDA engine."""
+    return [train(config, data, device=device, **others) for device in (CPU, cuda_device)]
+
+
+@pytest.mark.parametrize("classes", [2, 300, 1000])
+def test_the_kernels_take_as_many_classes_as_the_core(cuda_device, classes):
+    data = images(np.arange(120) % classes, N=120, classes=classes)
+    config = replace(CONFIG, alpha=0.5, dtype="float64", seed=(0, 1))
+    expected, got = on_both(cuda_device, config, data, soft_targets=targets(data), evaluation=data)
+    np.testing.assert_allclose(got.flat, expected.flat, rtol=1e-9, atol=1e-12)
+    assert got.history[-1]["errors"] == expected.history[-1]["errors"]
+
+
+@pytest.mark.parametrize("make", [images, frames])
+@pytest.mark.parametrize("alpha", [1.0, (1.0, 1.0)])
+def test_the_kernels_learn_from_sets_without_labels(cuda_device, make, alpha):
+    config = replace(CONFIG, alpha=alpha, seed=(0, 1) if isinstance(alpha, tuple) else 0, dtype="float64")
+    data = make()
+    expected, got = on_both(cuda_device, config, data, soft_targets=targets(data))
+    np.testing.assert_allclose(got.flat, expected.flat, rtol=1e-9, atol=1e-12)
+
+
+def test_the_kernels_move_whole_pixels_of_colour_images(cuda_device):
+    colour = images(np.arange(40) % K, shape=(6, 4, 3))
+    config = TrainConfig(hidden=(8,), batch_size=20, seed=2, jitter=2, drop_input=0.2)
+    on_host, on_card = ([*Feed(config, colour, None, device).batches(0)] for device in (CPU, cuda_device))
+    for one, other in zip(on_host, on_card, strict=True):
+        np.testing.assert_array_equal(cuda_device.get(other.x), one.x)

@@ -110,8 +110,9 @@ def classes_of(name: str, labels: object) -> int:
     """
     if labels is None:
         raise DataError(f"{name}: examples without labels do not show how many classes there are: give classes")
-    integers = isinstance(labels, np.ndarray) and labels.size and labels.dtype.kind in "iu"
-    return min(max(2, int(np.max(labels)) + 1), MOST_CLASSES) if integers else 2  # `labels` refuses what is not
+    if not isinstance(labels, np.ndarray) or labels.size == 0 or labels.dtype.kind not in "iu":
+        return 2  # `labels` refuses them
+    return min(max(2, int(labels.max()) + 1), MOST_CLASSES)
 
 
 def need_labels(dataset: Any, what: str) -> NDArray[np.unsignedinteger[Any]]:

@@ -129,6 +129,8 @@ class Inputs:
 
     def _standardised(self, x: NDArray[Any]) -> NDArray[np.float64]:
         """Return (x − mean) / scale, (N, D) float64, within what float32 holds."""
+        assert self.mean is not None
+        assert self.scale is not None
         largest = float(np.finfo(np.float32).max)
         with np.errstate(over="ignore"):
             standard: NDArray[np.float64] = (_finite(x) - self.mean) / self.scale

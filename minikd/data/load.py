@@ -113,7 +113,7 @@ def _load_npz(path: Path) -> Loaded:
 
 
 def _load_pictures(root: Path) -> Loaded:
-    pictures, there = Pictures(root), {folder.name: folder for folder in folders(root)}
+    pictures, there = Pictures(root), {folder.name.lower(): folder for folder in folders(root)}
     if not there:
         raise DataError(f"{named(root)}: holds no IDX files and no sub-folders: {_FORMS}")
     if ("train" in there) != ("test" in there):
@@ -151,15 +151,13 @@ def _assembled(name: str, train: Part, test: Part | None, transfer: NDArray[Any]
     y = {"train": classes.numbers(train.what, train.y)}
     if test is not None:
         y["test"] = classes.numbers(test.what, test.y)
-    try:
-        inputs, K = Inputs.of(train.x), len(classes.labels)
-    except DataError as error:
-        raise DataError(f"{name} train: {error}") from None
     said = [remark] if (remark := classes.remark()) else []
+    inputs, K = _inputs(name, train.x), len(classes.labels)
     learnt = inputs.dataset(train.x, y["train"], f"{name} train", K)
     if test is not None:
         tested = inputs.dataset(test.x, y["test"], f"{name} test", K)
     else:
+        assert isinstance(learnt, Dataset)  # only pictures come without
         count = max(1, min(len(learnt) // _SHARE, len(learnt) - K))
         learnt, tested = held_out_split(learnt, count)
         said.append(f"there is no test folder, so {count:,} pictures are held out for it: the last of each class")
@@ -167,6 +165,21 @@ def _assembled(name: str, train: Part, test: Part | None, transfer: NDArray[Any]
     if len(absent):
         said.append(f"the test set has no example of {listed(classes.labels[absent])}")
     if inputs.mean is not None:
-        said.append(f"the {inputs.size:,} features are standardised by the means and deviations of the training set")
+        said.append(f"features ({inputs.size:,}) are standardised by their means and deviations in the training set")
     more = None if transfer is None else inputs.dataset(transfer, None, f"{name} transfer", K)
     return Loaded(learnt, tested, more, inputs, classes.labels, said)
+
+
+def _inputs(name: str, x: NDArray[Any]) -> Inputs:
+    """Return what a network reads of training examples, of which at least two differ."""
+    try:
+        inputs = Inputs.of(x)
+    except DataError as error:
+        raise DataError(f"{name} train: {error}") from None
+    if (x == x[:1]).all():
+        raise DataError(f"{name} train: all examples are alike, so nothing can be learnt: look at how they were made")
+    if inputs.mean is None and x.dtype.kind == "f" and not (x.min() >= 0 and x.max() <= 255):
+        got = f"numbers in {x.min():.6g}..{x.max():.6g}"
+        fix = "scale pixels into [0, 1], or reshape other features to (N, D)"
+        raise DataError(f"{name} train: examples with {x.ndim - 1} axes are taken for images, but got {got}: {fix}")
+    return inputs

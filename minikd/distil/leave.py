@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import json
 import os
-import textwrap
 from importlib import resources
 from math import prod
 from pathlib import Path
@@ -88,16 +87,18 @@ def _learnt(student: Student, int8: bool) -> str:
         "LAYERS = []",
     ]
     for W, b in student.network.layers():
-        weights = _array(W.astype("<f4"))
+        weights = _array(W.astype(np.float32))
         if int8:
             whole, each = quantise(W)
             weights = f"{_array(whole)} * {_array(each)}"
-        lines.append(f"LAYERS.append(({weights}, {_array(b.astype('<f4'))}))")
+        lines.append(f"LAYERS.append(({weights}, {_array(b.astype(np.float32))}))")
     return "\n".join(lines) + "\n"
 
 
 def _array(numbers: NDArray[Any]) -> str:
     """Return a call of `array` in the Python file that gives these numbers."""
-    text = base64.b64encode(np.ascontiguousarray(numbers).tobytes()).decode()
-    wrapped = text if len(text) < 80 else "\n" + "\n".join(textwrap.wrap(text, 120)) + "\n"
-    return f'array("{numbers.dtype.newbyteorder("<").str}", {numbers.shape}, """{wrapped}""")'
+    little = np.asarray(numbers, numbers.dtype.newbyteorder("<"), order="C")
+    text = base64.b64encode(little.tobytes()).decode()
+    lines = [text[i : i + 120] for i in range(0, len(text), 120)]
+    wrapped = text if len(text) < 80 else "\n" + "\n".join(lines) + "\n"
+    return f'array("{little.dtype.str}", {little.shape}, """{wrapped}""")'

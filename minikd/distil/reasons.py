@@ -118,7 +118,7 @@ def _of_the_settings(seen: Seen, named: Callable[[str], str]) -> dict[str, bool]
         f"T = {T:g} is high for logits with a range of {spread:.0f}: the softened probabilities are nearly equal. "
         f"Lower {named('T')}.": spread < T / 4,
         f"The soft targets have a weight of only {alpha:g}. Raise {named('alpha')}.": alpha < 0.2,
-        f"With {named('epochs')} {config.epochs} a student takes only {steps:,} steps. It needs more steps to learn the "
+        f"With {named('epochs')} {config.epochs} a student takes only {steps:,} steps. It needs more to learn the "
         f"teacher's answers than to learn the labels. Raise {named('epochs')}.": steps < FEW_STEPS,
     }
 

@@ -69,19 +69,19 @@ class Student:
         """Return the logits of examples, computed on the CPU in the network's dtype, 1,000 examples at a time.
 
         Args:
-            x: (N, …) examples as they were learnt from: features in their own units, or images, either integers in
-                0 … 255 or floats in [0, 1].
+            x: (N, …) examples as they were learnt from, at least one: features in their own units, or images, either
+                integers in 0 … 255 or floats in [0, 1].
 
         Returns:
             (N, K) in nats.
 
         Raises:
-            DataError: if the examples have another shape, or values that cannot be used.
+            DataError: if there are none, or they have another shape, or values that cannot be used.
         """
         rows = self.inputs.rows(np.asarray(x), self.network.flat.dtype.name)  # (N, D)
         layers = self.network.layers()
         parts = [mlp_forward(rows[start : start + BATCH], layers)[0] for start in range(0, len(rows), BATCH)]
-        return np.concatenate([np.empty((0, len(self.labels)), rows.dtype), *parts])
+        return np.concatenate(parts)
 
     def predict_proba(self, x: ArrayLike) -> NDArray[Any]:
         """Return the probability of each class, at T = 1: the temperature is only for training.
@@ -92,8 +92,7 @@ class Student:
         Returns:
             (N, K); each row sums to 1, and its columns are in the order of `labels`.
         """
-        z = self.logits(x)
-        return np.asarray(softmax(z)) if len(z) else z
+        return np.asarray(softmax(self.logits(x)))
 
     def predict(self, x: ArrayLike) -> NDArray[Any]:
         """Return the label of the most likely class of each example, (N,).

@@ -60,7 +60,8 @@ def count_errors(network: Network, dataset: Dataset | Frames, device: Device | s
 def errors_of(layers: Layers[Array], held: Resident, device: Device, dtype: str) -> Any:
     """Count the wrong answers of layers on the device, as `count_errors` does."""
     need_labels(held.dataset, "errors cannot be counted")
-    xp, y, total = device.xp, held.y, 0
+    xp, total = device.xp, 0
+    y: Any = held.y
     for part, z in _answers(layers, held, dtype):
         total = total + xp.count_nonzero(xp.argmax(z, axis=-1) != y[part], axis=-1)  # (...,), on the device
     return device.get(total).tolist()
