@@ -21,6 +21,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cached_property, partial
@@ -48,6 +49,7 @@ from minikd.engines.device import get_device
 from minikd.engines.machine import machine
 from minikd.system.cli import Parser, numbers, reason
 from minikd.system.console import fit
+from minikd.system.files import check_writable
 from minikd.training import runs
 from minikd.training.answers import logits
 from minikd.training.config import TrainConfig
@@ -140,7 +142,7 @@ class Distillation:
         if args.search and (args.T is not None or args.learning_rate is not None):
             raise ValueError("--search looks for T and the learning rate: leave --T and --learning-rate out")
         for file in args.export:
-            check_export_path(file)
+            check_leaving(file)
 
     def _check_transfer(self) -> None:
         """Refuse a weight for labels that transfer examples do not have."""
@@ -363,6 +365,28 @@ def file_sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
+def check_leaving(file: str) -> None:
+    """Check before long work that `leave` can write there."""
+    if Path(file).suffix == ".safetensors":
+        check_writable(file)
+    else:
+        check_export_path(file)
+
+
+def leave(student: Student, file: str) -> None:
+    """Write a student in the form that the ending of the file names."""
+    if Path(file).suffix == ".safetensors":
+        student.save(file)
+    else:
+        export_student(student, file)
+
+
+def wrapped(text: str) -> str:
+    """Return a text with its long lines broken, as the standard output can show it."""
+    lines = [textwrap.fill(line, 120, subsequent_indent="    " if line[:1] == " " else "") for line in text.split("\n")]
+    return fit("\n".join(lines))
+
+
 def sentence(text: str) -> str:
     """Return a remark as a sentence.
 
@@ -379,7 +403,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     def say(line: str) -> None:
         if not args.json:
-            print(fit(line), flush=True)
+            print(wrapped(line), flush=True)
 
     with ending_in_one_line(parser):
         job = Distillation(args, parser.remark, say)
@@ -387,10 +411,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     if args.json:
         print(json.dumps(results, indent=1), flush=True)
     else:
-        print(fit(f"\n{words(results, results['reasons'])}\nThe student: {results['files']['student']}"), flush=True)
+        print(
+            wrapped(f"\n{words(results, results['reasons'])}\nThe student: {results['files']['student']}"), flush=True
+        )
     for file in args.export:
         try:
-            export_student(student, file)
+            leave(student, file)
         except Exception as error:
             again = f"python -m minikd.export {results['files']['student']} {file}"
             parser.fail(f"the student is not exported ({reason(error)}); it is kept: {again}", code=1)
