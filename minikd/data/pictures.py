@@ -43,13 +43,18 @@ class Pictures:
         """Find the files of a part: those in the sub-folders of a folder, whose names are the labels.
 
         Raises:
-            DataError: if there are none, or the name of a sub-folder is not text.
+            DataError: if there are none, also in one sub-folder of the training part, or its name is not text.
         """
         self.files[part] = []
         for sub in folders(folder):
             if not sub.name.isprintable():
                 raise DataError(f"{named(sub)}: the name of a class must be printable text: rename the folder")
-            self.files[part] += [(sub.name, file) for file in self._pictures(sub)]
+            found = self._pictures(sub)
+            if part == "train" and not found:
+                raise DataError(
+                    f"{named(sub)}: no PNG or JPEG files of this class: put some there, or remove the folder"
+                )
+            self.files[part] += [(sub.name, file) for file in found]
         if not self.files[part]:
             fix = "put the pictures of each class into a sub-folder of its own"
             raise DataError(f"{named(folder)}: no PNG or JPEG files in its sub-folders: {fix}")
