@@ -109,7 +109,7 @@ def test_the_counted_errors_are_those_of_the_student_that_is_left(run, folder):
 def test_given_choices_are_taken_and_auto_ones_are_chosen(run):
     _, out, _ = run("--teacher", "v.npy", *QUICK, "--T", "3.5", "--alpha", "auto", "--json")
     choices = json.loads(out)["choices"]
-    assert choices["T"] == {"value": 3.5, "why": "T = 3.5, as given."}
+    assert choices["T"] == {"value": 3.5, "why": "T = 3.5, because you asked for it."}
     assert "because" in choices["alpha"]["why"]
 
 

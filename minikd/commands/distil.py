@@ -38,7 +38,8 @@ from minikd.data.frames import Frames
 from minikd.data.images import Dataset
 from minikd.data.load import load_data
 from minikd.data.soft_targets import SoftTargets, soft_targets_from
-from minikd.distil.choices import Choice, choose_alpha, choose_T, settings
+from minikd.distil.api import Auto, chosen
+from minikd.distil.choices import Choice, settings
 from minikd.distil.leave import check_export_path, export_student
 from minikd.distil.reasons import reasons
 from minikd.distil.report import ALONE, BATCHES, DISTILLED, TEACHER, Measured, latency, seen, summarise, words
@@ -61,9 +62,9 @@ STUDENT = "student.safetensors"
 """The distilled student in the run folder, with its inputs and labels."""
 
 
-def number_or_auto(text: str) -> float | None:
-    """Return a number, or None for "auto"."""
-    return None if text == "auto" else float(text)
+def number_or_auto(text: str) -> float | Auto:
+    """Return a number, or "auto"."""
+    return "auto" if text == "auto" else float(text)
 
 
 def build_parser() -> Parser:
@@ -82,9 +83,9 @@ def build_parser() -> Parser:
     add = parser.add_argument_group("the student").add_argument
     add("--hidden", type=numbers(int), default=(300, 300), metavar="H,H", help="units of each hidden layer [300,300]")
     about = "the temperature, > 0, or auto: by the teacher's logits and the student's width [auto]"
-    add("--T", type=number_or_auto, metavar="T", help=about)
+    add("--T", type=number_or_auto, default="auto", metavar="T", help=about)
     about = "the weight of the soft targets, > 0 to 1, or auto; the labels get the rest [auto]"
-    add("--alpha", type=number_or_auto, metavar="A", help=about)
+    add("--alpha", type=number_or_auto, default="auto", metavar="A", help=about)
     add("--search", action="store_true", help="search for T and the learning rate on held-out training examples")
     add("--epochs", type=int, metavar="N", help="passes over the training part [by its size]")
     add("--learning-rate", type=float, metavar="R", help="the peak of the learning rate [by the size of the data]")
@@ -126,7 +127,7 @@ class Distillation:
         """Refuse options that are out of range or do not go together."""
         args = self.args
         names = ("epochs", "learning_rate", "T", "alpha", "seed")
-        given = {name: value for name in names if (value := getattr(args, name)) is not None}
+        given = {name: value for name in names if (value := getattr(args, name)) not in (None, "auto")}
         TrainConfig(hidden=args.hidden, **given)
         if args.alpha == 0:
             raise ValueError("alpha must be > 0: without soft targets the distilled student is the student alone")
@@ -139,7 +140,7 @@ class Distillation:
                 raise ValueError(f"{option} is for a teacher that the command trains: leave it or --teacher out")
         if args.mean != MEANS[0] and len(args.teacher) < 2:
             raise ValueError(f"--mean {args.mean} is for several teachers, got {len(args.teacher)}: leave it out")
-        if args.search and (args.T is not None or args.learning_rate is not None):
+        if args.search and (args.T != "auto" or args.learning_rate is not None):
             raise ValueError("--search looks for T and the learning rate: leave --T and --learning-rate out")
         for file in args.export:
             check_leaving(file)
@@ -147,7 +148,7 @@ class Distillation:
     def _check_transfer(self) -> None:
         """Refuse a weight for labels that transfer examples do not have."""
         alpha = self.args.alpha
-        if self.loaded.transfer is not None and alpha not in (None, 1):
+        if self.loaded.transfer is not None and alpha not in ("auto", 1):
             rule = "alpha must be 1 with x_transfer, whose examples have no labels"
             raise ValueError(f"{rule}, got {alpha:g}: leave --alpha or x_transfer out")
 
@@ -269,27 +270,31 @@ class Distillation:
     def _choose(self, answers: list[Answers]) -> tuple[Part, SoftTargets, TrainConfig]:
         """Return what the distilled student learns from, and how. Each choice is said with its reason."""
         args, loaded = self.args, self.loaded
-        teacher, hidden = ensemble(answers), args.hidden
-        T = Choice(args.T, f"T = {args.T:g}, as given.") if args.T else choose_T(teacher.logits["train"], hidden)
+        self.teacher = ensemble(answers)
+        dataset, v = self._transfer_set()
+        T, alpha = chosen(v, dataset.labels, args.hidden, loaded.inputs.size, args.T, args.alpha)
         if args.mean != MEANS[0]:
-            teacher = ensemble(answers, args.mean, T.value)
-        self.teacher = teacher
-        dataset, v = loaded.train, teacher.logits["train"]
-        if loaded.transfer is not None and "transfer" in teacher.logits:
-            dataset, v = joined(loaded.train, loaded.transfer), np.concatenate([v, teacher.logits["transfer"]])
-        alpha = choose_alpha(v, dataset.labels, T.value)
-        if args.alpha:
-            alpha = Choice(args.alpha, f"alpha = {args.alpha:g}, as given.")
-        config = settings(v, hidden, T=T.value, alpha=alpha.value, seed=args.seed)
+            self.teacher = ensemble(answers, args.mean, T.value)
+            dataset, v = self._transfer_set()
+        if len(answers) > 1:
+            self.say(sentence(self.teacher.said[-1]))
+        config = settings(v, args.hidden, T=T.value, alpha=alpha.value, seed=args.seed)
         given = {"epochs": args.epochs, "learning_rate": args.learning_rate}
         config = replace(config, **{name: value for name, value in given.items() if value is not None})
         self.choices = {"T": T, "alpha": alpha}
         for choice in self.choices.values():
             self.say(choice.why)
-        targets = soft_targets_from(v, dataset, teacher.T)
+        targets = soft_targets_from(v, dataset, self.teacher.T)
         if args.search:
             config = self._search(config, dataset, targets)
         return dataset, targets, config
+
+    def _transfer_set(self) -> tuple[Part, NDArray[np.float32]]:
+        """Return the examples that the distilled student learns from, and the teacher's logits for them."""
+        train, transfer, v = self.loaded.train, self.loaded.transfer, self.teacher.logits
+        if transfer is None or "transfer" not in v:
+            return train, v["train"]
+        return joined(train, transfer), np.concatenate([v["train"], v["transfer"]])
 
     def _search(self, config: TrainConfig, dataset: Part, targets: SoftTargets) -> TrainConfig:
         """Return the configuration with the T and the learning rate that do best on held-out examples."""
@@ -388,12 +393,12 @@ def wrapped(text: str) -> str:
 
 
 def sentence(text: str) -> str:
-    """Return a remark as a sentence.
+    """Return a remark as a sentence. The names of files stay as they are.
 
-    >>> sentence("labels 1 to 26 became classes 0 to 25")
-    'Labels 1 to 26 became classes 0 to 25.'
+    >>> sentence("labels 1 to 26 became classes 0 to 25"), sentence("v.npy: logits for train")
+    ('Labels 1 to 26 became classes 0 to 25.', 'v.npy: logits for train.')
     """
-    return f"{text[:1].upper()}{text[1:]}."
+    return f"{text if '.' in text.split()[0] else text[:1].upper() + text[1:]}."
 
 
 def main(argv: Sequence[str] | None = None) -> None:
