@@ -89,6 +89,7 @@ STUDENTS = {
     "images of one row": lambda: arrays(IMAGES.reshape(N, 1, 36), CLASSES),
     "a class lacks in test": lambda: arrays(X, np.where(np.arange(N) < 40, Y, Y % 2)),
     "a transfer set": lambda: arrays(X, Y, x_transfer=blobs(20, seed=5)[0]),
+    "a transfer set of many more examples": lambda: arrays(X, Y, 6, x_transfer=blobs(3000, seed=5)[0]),
     "sorted by class": lambda: {
         "x_train": X[np.argsort(Y[:40], kind="stable")],
         "y_train": np.sort(Y[:40]),

@@ -372,3 +372,14 @@ def test_two_teachers_teach_together_by_either_mean(tmp_path):
     assert json.dumps(arithmetic.said)
     with pytest.raises(ValueError, match="holds at one temperature"):
         ensemble(answers, "arithmetic")
+
+
+def test_doubts_need_no_table_of_all_pairs_of_classes(tmp_path):
+    most = 65_536  # such a table would have 34 GB
+    x = np.random.default_rng(0).normal(size=(2, D))
+    inputs = Inputs.of(x)
+    one = inputs.dataset(x, np.array([5, 60_000]), "few", most)
+    v = np.zeros((4, most), np.float32)
+    v[[0, 1, 2, 3], [60_000, 5, 60_000, 5]] = 9
+    answers = asked(saved(tmp_path, v), Loaded(one, one, None, inputs, np.arange(most), []))
+    assert "column 5 seems to be class 60000" in answers.doubts[0]

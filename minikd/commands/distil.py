@@ -168,7 +168,7 @@ class Distillation:
     @cached_property
     def folder(self) -> Path:
         """The run folder, made when it is first asked for."""
-        return runs.open_run(self.args.out, f"{self.args.data.stem}-{runs.key(self.asked)}", self.args.resume)
+        return runs.open_run(self.args.out, f"{self.args.data.resolve().stem}-{runs.key(self.asked)}", self.args.resume)
 
     def run(self) -> tuple[dict[str, Any], Student]:
         """Train or find the networks, and write the run folder.
@@ -183,7 +183,9 @@ class Distillation:
         answers = self._teach()
         dataset, targets, config = self._choose(answers)
         self.config = config
-        alone = self._obtain(ALONE, replace(config, alpha=0.0, T=1.0), self.loaded.train)
+        batch_size = min(config.batch_size, len(self.loaded.train))  # there may be many more transfer examples
+        alone_config = replace(config, alpha=0.0, T=1.0, batch_size=batch_size)
+        alone = self._obtain(ALONE, alone_config, self.loaded.train)
         distilled = self._obtain(DISTILLED, config, dataset, targets)
         about = {
             "config": config.record(),

@@ -302,27 +302,36 @@ def doubts(answers: Answers, loaded: Loaded) -> list[str]:
     for part in ("train", "test"):
         if part not in answers.logits:
             continue
-        v, y, K = answers.logits[part], getattr(loaded, part).labels, loaded.train.classes
+        v, y, K = answers.logits[part], getattr(loaded, part).labels.astype(np.int64), loaded.train.classes
         if not np.ptp(v, axis=1).any():
             found.append(f"all its answers for {part} are the same for every class: it has nothing to teach")
             continue
-        chosen = v.argmax(axis=1)
-        table = np.bincount(chosen * K + y.astype(np.int64), minlength=K * K).reshape(K, K)  # (chosen, label)
-        N, right = len(y), int(np.trace(table))
-        chance = float(table.sum(axis=0) @ table.sum(axis=1)) / N**2
-        renamed = int(table.max(axis=1).sum())
+        chosen, N = v.argmax(axis=1), len(y)
+        right = int(np.count_nonzero(chosen == y))
+        answered, labelled = (np.bincount(classes, minlength=K) for classes in (chosen, y))  # (K,)
+        chance = float(answered @ labelled) / N**2
         share = f"only {100 * right / N:.1f} % of its answers for {part} agree with the labels"
-        if renamed > 0.8 * N and right < 0.5 * renamed and len(set(table.argmax(axis=1)[table.any(axis=1)])) > 1:
-            column = int(np.argmax(table.sum(axis=1) * (table.argmax(axis=1) != np.arange(K))))
-            label = loaded.labels[table[column].argmax()]
-            fix = f"column {column} seems to be class {label}, so put the columns in the order of the sorted labels"
-            found.append(f"{share}: {fix}")
+        if advice := _renaming(chosen, y, right, loaded):
+            found.append(f"{share}: {advice}")
         elif right <= N * chance + 3 * np.sqrt(N * chance * (1 - chance)):
-            what = "which is chance: are its rows in the order of the data?"
-            found.append(f"{share}, {what}")
-        elif right < table.sum(axis=0).max():
+            found.append(f"{share}, which is chance: are its rows in the order of the data?")
+        elif right < labelled.max():
             found.append(f"{share}, fewer than the commonest class has: is it the right teacher?")
     return found
+
+
+def _renaming(chosen: NDArray[np.int64], y: NDArray[np.int64], right: int, loaded: Loaded) -> str:
+    """Return what to do if the teacher's columns are in another order: if each nearly always means another class."""
+    K = loaded.train.classes
+    pairs, counts = np.unique(chosen * K + y, return_counts=True)
+    pairs, counts = pairs[np.argsort(counts, kind="stable")], np.sort(counts)
+    meant, often = np.arange(K), np.zeros(K, dtype=np.int64)  # of each column, the label that it meets most often
+    meant[pairs // K], often[pairs // K] = pairs % K, counts  # the last one stays, which is the most frequent
+    if often.sum() <= 0.8 * len(y) or right >= 0.5 * often.sum() or len(np.unique(meant[pairs // K])) < 2:
+        return ""
+    column = int(np.argmax(often * (meant != np.arange(K))))
+    label = loaded.labels[meant[column]]
+    return f"column {column} seems to be class {label}, so put the columns in the order of the sorted labels"
 
 
 def ensemble(answers: Sequence[Answers], mean: str = "geometric", T: float | None = None) -> Answers:

@@ -36,7 +36,7 @@ def read_npy(path: str | os.PathLike[str]) -> NDArray[Any]:
         raise ValueError(f"{os.fspath(path)}: damaged, or not an array of numbers ({wrong}): {fix}") from None
     if mapped.dtype.kind not in "biuf":
         raise ValueError(f"{os.fspath(path)}: it holds {mapped.dtype}, not numbers: encode them as numbers first")
-    return np.ascontiguousarray(mapped, mapped.dtype.newbyteorder("="))
+    return np.array(mapped, mapped.dtype.newbyteorder("="), order="C")  # a copy: the file may change
 
 
 def read_csv(path: str | os.PathLike[str]) -> NDArray[np.float64]:
