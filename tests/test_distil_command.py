@@ -43,6 +43,7 @@ def folder(tmp_path_factory):
     np.save(place / "all.npy", np.concatenate([v, v_more, v_test]))
     np.save(place / "p.npy", softmax(np.concatenate([v, v_test])))
     np.save(place / "shuffled.npy", np.random.default_rng(0).permutation(np.concatenate([v, v_test])))
+    np.save(place / "nan.npy", np.full((N, K), np.nan))
     np.save(place / "new.npy", x_test[:5])
     return place
 
@@ -186,6 +187,7 @@ def test_every_export_gives_the_answers_of_the_student(run, folder, tmp_path):
         (["--teacher", "none.npy"], r"none\.npy: No such file"),
         (["--teacher", "data.npz"], r"ends in \.npy, \.onnx, \.safetensors"),
         (["--teacher", "new.npy"], r"one column per class, \(N, 3\), got shape \(5, 4\)"),
+        (["--teacher", "nan.npy"], r"nan\.npy: logits must be finite"),
         (["--out", ""], "must be a path"),
         (["--gpu", "--teacher", "v.npy"], "GPU|CuPy|card"),
     ],

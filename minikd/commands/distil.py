@@ -122,6 +122,7 @@ class Distillation:
         self.loaded = load_data(args.data)
         self._check_transfer()
         self.sources, self.teacher_files = open_teachers(args.teacher, self.loaded), list[Path](args.teacher)
+        self.read = [None if source.model else ask(source, self.loaded) for source in self.sources]
 
     def _check_options(self) -> None:
         """Refuse options that are out of range or do not go together."""
@@ -203,8 +204,8 @@ class Distillation:
         if not self.sources:
             return [self._own_teacher()]
         answers = []
-        for source in self.sources:
-            one = ask(source, self.loaded)
+        for source, read in zip(self.sources, self.read, strict=True):
+            one = read or ask(source, self.loaded)
             answers.append(one)
             for line in one.said:
                 self.say(sentence(line))
