@@ -185,7 +185,8 @@ def with_definitions(claims: list[Claim], e: Meaning) -> tuple[Meaning, set[int]
         elif left.kind == "name" and name not in e:
             e = e.but(**{name: lambda e, tree=tree: value(tree, e)})
         elif left.kind == "scripted" and name is not None and name not in e:
-            indices = [index.parts[0] for index in left.parts[3]] if name == left.parts[0].parts[0] + left.parts[1] else []
+            whole = name == left.parts[0].parts[0] + left.parts[1]
+            indices = [index.parts[0] for index in left.parts[3] or ()] if whole else []
             e = e.but(**{name: lambda e, tree=tree, indices=indices: tabulated(tree, indices, e)})
     return e, functions
 
@@ -200,11 +201,13 @@ def named(left: Node, e: Meaning) -> str | None:
         return None
     base, primes, sub, indices, sup, _ = left.parts
     name = base.parts[0] + primes
-    spellings = [name, f"{name}_{sub}", f"{name}^{sup}", f"{name}_{sub}^{sup}"]
-    if any(spelling in e for spelling in spellings):
+    spelled = name + (f"_{sub}" if sub else "") + (f"^{sup}" if sup else "")
+    is_index = not sub or (
+        indices and all(i.kind != "name" or i.parts[0] in e.ranges or i.parts[0] in e for i in indices)
+    )
+    if spelled in e or f"{name}^{sup}" in e or (is_index and name in e):
         return None
-    counted = indices and all(index.kind == "name" and index.parts[0] in e.ranges for index in indices)
-    return name if counted and not sup else name + (f"_{sub}" if sub else "") + (f"^{sup}" if sup else "")
+    return name if is_index and not sup else spelled
 
 
 def function_of(parameters: tuple[Node, ...], tree: Node) -> Function:

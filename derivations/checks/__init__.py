@@ -181,6 +181,16 @@ def derivative(f: Callable[[list], mpf], x: list, i: int) -> mpf:
     return (f(ahead) - f(behind)) / (2 * h)
 
 
+def root(f: Callable[[mpf], mpf], low: mpf, high: mpf) -> mpf:
+    """Where f changes its sign, by bisection to the last digit."""
+    left = mp.sign(f(low))
+    assert left != mp.sign(f(high)), "the function has one sign at both ends"
+    while high - low > mpf(10) ** (5 - mp.dps) * max(1, abs(high)):
+        middle = (low + high) / 2
+        low, high = (middle, high) if mp.sign(f(middle)) == left else (low, middle)
+    return (low + high) / 2
+
+
 # ---- assertions ------------------------------------------------------------------------------------------------------
 
 

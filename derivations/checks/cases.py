@@ -54,9 +54,9 @@ def symbolic_cases(classes: Iterable[int] = CLASSES, **more: Any) -> Iterator[Me
 FEW = [mpf(1) / 10, mpf(1), mpf(8), mpf(1000)]
 
 
-def numeric_cases(temperatures: Iterable[Any] = FEW, count: int = 8, centred: bool = False, **more: Any) -> Iterator[Meaning]:
+def numeric_cases(temperatures: Iterable[Any] = FEW, count: int = 8, classes: tuple[int, ...] = (2, 3, 5, 10), centred: bool = False, **more: Any) -> Iterator[Meaning]:
     """Random, tied, one-hot and far-spread logits at each temperature."""
-    for z, v in pairs(count):
+    for z, v in pairs(count, classes):
         if centred:
             z, v = zero_mean(z), zero_mean(v)
         for t in temperatures:

@@ -5,7 +5,7 @@ import random
 import sympy as sp
 from mpmath import mp, mpf
 
-from derivations.checks import NUMERIC, SYMBOLIC, TEMPERATURES, checks, close, logits, mean, pairs, softmax, zero_mean
+from derivations.checks import NUMERIC, SYMBOLIC, TEMPERATURES, checks, close, logits, mean, pairs, root, softmax, zero_mean
 from derivations.checks import symbolic as sym
 from derivations.checks.cases import array, indices, numeric_cases, one_case, symbolic_cases
 from derivations.checks.cases import softmax as softmax_of
@@ -176,7 +176,7 @@ def the_curvature_is_bounded():
 
 @checks("D3.9", kind=NUMERIC, scope=f"{ADVERSE}, T = 0.1 to 1000", near=("0.9988", "0.9989", "1.0"))
 def taylor_of_one_distribution():
-    inputs = [(zero_mean([mpf(2), mpf(0), mpf(-1)]), mpf(1)), (SHARPEST, mpf("0.14")), (SHARPEST, mpf(1) / 1000)]
+    inputs = [(zero_mean([mpf(2), mpf(0), mpf(-1)]), mpf(1)), (SHARPEST, mpf("0.14"))]
     for u, at in inputs:
         yield along_t(u, at, R_u=spread(u), s=Function(lambda e, t: softmax_of(e, t * e.u)))
     for u in map(zero_mean, logits(count=80)):
@@ -261,5 +261,5 @@ def about_where_it_happens():
             T = mp.exp(log_T)
             return distance(z, v, T) * len(z) * T**2 / D - tolerance
 
-        there = mp.exp(mp.findroot(too_far, (mpf(5), mpf(25)), solver="anderson"))
+        there = mp.exp(root(too_far, mpf(5), mpf(25)))
         yield one_case(z, v, mpf(1), T_varepsilon=there, D=D, varepsilon=tolerance, **{"≈": mpf(10) ** -4}, **MEANS)
