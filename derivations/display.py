@@ -192,6 +192,8 @@ class Parser:
         while self.peek() not in (END, r"\qquad", r"\\", *ARROWS):
             self.at += 1
         pieces = self.pieces[start : self.at]
+        while pieces[-1].text in SEPARATORS:
+            pieces = pieces[:-1]
         words = tuple(piece.text.strip() for piece in pieces if piece.kind == "text")
         try:
             return Condition(spelled(pieces), words, self.inside("conditions", pieces))

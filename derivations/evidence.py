@@ -69,7 +69,7 @@ class Evidence:
         else:
             return
         for at in e.range(index):
-            self._hold(number, claim, e.but(**{index: at}))
+            self._hold(number, claim, e.at(index, at))
 
     def _relations(self, number: int, claim: Claim, e: Meaning, with_arrow: bool | None) -> None:
         chain = claim.chain
@@ -77,7 +77,7 @@ class Evidence:
             just = holds_for_all(chain[-3:], e)
             assert just == with_arrow, f"claim {number + 1} is {just} where what the arrow points to is {with_arrow}"
             self.truths[number].add(just)
-            chain = chain[:-2]
+            chain = chain[:-2] if len(chain) > 3 else []
         values = [value(part, e) if keeps(part) else part for part in chain[::2]]
         for i, relation in enumerate(chain[1::2]):
             after = chain[2 * i + 2]
@@ -207,7 +207,8 @@ def named(left: Node, e: Meaning) -> str | None:
     )
     if spelled in e or f"{name}^{sup}" in e or (is_index and name in e):
         return None
-    return name if is_index and not sup else spelled
+    counted = not sub or all(i.kind == "name" and i.parts[0] in e.ranges for i in indices or [left])
+    return name if counted and not sup else spelled
 
 
 def function_of(parameters: tuple[Node, ...], tree: Node) -> Function:
@@ -219,7 +220,7 @@ def tabulated(tree: Node, indices: list[str], e: Meaning) -> Any:
     """The value for each index, as an array where they count from 1, else as a dictionary."""
     if not indices:
         return value(tree, e)
-    found = {at: tabulated(tree, indices[1:], e.but(**{indices[0]: at})) for at in e.range(indices[0])}
+    found = {at: tabulated(tree, indices[1:], e.at(indices[0], at)) for at in e.range(indices[0])}
     counted = list(found) == list(range(1, len(found) + 1))
     return np.array([*found.values()], dtype=object) if counted else found
 

@@ -7,7 +7,6 @@ differences with far more digits than are compared.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
@@ -51,6 +50,10 @@ class OutOfRange(Exception):
     """There is no such element: the claim is not about this index."""
 
 
+NOTHING = object()
+"""In place of a value that an index is wanting for."""
+
+
 class Meaning:
     """What each symbol of a display stands for.
 
@@ -65,10 +68,18 @@ class Meaning:
     def __init__(self, symbols: dict, ranges: dict, words: dict | None = None, symbolic: bool = False) -> None:
         self.symbols, self.ranges, self.words, self.symbolic = symbols, ranges, words or {}, symbolic
         self.known: dict[str, Any] = {}
+        self.before: Meaning | None = None
+        self.waiting: dict[str, str] = {}
 
     def but(self, **symbols: Any) -> Meaning:
         """The same, except for these symbols; all that depends on them follows."""
         return Meaning({**self.symbols, **symbols}, self.ranges, self.words, self.symbolic)
+
+    def at(self, index: str, number: Any) -> Meaning:
+        """The same with a value for an index. What does not depend on the index is not worked out again."""
+        found = self.but(**{index: number})
+        found.before = self if index not in self.symbols else None
+        return found
 
     def over(self, **ranges: Any) -> Meaning:
         """The same, with these ranges."""
@@ -83,8 +94,22 @@ class Meaning:
                 raise Unset(name) if name in self.ranges else NotRead(f"the check does not say what {name} is")
             found = self.symbols[name]
             lazy = callable(found) and not isinstance(found, Function | Operator)
-            self.known[name] = found(self) if lazy else found
+            self.known[name] = self._worked_out(name, found) if lazy else found
+        if self.known[name] is NOTHING:
+            raise Unset(self.waiting[name])
         return self.known[name]
+
+    def _worked_out(self, name: str, found: Callable[[Meaning], Any]) -> Any:
+        if self.before is not None:
+            try:
+                return self.before[name]
+            except Unset:
+                pass
+        try:
+            return found(self)
+        except Unset as unset:
+            self.waiting[name] = str(unset)
+            return NOTHING
 
     def __getattr__(self, name: str) -> Any:
         return self[name]
@@ -318,11 +343,13 @@ def each(over: tuple, upper: Node | None, e: Meaning) -> Iterable[Meaning]:
         return (e.but(**symbols) for symbols in e.range(over[1]))
     if over[0] == "from":
         first, last = int(value(over[2], e)), int(value(upper, e))
-        return (e.but(**{over[1]: i}) for i in range(first, last + 1))
+        return (e.at(over[1], i) for i in range(first, last + 1))
     if over[0] == "in":
-        return (e.but(**{over[1]: i}) for i in value(over[2], e))
-    names = over[1]
-    return (e.but(**dict(zip(names, at, strict=True))) for at in itertools.product(*(e.range(name) for name in names)))
+        return (e.at(over[1], i) for i in value(over[2], e))
+    found: Iterable[Meaning] = [e]
+    for name in over[1]:
+        found = [at.at(name, i) for at in found for i in at.range(name)]
+    return found
 
 
 def _over(e: Meaning, operator: str, over: tuple, upper: Node | None, body: Node) -> Any:
@@ -425,7 +452,7 @@ def holds_for_all(chain: list, e: Meaning) -> bool:
         return holds(chain, e)
     except Unset as unset:
         index = str(unset)
-    return all(holds_for_all(chain, e.but(**{index: at})) for at in e.range(index))
+    return all(holds_for_all(chain, e.at(index, at)) for at in e.range(index))
 
 
 def related(left: Any, relation: str, right: Any, e: Meaning) -> bool:
