@@ -13,8 +13,10 @@ import numpy as np
 import sympy as sp
 from mpmath import mp, mpf
 
-from derivations.display import Claim, Condition, Node, NotRead, read
-from derivations.meaning import DIGITS, Function, Meaning, OutOfRange, Unset, equal, holds, holds_for_all, related, value
+from derivations.display import Claim, Condition, read
+from derivations.latex import Node, NotRead
+from derivations.meaning import DIGITS, Function, Meaning, OutOfRange, Unset
+from derivations.values import equal, holds, holds_for_all, related, value
 
 DEFINED = Function(lambda e, *arguments: 1 / 0, ("as the display defines it",))
 """The meaning of a function that the display itself defines."""
@@ -140,7 +142,9 @@ class Evidence:
             relations = len(claim.chain) // 2 - bool(claim.arrow)
             for i in range(relations):
                 assert (number, i) in self.compared, f"relation {i + 1} of claim {number + 1} was never compared"
-            assert not claim.arrow or len(self.truths[number]) == 2, f"claim {number + 1} was never true, or never false"
+            assert not claim.arrow or len(self.truths[number]) == 2, (
+                f"claim {number + 1} was never true, or never false"
+            )
         assert self.nearness() == tuple(near), f"the bounds are reached to {self.nearness()}, not to {tuple(near)}"
 
     def nearness(self) -> tuple[str, ...]:
@@ -181,13 +185,13 @@ def with_definitions(claims: list[Claim], e: Meaning) -> tuple[Meaning, set[int]
             continue
         name, tree = named(left, e), claim.chain[2]
         if left.kind == "call" and e.symbols.get(name) is DEFINED:
-            e, functions = e.but(**{name: function_of(left.parts[1], tree)}), functions | {number}
+            e, functions = e.with_more(**{name: function_of(left.parts[1], tree)}), functions | {number}
         elif left.kind == "name" and name not in e:
-            e = e.but(**{name: lambda e, tree=tree: value(tree, e)})
+            e = e.with_more(**{name: lambda e, tree=tree: value(tree, e)})
         elif left.kind == "scripted" and name is not None and name not in e:
             whole = name == left.parts[0].parts[0] + left.parts[1]
             indices = [index.parts[0] for index in left.parts[3] or ()] if whole else []
-            e = e.but(**{name: lambda e, tree=tree, indices=indices: tabulated(tree, indices, e)})
+            e = e.with_more(**{name: lambda e, tree=tree, indices=indices: tabulated(tree, indices, e)})
     return e, functions
 
 

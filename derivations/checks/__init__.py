@@ -22,8 +22,8 @@ import mpmath
 from mpmath import mp, mpf
 
 from derivations import tags
-from derivations.display import NotRead
 from derivations.evidence import Evidence
+from derivations.latex import NotRead
 from derivations.meaning import Meaning
 
 DIGITS = 60

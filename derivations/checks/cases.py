@@ -29,7 +29,9 @@ def indices(letters: str, count: int) -> dict[str, range]:
     return {letter: range(1, count + 1) for letter in letters}
 
 
-def one_case(z: Iterable, v: Iterable, T: Any, symbolic: bool = False, words: dict | None = None, **more: Any) -> Meaning:
+def one_case(
+    z: Iterable, v: Iterable, T: Any, symbolic: bool = False, words: dict | None = None, **more: Any
+) -> Meaning:
     """A student with the logits z and a teacher with v at the temperature T, and the soft cost."""
     z, v = array(z), array(v)
     symbols = {
@@ -54,7 +56,13 @@ def symbolic_cases(classes: Iterable[int] = CLASSES, **more: Any) -> Iterator[Me
 FEW = [mpf(1) / 10, mpf(1), mpf(8), mpf(1000)]
 
 
-def numeric_cases(temperatures: Iterable[Any] = FEW, count: int = 8, classes: tuple[int, ...] = (2, 3, 5, 10), centred: bool = False, **more: Any) -> Iterator[Meaning]:
+def numeric_cases(
+    temperatures: Iterable[Any] = FEW,
+    count: int = 8,
+    classes: tuple[int, ...] = (2, 3, 5, 10),
+    centred: bool = False,
+    **more: Any,
+) -> Iterator[Meaning]:
     """Random, tied, one-hot and far-spread logits at each temperature."""
     for z, v in pairs(count, classes):
         if centred:

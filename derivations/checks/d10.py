@@ -237,7 +237,9 @@ def as_a_cost(of):
     return Function(lambda e, q: of(list(q), e.models), ("q",))
 
 
-@checks("D10.7", kind=NUMERIC, scope=f"{CASES}: the tangent in q at every q, and a curvature in z below zero", near=("1.0",))
+@checks(
+    "D10.7", kind=NUMERIC, scope=f"{CASES}: the tangent in q at every q, and a curvature in z below zero", near=("1.0",)
+)
 def convex_in_q():
     rng = random.Random(3)
     for z, models in committees():

@@ -5,7 +5,19 @@ import random
 import sympy as sp
 from mpmath import mp, mpf
 
-from derivations.checks import NUMERIC, SYMBOLIC, TEMPERATURES, checks, close, logits, mean, pairs, root, softmax, zero_mean
+from derivations.checks import (
+    NUMERIC,
+    SYMBOLIC,
+    TEMPERATURES,
+    checks,
+    close,
+    logits,
+    mean,
+    pairs,
+    root,
+    softmax,
+    zero_mean,
+)
 from derivations.checks import symbolic as sym
 from derivations.checks.cases import array, indices, numeric_cases, one_case, symbolic_cases
 from derivations.checks.cases import softmax as softmax_of

@@ -10,7 +10,8 @@ from mpmath import mp, mpf
 from derivations.checks import NUMERIC, SYMBOLIC, checks, close, derivative, logits, pairs, softmax
 from derivations.checks.cases import array, softmax as softmax_of
 from derivations.checks.symbolic import delta, is_zero
-from derivations.meaning import Function, Meaning, Operator, differential, slope, value
+from derivations.meaning import Function, Meaning, Operator, differential, slope
+from derivations.values import value
 
 # ---- one layer -------------------------------------------------------------------------------------------------------
 
@@ -53,7 +54,9 @@ def affine_as_products():
     yield affine(b=matrix("b", 1, H), **{"1": array([[1]] * B)})
 
 
-@checks("D6.6", kind=NUMERIC, scope="random inputs of 10⁻³ to 10² and adverse ones, at the kink and off it", near=("1",))
+@checks(
+    "D6.6", kind=NUMERIC, scope="random inputs of 10⁻³ to 10² and adverse ones, at the kink and off it", near=("1",)
+)
 def the_slope_of_relu():
     for a in logits(count=12):
         for i, a_i in enumerate(a):
@@ -162,7 +165,9 @@ def the_gradient_of_the_network():
 
     for sizes, t in itertools.product(NETWORKS, (mpf(1), mpf(8))):
         layers = [(normal(i, j), normal(1, j)) for i, j in itertools.pairwise(sizes)]
-        masks = [array([[int(rng.random() > drop) / (1 - drop) for _ in range(w)] for _ in range(cases)]) for w in sizes]
+        masks = [
+            array([[int(rng.random() > drop) / (1 - drop) for _ in range(w)] for _ in range(cases)]) for w in sizes
+        ]
         targets = array(softmax(list(3 * row), t) for row in normal(cases, sizes[-1]))
         network = Network(normal(cases, sizes[0]), layers, masks[:-1], targets, t)
         outs = network.outputs(layers, network.x)
@@ -198,7 +203,12 @@ def the_network_to_follow_by_hand():
 # ---- populations -----------------------------------------------------------------------------------------------------
 
 
-@checks("D6.13", kind=SYMBOLIC, scope="3 students of 2 inputs and 2 outputs, as one block-diagonal network", near=("6 of 9",))
+@checks(
+    "D6.13",
+    kind=SYMBOLIC,
+    scope="3 students of 2 inputs and 2 outputs, as one block-diagonal network",
+    near=("6 of 9",),
+)
 def students_side_by_side():
     students = range(1, 4)
     own = {s: Function(lambda e, theta, s=s: theta**3 * sp.Symbol(f"g{s}") + sp.exp(s * theta)) for s in students}

@@ -10,7 +10,8 @@ from mpmath import mp, mpf
 from derivations.checks import NUMERIC, SYMBOLIC, checks, close, derivative, logits, softmax
 from derivations.checks.cases import array
 from derivations.checks.symbolic import is_zero
-from derivations.meaning import Function, Meaning, Operator, value
+from derivations.meaning import Function, Meaning, Operator
+from derivations.values import value
 
 DROPS = [mpf(1) / 10, mpf(1) / 2, mpf(9) / 10]
 

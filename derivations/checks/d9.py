@@ -118,6 +118,7 @@ def the_shift_of_a_set():
 
 def transfer(z, p, T, **more):
     """The cost of a transfer set in the biases b of the last layer."""
+
     def cost(e):
         return -(e.p * e.apply("log", e.q)).sum() / e.N
 
@@ -125,7 +126,9 @@ def transfer(z, p, T, **more):
         "z": lambda e: array(z) + e.b, "b": array([mpf(0)] * len(z[0])), "p": array(p), "T": T, "N": len(z),
         "q": lambda e: softmax_of(e, e.z / e.T), "C": cost,
     }  # fmt: skip
-    return Meaning({**own, **more}, {"n": range(1, len(z) + 1), **indices("k", len(z[0]))}, {"for every b_3": lambda e: True})
+    return Meaning(
+        {**own, **more}, {"n": range(1, len(z) + 1), **indices("k", len(z[0]))}, {"for every b_3": lambda e: True}
+    )
 
 
 @checks("D9.5", kind=NUMERIC, scope=f"{CASES}, six cases, T = 0.1 to 1000; at rest and not")
@@ -159,7 +162,9 @@ def shifting(cases, S, **more):
     return Meaning({"Q": Q, "m": m, "N": N, **more}, {"n": range(1, N + 1)}, {"for exactly one s": lambda e: True})
 
 
-@checks("D9.7", kind=NUMERIC, scope=f"{CASES}, shifts from -3 to 3; a case with SymPy, K = 3, sets of one and two classes")
+@checks(
+    "D9.7", kind=NUMERIC, scope=f"{CASES}, shifts from -3 to 3; a case with SymPy, K = 3, sets of one and two classes"
+)
 def the_mean_rises():
     for cases, S in transfer_sets(6):
         for by in (mpf(-3), mpf(0), mpf(3)):
@@ -210,6 +215,7 @@ def the_planted_shift():
 
 def place_of_slope(cases, S, slope, low, high):
     """Between these two shifts, where the mean probability rises at this slope, as the theorem promises."""
+
     def above(s):
         q = [together(z, S, s) for z in cases]
         return mean([q_n * (1 - q_n) for q_n in q]) - slope

@@ -1,0 +1,189 @@
+"""The displayed formula is what is checked: each is read, and a sign or a number that changes in it is noticed."""
+
+import os
+import re
+import subprocess
+import sys
+from functools import cache
+
+import mpmath
+import pytest
+
+from derivations import tags
+from derivations.checks import CHECKS, DIGITS, PARSED, PINNED, SYMBOLIC, checks, digest_of, evaluate, load
+from derivations.display import read
+from derivations.latex import NotRead
+from derivations.meaning import Function, Meaning
+
+load()
+PARSED_TAGS = sorted((tag for tag, check in CHECKS.items() if check.display == PARSED), key=tags.number)
+
+FLIPPED = {"+": "-", "-": "+", r"\le": r"\ge", r"\ge": r"\le", "<": ">", ">": "<"}
+SIGN_OR_NUMBER = re.compile(r"\d+(?:\.\d+)?|[+-]|\\[lg]e(?![A-Za-z])|(?<![A-Za-z])[<>]")
+
+HARMLESS: dict[str, dict[str, str]] = {}
+"""Changes after which an equation says the same, or is true all the same; by tag, with the reason."""
+
+
+def changes(latex):
+    """(what was changed, the display after it), one sign or number at a time."""
+    latex = re.sub(r"\\tag\{.*?\}", "", latex)
+    for match in SIGN_OR_NUMBER.finditer(latex):
+        old = match[0]
+        new = FLIPPED.get(old) or str(type(eval(old))(eval(old) + 1))
+        start, end = match.span()
+        yield (
+            f"{latex[max(start - 12, 0) : start]}[{old} → {new}]{latex[end : end + 12]}",
+            latex[:start] + new + latex[end:],
+        )
+
+
+@cache
+def inputs(cases):
+    """All that a check yields, once for all changes."""
+    with mpmath.workdps(DIGITS):
+        return list(cases() or ())
+
+
+def failure(tag, latex):
+    """Why a display does not hold on the inputs of its check; None if it does."""
+    check = CHECKS[tag]
+    try:
+        with mpmath.workdps(DIGITS):
+            evaluate(lambda: inputs(check.cases), {tag: latex}, check.near)
+    except AssertionError as error:
+        return str(error)
+    return None
+
+
+# ---- every display ---------------------------------------------------------------------------------------------------
+
+
+def test_four_fifths_of_the_displays_are_parsed():
+    assert len(PARSED_TAGS) >= 0.8 * len(tags.equations())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("tag", PARSED_TAGS)
+def test_each_sign_and_each_number_of_a_display_matters(tag):
+    unchanged = failure(tag, tags.display(tag))
+    assert unchanged is None, unchanged
+    survivors = [what for what, latex in changes(tags.display(tag)) if failure(tag, latex) is None]
+    harmless = HARMLESS.get(tag, {})
+    unnoticed = [what for what in survivors if what not in harmless]
+    assert not unnoticed, f"nothing fails after {unnoticed}"
+    assert not harmless.keys() - set(survivors), f"these are noticed, and need no reason: {harmless.keys()}"
+
+
+def test_the_changes_that_the_issue_was_about_are_noticed():
+    """The sign of the gradient, the constant of the theorem, and an inequality the wrong way round."""
+    for tag, old, new in (
+        ("D2.4", "q_k - p_k", "q_k + p_k"),
+        ("D2.4", r"\frac{1}{T}", r"-\frac{1}{T}"),
+        ("D3.10", r"12\sqrt3", r"99\sqrt3"),
+        ("D3.10", r"12\sqrt3", r"11\sqrt3"),
+        ("D10.8", r"C(q^+) \;\le\; C(q)", r"C(q^+) \;\ge\; C(q)"),
+    ):
+        assert old in tags.display(tag)
+        assert failure(tag, tags.display(tag).replace(old, new)) is not None, f"{tag} with {new}"
+
+
+def test_the_words_of_a_condition_matter():
+    latex = tags.display("D9.3")
+    assert "both outside" in latex
+    assert "the check does not say what this means" in failure("D9.3", latex.replace("both outside", "one outside"))
+
+
+# ---- what a check must say -------------------------------------------------------------------------------------------
+
+
+def of(latex, *meanings, near=()):
+    """Why a display does not hold where its symbols have these values; None if it does."""
+    try:
+        evaluate(lambda: meanings, {"D0.1": latex}, near)
+    except AssertionError as error:
+        return str(error)
+    return None
+
+
+def numbers(**symbols):
+    return Meaning(symbols, {})
+
+
+def test_a_symbol_without_a_meaning_is_refused():
+    assert of("a = b", numbers(a=1)) == "the display cannot be evaluated: the check does not say what b is"
+
+
+def test_a_relation_that_no_input_reaches_is_refused():
+    assert "never compared" in of(r"a = 1 \qquad \text{for } b > 2", numbers(a=1, b=2))
+
+
+def test_a_bound_is_as_near_as_the_check_says():
+    latex, e = r"a \le \frac{1}{2}", numbers(a=mpmath.mpf("0.4"))
+    assert of(latex, e, near=["0.8"]) is None
+    assert "reached to ('0.8',), not to ('1.0',)" in of(latex, e, near=["1.0"])
+
+
+def test_an_arrow_needs_a_case_on_either_side():
+    latex = r"a = 1 \quad \Longleftrightarrow \quad b = 2"
+    assert of(latex, numbers(a=1, b=2), numbers(a=3, b=4)) is None
+    assert "never true, or never false" in of(latex, numbers(a=1, b=2))
+    assert "claim 1 is False" in of(latex, numbers(a=1, b=2), numbers(a=3, b=2))
+
+
+def test_a_derivative_is_taken_of_what_the_cost_means():
+    latex = r"\frac{\partial C}{\partial z_k} = 2 z_k"
+    e = Meaning({"z": [mpmath.mpf(3), mpmath.mpf(5)], "C": lambda e: sum(x**2 for x in e.z)}, {"k": (1, 2)})
+    assert of(latex, e) is None
+    assert of(latex.replace("2 z_k", "3 z_k"), e) is not None
+
+
+def test_a_function_takes_its_brackets_and_a_factor_does_not():
+    assert of("f(a) = 4 a", Meaning({"a": 2, "f": Function(lambda e, x: x**3)}, {})) is None
+    assert of("f(a) = 6", numbers(a=2, f=3)) is None
+
+
+@pytest.mark.parametrize("latex", ["a = {", "a = )", "a < b c = ", r"\frac{\partial^2 C}{\partial z}"])
+def test_what_cannot_be_read_is_refused(latex):
+    with pytest.raises(NotRead):
+        read(latex)
+
+
+def test_a_pinned_display_is_held_by_its_digest(monkeypatch):
+    monkeypatch.setattr(tags, "display", {"D0.1": "a = b"}.get)
+    monkeypatch.setattr("derivations.checks.CHECKS", {})
+
+    def entered(digest):
+        from derivations.checks import CHECKS as now
+
+        now.clear()
+        checks("D0.1", kind=SYMBOLIC, scope="nothing", pinned={"D0.1": digest})(lambda: None)
+        return now["D0.1"]
+
+    right = entered(digest_of("a  =  b"))
+    assert (right.display, right.verdict()) == (PINNED, None)
+    assert f"pin {digest_of('a = b')}" in entered(digest_of("a = -b")).verdict()
+
+
+# ---- python -O -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("flags", "environment"), [(["-O"], {}), ([], {"PYTHONOPTIMIZE": "1"})])
+def test_without_assertions_nothing_is_said_to_hold(flags, environment):
+    environment = {**os.environ, "PYTHONPATH": str(tags.ROOT), **environment}
+    said = subprocess.run(
+        [sys.executable, *flags, "-m", "derivations", "D2.4"], env=environment, capture_output=True, text=True
+    )
+    assert (said.returncode, said.stdout) == (2, "")
+    assert said.stderr.splitlines() == [
+        "derivations: the checks are assertions: run without python -O and without PYTHONOPTIMIZE, which leave them out"
+    ]
+    loaded = subprocess.run(
+        [sys.executable, *flags, "-c", "from derivations.checks import load; load()"],
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert loaded.returncode == 1
+    assert "RuntimeError: the checks are assertions" in loaded.stderr
