@@ -1,4 +1,4 @@
-"""Evaluate a display on the inputs of its check, claim by claim, and remember how near each relation came to failing."""
+"""Hold a display against the inputs of its check, claim by claim, and remember how near each bound was."""
 
 from __future__ import annotations
 

@@ -183,7 +183,7 @@ def highest(e: Meaning, name: str, low: Any, high: Any, body: Node) -> Any:
 
 
 def _limit(e: Meaning, over: tuple, body: Node) -> Any:
-    """At a number so large that nothing is left of 1 over it: Richardson's extrapolation from there and twice as far."""
+    """At a number so large that nothing is left of 1 over it: Richardson's extrapolation from three of them."""
     far, farther, farthest = (value(body, e.but(**{over[1]: k * FAR})) for k in (1, 2, 4))
     return (8 * farthest - 6 * farther + far) / 3
 

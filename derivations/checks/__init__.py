@@ -1,12 +1,12 @@
 """Machine checks of the tagged equations: symbolic where SymPy can, else to 60 digits on random and adverse inputs.
 
 A check says what every symbol of a displayed equation means, on many inputs: it yields a `Meaning` for each. The display
-itself is then read and evaluated there, so that the formula that is checked is the one that stands on the page. What goes
-beyond the display, such as the steps of a proof, the check asserts itself. A display that cannot be read is pinned: its
-check asserts all of it, and names the digest of the display.
+is then read and evaluated there, so the formula that is checked is the one on the page. The check itself asserts what goes
+beyond the display, such as the steps of a proof. A display that cannot be read is pinned: its check asserts all of it, and
+names the digest of the display.
 
-A check shares no code with minikd: what is checked here is the mathematics; that the code is the mathematics is what the
-tests hold.
+A check shares no code with minikd: what is checked here is the mathematics. That the code is the mathematics is what
+the tests hold.
 """
 
 from __future__ import annotations

@@ -76,7 +76,7 @@ def of_model(e):
 
 def its_probabilities(e):
     classes, p = of_model(e)
-    return {k + 1: p_k for k, p_k in zip(classes, p)}  # noqa: B905: the dustbin's is the last
+    return {k + 1: p_k for k, p_k in zip(classes, p, strict=False)}  # the last p is the dustbin's
 
 
 def its_dustbin(e):

@@ -165,7 +165,7 @@ def a_lower_price_never_brings_more_words():
 
     for model in models(count=30):
         weighed = [(w, s) for s in paths(model[-1]) if (w := weight_of(s, *model)) > 0]
-        best = [max(weighed, key=lambda one: mp.log(one[0]) + c * words(one[1]))[1] for c in prices]  # noqa: B023
+        best = [max(weighed, key=lambda one: mp.log(one[0]) + c * words(one[1]))[1] for c in prices]
         for (c, s), (other, s_other) in product(zip(prices, best, strict=True), repeat=2):
             of = {"c": c, "c'": other, "s": s, "s'": s_other, "W": Function(lambda e, s: words(s))}
             yield Meaning(of, {})

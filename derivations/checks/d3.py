@@ -12,7 +12,6 @@ from derivations.checks import (
     checks,
     close,
     logits,
-    mean,
     pairs,
     root,
     softmax,
@@ -112,7 +111,7 @@ def along_t(u, t, symbolic=False, **more):
 @checks("D3.4", "D3.5", kind=SYMBOLIC, scope=SCOPE)
 def slope_and_curvature():
     for K in CLASSES:
-        yield along_t(zero_mean_symbols(K, "z")[0], t, symbolic=True)
+        yield along_t(symbols(K, "u")[0], t, symbolic=True)
 
 
 @checks("D3.6", kind=SYMBOLIC, scope=f"{SCOPE}, any distribution")
@@ -133,11 +132,12 @@ def curvature_by_class_and_rest():
 
             return moment
 
+        mean_of_rest, square_of_rest = of_rest(1), of_rest(2)
         symbols_of_rest = {
             "s_i": lambda e, f=class_and_rest: f(e)[0],
             "s": lambda e, f=class_and_rest: f(e)[0],
-            "d": lambda e, m=of_rest(1): e.u[0] - m(e),
-            "w": lambda e, m=of_rest(1), m2=of_rest(2): m2(e) - m(e) ** 2,
+            "d": lambda e, m=mean_of_rest: e.u[0] - m(e),
+            "w": lambda e, m=mean_of_rest, m2=square_of_rest: m2(e) - m(e) ** 2,
         }
         yield along_t(u, sp.Integer(0), symbolic=True, **symbols_of_rest)
 

@@ -7,8 +7,8 @@ import numpy as np
 import sympy as sp
 from mpmath import mp, mpf
 
-from derivations.checks import NUMERIC, SYMBOLIC, checks, close, derivative, logits, pairs, softmax
-from derivations.checks.cases import array, softmax as softmax_of
+from derivations.checks import NUMERIC, SYMBOLIC, checks, close, logits, pairs, softmax
+from derivations.checks.cases import array
 from derivations.checks.symbolic import delta, is_zero
 from derivations.meaning import Function, Meaning, Operator, differential, slope
 from derivations.values import value
@@ -139,15 +139,16 @@ class Network:
             return self.outputs(layers, x, **start)[-1]
 
         counted = range(1, L + 1)
+        own = dict(zip(counted, self.layers, strict=True))
         symbols = {
             "x": self.x, "h": hs, "a": dict(zip(counted, outs, strict=True)), "z": outs[-1], "L": L, "B": len(self.x),
             "m": dict(enumerate(self.masks)), "p": self.p, "q": array(softmax(list(row), self.T) for row in outs[-1]),
             "T": self.T, "1": array([[mpf(1)]] * len(self.x)),
-            "W": {i: self.layers[i - 1][0] for i in counted}, "b": {i: self.layers[i - 1][1] for i in counted},
+            "W": {i: W for i, (W, _) in own.items()}, "b": {i: b for i, (_, b) in own.items()},
             "dz": self.gradient(lambda z: z, outs[-1]), "dx": self.gradient(lambda x: last(x=x), self.x),
             "da": {i: self.gradient(lambda a, i=i: last(first=i - 1, start=a), outs[i - 1]) for i in counted},
-            "dW": {i: self.gradient(lambda W, i=i: last(with_layer(i - 1, W=W)), self.layers[i - 1][0]) for i in counted},
-            "db": {i: self.gradient(lambda b, i=i: last(with_layer(i - 1, b=b)), self.layers[i - 1][1]) for i in counted},
+            "dW": {i: self.gradient(lambda W, i=i: last(with_layer(i - 1, W=W)), W) for i, (W, _) in own.items()},
+            "db": {i: self.gradient(lambda b, i=i: last(with_layer(i - 1, b=b)), b) for i, (_, b) in own.items()},
         }  # fmt: skip
         return Meaning(symbols, {"ell": counted})
 

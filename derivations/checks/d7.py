@@ -101,7 +101,7 @@ def ensemble(e):
 ANSWERS = {"q": Function(lambda e, k: softmax_of(e.z.value(e, k), e.T))}
 
 
-def one_layer(x, W, b, drop, t=mpf(1), **more):
+def one_layer(x, W, b, drop, t=1, **more):
     """The masks of the inputs of an affine layer."""
     counts = {"i": len(x), "c": len(b), "j": len(b)}
     symbols = {
@@ -111,7 +111,7 @@ def one_layer(x, W, b, drop, t=mpf(1), **more):
     return over_masks(every_mask(len(x)), lambda k: probability(k, drop), counts, **symbols)
 
 
-def two_layers(t=mpf(1), count=3, **more):
+def two_layers(t=1, count=3, **more):
     """A network with masks on its inputs and on its hidden units: everything that D7.7 speaks of."""
     rng = random.Random(17)
     for x, W, b, drop in itertools.islice(cases(), count):

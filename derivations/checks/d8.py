@@ -2,7 +2,6 @@
 
 import random
 
-import sympy as sp
 from mpmath import mp, mpf
 
 from derivations.checks import NUMERIC, SYMBOLIC, checks, close, mean, softmax, zero_mean

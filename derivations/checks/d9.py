@@ -7,7 +7,7 @@ from mpmath import mp, mpf
 
 from derivations.checks import NUMERIC, SYMBOLIC, checks, close, mean, root, softmax
 from derivations.checks import logits as one_case
-from derivations.checks.cases import FEW, array, indices
+from derivations.checks.cases import array, indices
 from derivations.checks.cases import softmax as softmax_of
 from derivations.checks.symbolic import is_zero, symbols
 from derivations.checks.symbolic import softmax as softmax_symbols
