@@ -98,6 +98,7 @@ def test_the_command_shows_statement_code_test_and_verdict(capsys):
     assert re.search(r"^ +code +minikd/core/losses\.py:\d+ soft_cross_entropy$", out, re.MULTILINE)
     assert re.search(r"^ +test +tests/test_losses\.py:\d+ test_\w+$", out, re.MULTILINE)
     assert "verdict holds: SymPy, K = 2, 3, 4" in out
+    assert "display parsed: 1, display pinned: 0" in out
     assert "1 of 1 equations hold" in out
 
 

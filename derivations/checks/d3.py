@@ -24,12 +24,16 @@ from derivations.checks.symbolic import CLASSES, SCOPE, dot, is_zero, symbols
 from derivations.meaning import Function, Meaning
 
 ADVERSE = "random, tied, one-hot and far-spread logits, K = 2 to 10"
-SHARPEST = zero_mean([mpf(1), *[mpf(0)] * 4])  # of a range of 1: at T = 1/0.14 the bounds are all but reached
 t = sp.Symbol("t", positive=True)  # 1/T
 
 
 def zero_mean_symbols(K, letters="zv"):
     return [[*u[:-1], -sum(u[:-1])] for u in symbols(K, letters)]
+
+
+def sharpest():
+    """Logits with a range of 1, for which the bounds are all but reached at T = 1/0.14."""
+    return zero_mean([mpf(1), *[mpf(0)] * 4])
 
 
 def constant():
@@ -164,7 +168,9 @@ def the_curvature_is_bounded():
         for at in (mpf(1) / 20, mpf(1)):
             yield along_t(u, at, R_u=spread(u))
     best = (3 - mp.sqrt(3)) / 6
-    yield along_t(SHARPEST, mp.log(4 * best / (1 - best)), R_u=mpf(1))  # one of five classes has just this probability
+    yield along_t(
+        sharpest(), mp.log(4 * best / (1 - best)), R_u=mpf(1)
+    )  # one of five classes has just this probability
     rng, largest = random.Random(0), 0.0
     for i in range(20_000):  # any distribution at all, in double precision: the margin below is far above rounding
         K = 2 + i % 6
@@ -186,9 +192,9 @@ def the_curvature_is_bounded():
     assert sp.Rational(3, 32) < 1 / (6 * sp.sqrt(3))
 
 
-@checks("D3.9", kind=NUMERIC, scope=f"{ADVERSE}, T = 0.1 to 1000", near=("0.9988", "0.9989", "1.0"))
+@checks("D3.9", kind=NUMERIC, scope=f"{ADVERSE}, T = 0.1 to 1000", near=("0.9992",))
 def taylor_of_one_distribution():
-    inputs = [(zero_mean([mpf(2), mpf(0), mpf(-1)]), mpf(1)), (SHARPEST, mpf("0.14"))]
+    inputs = [(zero_mean([mpf(2), mpf(0), mpf(-1)]), mpf(1)), (sharpest(), mpf("0.14"))]
     for u, at in inputs:
         yield along_t(u, at, R_u=spread(u), s=Function(lambda e, t: softmax_of(e, t * e.u)))
     for u in map(zero_mean, logits(count=80)):
@@ -205,7 +211,7 @@ EVERY = "for every T>0,Kge 2 and all zero-mean z,v"
 @checks("D3.10", kind=NUMERIC, scope=f"{ADVERSE}, T = 0.001 to a million; reached to a thousandth", near=("0.9992",))
 def the_theorem():
     words = {EVERY: lambda e: e.T > 0 and e.K >= 2 and is_centred(e)}
-    yield one_case(SHARPEST, [mpf(0)] * 5, 1 / mpf("0.14"), words=words)
+    yield one_case(sharpest(), [mpf(0)] * 5, 1 / mpf("0.14"), words=words)
     yield from numeric_cases([mpf(1) / 1000, mpf(1), mpf(20), mpf(10) ** 6], centred=True, words=words)
 
 
@@ -250,10 +256,13 @@ def the_limit_of_the_cost():
 
 
 @checks(
-    "D3.14", kind=NUMERIC, scope=f"{ADVERSE}, tolerances 1, 5 and 10 %; reached to a thousandth", near=("0.9992", "1")
+    "D3.14",
+    kind=NUMERIC,
+    scope=f"{ADVERSE}, tolerances 1, 5 and 10 %; reached to a thousandth",
+    near=("0.9991", "858 of 942"),
 )
 def a_temperature_that_suffices():
-    cases = [*pairs(count=12), (SHARPEST, [mpf(0)] * 5)]
+    cases = [*pairs(count=12), (sharpest(), [mpf(0)] * 5)]
     for z, v in cases:
         z, v = zero_mean(z), zero_mean(v)
         D = max(abs(z_i - v_i) for z_i, v_i in zip(z, v, strict=True))
