@@ -14,8 +14,8 @@ from mpmath import mp, mpf
 
 from derivations.latex import NotRead
 
-DIGITS = 100
-STEP = mpf(10) ** -30
+DIGITS = 120
+STEP = mpf(10) ** -40
 ALWAYS = ("softmax", "KL", "Var", "H", "O")
 
 

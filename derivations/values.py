@@ -19,6 +19,7 @@ from derivations.meaning import DIGITS, Function, Meaning, Operator, OutOfRange,
 
 FAR = mpf(10) ** 15
 COMPARED = mpf(10) ** -25
+NOISE = mpf(10) ** -70
 
 
 def value(node: Any, e: Meaning) -> Any:
@@ -281,7 +282,7 @@ def related(left: Any, relation: str, right: Any, e: Meaning) -> bool:
         return abs(left - right) <= mpf(10) ** -5
     if relation in "=≠":
         return equal(left, right) == (relation == "=")
-    slack = COMPARED * max(abs(left), abs(right), COMPARED**2) if relation in "≤≥" else 0
+    slack = max(COMPARED * max(abs(left), abs(right)), NOISE) if relation in "≤≥" else 0
     return bool(left <= right + slack if relation in "≤<" else left >= right - slack) and (
         relation in "≤≥" or left != right
     )
