@@ -127,7 +127,7 @@ class Evidence:
 
     def _approach(self, place: tuple[int, int], low: Any, high: Any) -> None:
         """Remember how near the lower side comes to the higher one, as a part of it."""
-        if (low > 0 or high < 0) and abs(high) > TINY:
+        if (low > 0 or high < 0) and min(abs(low), abs(high)) > TINY:
             part = low / high if low > 0 else high / low
             self.nearest[place] = max(part, self.nearest.get(place, part))
 

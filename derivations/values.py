@@ -33,6 +33,13 @@ def _multiply(e: Meaning, a: Node, b: Node) -> Any:
     return left @ right if matrices else left * right
 
 
+def _divide(e: Meaning, a: Node, b: Node) -> Any:
+    above = value(a, e)
+    return (e.number(str(above)) if isinstance(above, int) else above) / value(
+        b, e
+    )  # a quotient of integers is no float
+
+
 def _truth(e: Meaning, chain: list) -> Any:
     """[a > b], for numbers or for each element."""
     left, relation, right = value(chain[0], e), chain[1], value(chain[2], e)
@@ -239,7 +246,6 @@ VALUES: dict[str, Callable[..., Any]] = {
     "add": lambda e, a, b: value(a, e) + value(b, e),
     "subtract": lambda e, a, b: value(a, e) - value(b, e),
     "negative": lambda e, a: -value(a, e),
-    "divide": lambda e, a, b: value(a, e) / value(b, e),
     "elementwise": lambda e, a, b: value(a, e) * value(b, e),
     "sqrt": lambda e, a: e.apply("sqrt", value(a, e)),
     "norm": lambda e, a: e.apply("sqrt", (value(a, e) ** 2).sum()),
@@ -247,7 +253,7 @@ VALUES: dict[str, Callable[..., Any]] = {
     "function": lambda e, name, a: e.apply(name, value(a, e)),
     "row": lambda e, *items: np.array([value(item, e) for item in items], dtype=object),
     "pmatrix": lambda e, *rows: np.array([[value(cell[0], e) for cell in row] for row in rows], dtype=object),
-    "multiply": _multiply, "truth": _truth, "cases": _cases, "scripted": _scripted, "call": _call, "at": _at,
+    "multiply": _multiply, "divide": _divide, "truth": _truth, "cases": _cases, "scripted": _scripted, "call": _call, "at": _at,
     "over": _over, "limit": _limit, "derivative": _derivative, "integral": _integral,
 }  # fmt: skip
 """How to work out each kind of node."""

@@ -45,7 +45,9 @@ def the_limit_of_high_temperatures():
     yield one_case(zero_mean([mpf(1), *[mpf(0)] * 4]), [mpf(0)] * 5, mpf(10) ** 6)
 
 
-@checks("D5.4", kind=NUMERIC, scope="K = 2, in 60 digits; with SymPy, but the sign of h' at 400 places", near=("66 of 78",))
+@checks(
+    "D5.4", kind=NUMERIC, scope="K = 2, in 60 digits; with SymPy, but the sign of h' at 400 places", near=("66 of 78",)
+)
 def two_classes_only_rise():
     sigma = Function(lambda e, x: 1 / (1 + e.apply("exp", -x)))
     for e in numeric_cases(ALL_T, classes=(2,), h=DEFINED, sigma=sigma):
