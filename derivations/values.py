@@ -34,10 +34,11 @@ def _multiply(e: Meaning, a: Node, b: Node) -> Any:
 
 
 def _divide(e: Meaning, a: Node, b: Node) -> Any:
+    """Of two integers too, which Python would divide to a double."""
     above = value(a, e)
     return (e.number(str(above)) if isinstance(above, int) else above) / value(
         b, e
-    )  # a quotient of integers is no float
+    )
 
 
 def _truth(e: Meaning, chain: list) -> Any:
@@ -253,8 +254,8 @@ VALUES: dict[str, Callable[..., Any]] = {
     "function": lambda e, name, a: e.apply(name, value(a, e)),
     "row": lambda e, *items: np.array([value(item, e) for item in items], dtype=object),
     "pmatrix": lambda e, *rows: np.array([[value(cell[0], e) for cell in row] for row in rows], dtype=object),
-    "multiply": _multiply, "divide": _divide, "truth": _truth, "cases": _cases, "scripted": _scripted, "call": _call, "at": _at,
-    "over": _over, "limit": _limit, "derivative": _derivative, "integral": _integral,
+    "multiply": _multiply, "divide": _divide, "truth": _truth, "cases": _cases, "scripted": _scripted, "call": _call,
+    "at": _at, "over": _over, "limit": _limit, "derivative": _derivative, "integral": _integral,
 }  # fmt: skip
 """How to work out each kind of node."""
 

@@ -55,7 +55,7 @@ def affine_as_products():
 
 
 @checks(
-    "D6.6", kind=NUMERIC, scope="random inputs of 10⁻³ to 10² and adverse ones, at the kink and off it", near=("1",)
+    "D6.6", kind=NUMERIC, scope="random inputs of 10⁻³ to 10² and adverse ones, at the kink and off it", near=("108 of 160",)
 )
 def the_slope_of_relu():
     for a in logits(count=12):
