@@ -36,9 +36,7 @@ def _multiply(e: Meaning, a: Node, b: Node) -> Any:
 def _divide(e: Meaning, a: Node, b: Node) -> Any:
     """Of two integers too, which Python would divide to a double."""
     above = value(a, e)
-    return (e.number(str(above)) if isinstance(above, int) else above) / value(
-        b, e
-    )
+    return (e.number(str(above)) if isinstance(above, int) else above) / value(b, e)
 
 
 def _truth(e: Meaning, chain: list) -> Any:

@@ -21,7 +21,9 @@ PARSED_TAGS = sorted((tag for tag, check in CHECKS.items() if check.display == P
 FLIPPED = {"+": "-", "-": "+", r"\le": r"\ge", r"\ge": r"\le", "<": ">", ">": "<"}
 SIGN_OR_NUMBER = re.compile(r"\d+(?:\.\d+)?|[+-]|\\[lg]e(?![A-Za-z])|(?<![A-Za-z])[<>]")
 
-HARMLESS: dict[str, dict[str, str]] = {}
+HARMLESS: dict[str, dict[str, str]] = {
+    "D2.9": {r"_i} \;\ge\; [- → +]\sum_i p_i \": "the sum is zero, so its sign says nothing"},
+}
 """Changes after which an equation says the same, or is true all the same; by tag, with the reason."""
 
 
