@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+from decimal import Decimal
 from functools import cache
 
 import mpmath
@@ -21,8 +22,11 @@ PARSED_TAGS = sorted((tag for tag, check in CHECKS.items() if check.display == P
 FLIPPED = {"+": "-", "-": "+", r"\le": r"\ge", r"\ge": r"\le", "<": ">", ">": "<"}
 SIGN_OR_NUMBER = re.compile(r"\d+(?:\.\d+)?|[+-]|\\[lg]e(?![A-Za-z])|(?<![A-Za-z])[<>]")
 
+NO_FACTOR = "the order of a rest knows no factor"
 HARMLESS: dict[str, dict[str, str]] = {
-    "D2.9": {r"_i} \;\ge\; [- → +]\sum_i p_i \": "the sum is zero, so its sign says nothing"},
+    "D2.9": {r"_i} \;\ge\; [- → +]\sum_i p_i": "the sum is zero, so its sign says nothing"},
+    "D3.1": {r"left( \frac{[1 → 2]}{T^3} \righ": NO_FACTOR},
+    "D3.12": {r"left( \frac{[1 → 2]}{T^4} \righ": NO_FACTOR},
 }
 """Changes after which an equation says the same, or is true all the same; by tag, with the reason."""
 
@@ -31,13 +35,10 @@ def changes(latex):
     """(what was changed, the display after it), one sign or number at a time."""
     latex = re.sub(r"\\tag\{.*?\}", "", latex)
     for match in SIGN_OR_NUMBER.finditer(latex):
-        old = match[0]
-        new = FLIPPED.get(old) or str(type(eval(old))(eval(old) + 1))
-        start, end = match.span()
-        yield (
-            f"{latex[max(start - 12, 0) : start]}[{old} → {new}]{latex[end : end + 12]}",
-            latex[:start] + new + latex[end:],
-        )
+        old, (start, end) = match[0], match.span()
+        new = FLIPPED.get(old) or str(Decimal(old) + 1)
+        what = f"{latex[max(start - 12, 0) : start]}[{old} → {new}]{latex[end : end + 12]}"
+        yield what.strip("\\ \n"), latex[:start] + new + latex[end:]
 
 
 @cache
