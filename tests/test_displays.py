@@ -27,6 +27,8 @@ HARMLESS: dict[str, dict[str, str]] = {
     "D2.9": {r"_i} \;\ge\; [- → +]\sum_i p_i": "the sum is zero, so its sign says nothing"},
     "D3.1": {r"left( \frac{[1 → 2]}{T^3} \righ": NO_FACTOR},
     "D3.12": {r"left( \frac{[1 → 2]}{T^4} \righ": NO_FACTOR},
+    "D7.1": {r"= \prod_{i=[1 → 2]}^{n} \big(": "each factor is one, so their number says nothing"},
+    "D7.2": {r"x_i}{1 - d} [+ → -] d \cdot 0 =": "nothing is added"},
 }
 """Changes after which an equation says the same, or is true all the same; by tag, with the reason."""
 
