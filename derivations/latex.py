@@ -24,6 +24,7 @@ RELATIONS = {
     "=": "=", r"\le": "≤", r"\ge": "≥", "<": "<", ">": ">", r"\ne": "≠", r"\approx": "≈", r"\in": "∈",
     r"\propto": "∝", r"\to": "→", r"\longrightarrow": "→",
 }  # fmt: skip
+STARTS = {"=": "from", "∈": "in", "→": "to"}
 ARROWS = (r"\Longleftrightarrow", r"\Longrightarrow")
 SEPARATORS = (",", ":", r"\quad", r"\qquad", r"\\")
 ACCENTS = (r"\bar", r"\tilde", r"\hat", r"\overline")
@@ -334,9 +335,11 @@ class Formula:
             names.append(self.take().text)
         if len(chain) == 1:
             return ("indices", names)
-        if len(chain) == 5:
+        if chain[1::2] == ["≤", "≤"]:
             return ("between", chain[2].parts[0], chain[0], chain[4])
-        return ({"=": "from", "∈": "in", "→": "to"}[chain[1]], names[0], chain[2])
+        if len(chain) != 3 or chain[1] not in STARTS or not names:
+            raise NotRead(f"{spelled(self.pieces)} is no range of an index")
+        return (STARTS[chain[1]], names[0], chain[2])
 
     def function(self) -> Node:
         name = self.take().text[1:]
