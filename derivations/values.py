@@ -14,7 +14,7 @@ import numpy as np
 import sympy as sp
 from mpmath import mp, mpf
 
-from derivations.latex import Node
+from derivations.latex import Node, NotRead
 from derivations.meaning import DIGITS, Function, Meaning, Operator, OutOfRange, Unset, derived, replaced, slope
 
 FAR = mpf(10) ** 15
@@ -170,7 +170,10 @@ def each(over: tuple, upper: Node | None, e: Meaning) -> Iterable[Meaning]:
 def _over(e: Meaning, operator: str, over: tuple, upper: Node | None, body: Node) -> Any:
     if over[0] == "between":
         return highest(e, over[1], value(over[2], e), value(over[3], e), body)
-    found = [(value(body, at), at) for at in each(over, upper, e)]
+    try:
+        found = [(value(body, at), at) for at in each(over, upper, e)]
+    except OutOfRange as gone:
+        raise NotRead(f"a sum or a product reaches {gone}, which is not there") from gone
     if operator in ("sum", "prod"):
         total = e.number("0" if operator == "sum" else "1")
         for out, _ in found:
