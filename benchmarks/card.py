@@ -1,9 +1,9 @@
 """Everything that needs a GPU, in one command: python -m benchmarks.card --minutes 8.
 
 The stages come in the order of their importance: the GPU's self-test, the tests, a training step and an epoch beside
-all rivals, populations, the quick command with the long runs, and the rows M1 to M9 of the paper. Each is a process of
-its own, gets a share of the time that is left, and is recorded as soon as it ends. A stage that fails, or runs out of
-time, does not stop the next. Nothing is fetched from a network.
+all rivals, populations, the quick command with the long runs, and the paper's rows, except those of speech. Each is a
+process of its own, gets a share of the time that is left, and is recorded as soon as it ends. A stage that fails, or
+runs out of time, does not stop the next. Nothing is fetched from a network.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from time import monotonic
 from typing import Any, NamedTuple
 
 from benchmarks import report
+from minikd.paper.rows import ROWS, speech
 from minikd.system.cli import Parser, start
 from minikd.system.files import check_writable
 from minikd.training.runs import write_json
@@ -31,7 +32,10 @@ from minikd.training.runs import write_json
 ROOT = Path(__file__).parent.parent
 GRACE = 5.0  # seconds in which a stage that is asked to stop can do so
 KEPT = 80  # lines of a stage's output
-PAPER = tuple(f"M{n}" for n in range(1, 10))
+PAPER = tuple(id for id, row in ROWS.items() if row not in speech.ROWS)
+"""The paper's rows, the most important first; those of speech need recordings."""
+ON_A_CARD = "(cupy or gpu) and not strict-cupy"
+"""Which cases of the test files run on a card, as pytest's -k takes it."""
 PACKAGES = {
     "pytest": "the tests need it: it comes with the extra test",
     "hypothesis": "the tests need it: it comes with the extra test",
@@ -90,9 +94,10 @@ def stages(out: Path, runs: Path | None, quick: bool) -> list[Stage]:
     """
     gpu = ["--quick"] if quick else ["--gpu", "--pace", "0.25"]
     self_test = ["-c", DRY_SELF_TEST] if quick else ["-m", "minikd.backend"]
-    tests = ["tests/test_backend.py"] if quick else ["--require-gpu", *_workers(), *gpu_tests()]
-    paper = ["--profile", "smoke"] if quick else ["--profile", "full", "--gpu"]
-    paper += [] if runs is None else ["--out", str(runs)]
+    tests = ["tests/test_backend.py"] if quick else ["--require-gpu", "-k", ON_A_CARD, *_workers(), *gpu_tests()]
+    full = out / "full.json"
+    paper = [*PAPER[:2], "--profile", "smoke"] if quick else [*PAPER, "--profile", "full", "--gpu"]
+    paper += [*([] if runs is None else ["--out", str(runs)]), "--write", str(full), "--quiet"]
 
     def section(name: str, share: float, least: float) -> Stage:
         path = out / f"{name}.json"
@@ -103,11 +108,6 @@ def stages(out: Path, runs: Path | None, quick: bool) -> list[Stage]:
 
         return Stage(name, share, least, command, lambda output: _rows_said(path), path)
 
-    def row(name: str, share: float) -> Stage:
-        path = out / f"paper-{name}.json"
-        command = ["-m", "minikd.paper", name, *paper, "--write", str(path), "--quiet"]
-        return Stage(f"paper {name}", share, 20, lambda seconds: command, lambda output: _verdict_said(path), path)
-
     return [
         Stage("self-test", 0.08, 10, lambda seconds: self_test, _deviation_said),
         Stage("tests", 0.20, 20, lambda seconds: ["-m", "pytest", "-q", "-p", "no:cacheprovider", *tests], _last_line),
@@ -115,8 +115,9 @@ def stages(out: Path, runs: Path | None, quick: bool) -> list[Stage]:
         section("epoch", 0.08, 15),
         section("population", 0.10, 15),
         section("run", 0.16, 20),
-        row(PAPER[0], 0.08),
-        *(row(name, 0.0) for name in ([] if quick else PAPER[1:])),
+        Stage(
+            "paper", 0.08, 20, lambda seconds: ["-m", "minikd.paper", *paper], lambda output: _rows_judged(full), full
+        ),
     ]
 
 
@@ -128,7 +129,7 @@ def gpu_tests() -> list[str]:
 
 
 def _workers() -> list[str]:
-    return ["-n", str(min(8, os.cpu_count() or 1)), "--dist", "worksteal"] if find_spec("xdist") else []
+    return ["-n", str(min(12, os.cpu_count() or 1)), "--dist", "worksteal"] if find_spec("xdist") else []
 
 
 # ---- what came, in words ---------------------------------------------------------------------------------------------
@@ -150,8 +151,8 @@ def _rows_said(path: Path) -> str:
     return "; ".join([f"{len(record['rows'])} rows measured", *left_out])
 
 
-def _verdict_said(path: Path) -> str:
-    return "; ".join(f"{row['ours']}: {row['verdict']}" for row in json.loads(path.read_text(encoding="utf-8"))["rows"])
+def _rows_judged(path: Path) -> str:
+    return "; ".join(f"{row['row']} {row['verdict']}" for row in json.loads(path.read_text(encoding="utf-8"))["rows"])
 
 
 # ---- the work --------------------------------------------------------------------------------------------------------
@@ -301,9 +302,14 @@ def _versions() -> dict[str, str]:
     return found
 
 
+def _names() -> list[str]:
+    return [stage.name for stage in stages(Path(), None, quick=True)]
+
+
 def build_parser() -> Parser:
     """Return the options."""
     parser = Parser("card", __doc__ or "", package="benchmarks")
+    parser.add_argument("stages", nargs="*", metavar="stage", help=f"{', '.join(_names())} [all of them]")
     parser.add_argument("--minutes", type=float, default=8.0, metavar="M", help="for everything together [8]")
     about = "the folder of the results [results/gpu beside this file]"
     parser.add_argument("--out", type=Path, metavar="DIR", help=about)
@@ -319,6 +325,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     if not args.minutes > 0:
         parser.error(f"--minutes must be > 0, got {args.minutes}")
+    if unknown := [name for name in args.stages if name not in _names()]:
+        parser.error(f"no stage {unknown[0]!r}: choose from {', '.join(_names())}")
     code, said = _process(["-c", DESCRIBE, "cpu" if args.quick else "gpu"], limit=120.0)
     if code != 0:
         silent = "the GPU did not answer within two minutes: nvidia-smi shows its state"
@@ -333,11 +341,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             check_writable(out / "card.json")
         except (OSError, ValueError) as error:
             parser.fail(str(error))
-        command = f"python -m benchmarks.card --minutes {args.minutes:g}{' --quick' * args.quick}"
+        command = " ".join(["python -m benchmarks.card", *args.stages, f"--minutes {args.minutes:g}"])
+        command += " --quick" * args.quick
         record: dict[str, Any] = {"command": command, "machine": json.loads(_last_line(said)), "commit": _commit()}
         record |= {"packages": packages, "stages": []}
         runs = Path(nowhere) if args.quick else args.runs and args.runs.resolve()
-        todo = stages(out, runs, args.quick)
+        todo = [stage for stage in stages(out, runs, args.quick) if not args.stages or stage.name in args.stages]
         carry_out(todo, 60 * args.minutes, record, lambda: write_json(out / "card.json", _without_paths(record, out)))
     print(f"\n{report.card(record)}")
     needed = [stage["state"] == "done" for stage in record["stages"] if stage["stage"] in ("self-test", "tests")]

@@ -1,6 +1,7 @@
 """The committed results as tables and plots: python -m benchmarks.report fills README.md anew, or with --check looks.
 
-A table stands in README.md between `<!-- table:step -->` and `<!-- /table:step -->`, and so do the aims and the plots.
+A table stands in README.md between `<!-- table:step -->` and `<!-- /table:step -->`, and so do the aims, the plots and
+the choice of pairs.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmarks import epoch, inference, memory, population, prepare, prototype, run, step
+from benchmarks import choose_pairs, epoch, inference, memory, population, prepare, prototype, run, step
 from benchmarks.contestants import FLOOR_GRAPH, MINIKD_GRAPH, TEACHER, name
 from benchmarks.jax_scan import JAX
 from benchmarks.pytorch import COMPILED, EAGER, FUSED, GRAPHS, WHOLE
@@ -117,6 +118,12 @@ def card(record: dict[str, Any]) -> str:
     cells = [["" if stage[key] is None else str(stage[key]) for key in keys] for stage in record["stages"]]
     lines = _markdown(["stage", "state", "seconds", "result"], cells)
     return "\n".join([*lines, "", f"Commit {record['commit']}. {_caption({**record, 'rows': []})}"])
+
+
+def pairs(record: dict[str, Any]) -> str:
+    """Return what `python -m benchmarks.choose_pairs` found on held-out pairs, and what it chose."""
+    chosen = f"Chosen: {record['chosen']['width']} units per layer, T = {record['chosen']['T']:g}."
+    return "\n".join([choose_pairs.table(record), "", f"{chosen} {_caption(record)}"])
 
 
 # ---- aims ------------------------------------------------------------------------------------------------------------
@@ -269,6 +276,8 @@ def content(mark: str, results: Results) -> str:
         drawn = {(p, s): found["machine"]["device"] for (p, s), found in results.items() if s in FIGURES}
         links = [f"![{device}: {words[s]}](plots/{p}-{s}.png)" for (p, s), device in drawn.items()]
         return "\n\n".join(links) or "Plots: not measured yet."
+    if mark == "pairs" and choose_pairs.RESULT.exists():
+        return pairs(json.loads(choose_pairs.RESULT.read_text(encoding="utf-8")))
     found = [card(record) if mark == "card" else table(mark, record) for (_, t), record in results.items() if t == mark]
     return "\n\n".join(found) or f"{mark}: {MISSING['GPU' if mark in ('card', 'prototype') else 'CPU']}."
 

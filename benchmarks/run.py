@@ -59,7 +59,7 @@ def rows(bench: Bench) -> Iterator[dict[str, Any]]:
         }
         if find_spec("torch"):
             starts["python -c 'import torch'"] = partial(_process, "-c", "import torch")
-        yield from _rows(starts, rounds=1 if bench.quick else 10)
+        yield from _rows(starts, rounds=1 if bench.quick else max(3, round(10 * bench.pace)))
 
 
 def _quick_run(flags: Sequence[str], out: Path) -> Iterator[dict[str, Any]]:

@@ -23,8 +23,16 @@ def a_student(teacher, data=SMALL, **changes):
     return training("student", config, data, teacher=teacher, keep=("test",))
 
 
-def do(jobs, folder, threads=1):
+def do(jobs, folder, threads=1, stage=None):
     store, done = Store(folder), []
     with threadpool_limits(1), ThreadPoolExecutor(threads) as executor:  # which lifts it again, for other tests
-        engine.run(jobs, store, executor, workers=lambda: threads, on_done=lambda job: done.append(job.key))
+        engine.run(
+            jobs, store, executor, workers=lambda: threads, stage=stage, on_done=lambda job: done.append(job.key)
+        )
     return store, done
+
+
+def damage(path):
+    """Change the last byte of a file."""
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))

@@ -4,6 +4,7 @@ import json
 import math
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,11 @@ import pytest
 import strict_cupy
 
 from benchmarks import __main__ as command
-from benchmarks import against, choose_quick, memory, pytorch, report, timing
+from benchmarks import against, choose_pairs, choose_paper, choose_quick, memory, pytorch, report, study_student, timing
 from benchmarks.timing import Bench
+from minikd.data.images import Dataset
+from minikd.paper.lab.statistics import Interval
+from minikd.paper.rows.specialists import PLANS
 from minikd.paper.tasks.networks import Data
 from minikd.training.config import TrainConfig
 
@@ -349,7 +353,7 @@ def test_a_curve_stands_for_each_contestant_that_took_part():
 
 def test_the_page_is_what_the_committed_results_say():
     text, results = report.README.read_text("utf-8"), report.load()
-    assert set(re.findall(r"<!-- table:(\w+) -->", text)) == {*report.TABLES, "card", "aims", "plots"}
+    assert set(re.findall(r"<!-- table:(\w+) -->", text)) == {*report.TABLES, "card", "aims", "plots", "pairs"}
     assert report.fill(text, results) == text, "run python -m benchmarks.report"
     for plot in re.findall(r"\]\((plots/.*?)\)", text):
         assert (report.HERE / plot).stat().st_size < 100_000, plot
@@ -372,3 +376,85 @@ def test_the_quick_preset_is_chosen_among_candidates_of_which_one_diverges(monke
     for row, seeds in zip(rows[1:], (1, 2, 2), strict=True):
         assert len(row["errors"]) == seeds
         assert 0 < row["mean"] == np.mean(row["errors"]) < 200
+
+
+@pytest.mark.slow
+def test_the_students_of_the_study_differ_in_one_thing_each(monkeypatch, tmp_path, capsys):
+    tiny = TrainConfig(hidden=(8, 8), epochs=1, batch_size=20, learning_rate=0.1)
+    monkeypatch.chdir(tmp_path)
+    for module in (choose_paper, study_student):
+        monkeypatch.setattr(module, "RESULT", tmp_path / f"{module.__name__}.json")
+        monkeypatch.setattr(module, "DATA", Data(first=200, held_out=10_000))
+        monkeypatch.setattr(module, "BASE", tiny)
+    monkeypatch.setattr(choose_paper, "CANDIDATES", [{}, {"epochs": 2}])
+    monkeypatch.setattr(study_student, "STUDENT", replace(tiny, alpha=1.0, T=4.0))
+    changes = [({}, {}, 0), ({"epochs": 5}, {}, 0), ({}, {"epochs": 2}, 0), ({}, {}, 2)]
+    rows = [study_student.Row("a row", student, teacher, 100, copies) for student, teacher, copies in changes]
+    monkeypatch.setattr(study_student, "ROWS", rows)
+    choose_paper.main([])
+    study_student.main([])
+    chosen, studied = (json.loads(path.read_text()) for path in sorted(tmp_path.glob("*.json")))
+    assert [row["changes"] for row in chosen["rows"]] == [{}, {"epochs": 2}]
+    first, longer, other, copies = studied["rows"]
+    assert [first["teacher"], other["teacher"]] == [row["errors"] for row in chosen["rows"]]
+    assert first["teacher"] == longer["teacher"] != other["teacher"]
+    for row in (longer, other, copies):
+        assert row["near"] != first["near"]
+        assert len(row["errors"]) == len(row["other"]) == 3
+    assert np.mean(longer["near"]) < np.mean(first["near"])
+
+
+def test_shifted_copies_are_moved_and_keep_their_labels():
+    images = np.zeros((50, 5, 5), np.uint8)
+    images[:, 2, 2] = 9
+    data = Dataset(images, np.arange(50, dtype=np.uint8) % 3, "dots", 3)
+    moved = study_student.shifted(data, 1, seed=0)
+    assert (moved.labels == data.labels).all()
+    assert moved.images.sum() == images.sum()
+    rows, columns = np.nonzero(moved.images)[1:]
+    assert set(zip(rows.tolist(), columns.tolist(), strict=True)) == {(i, j) for i in (1, 2, 3) for j in (1, 2, 3)}
+
+
+def candidate(width, conditional, overall):
+    """A row whose gains lie within 1 point of these."""
+    gains = {"conditional": conditional, "overall": overall}
+    return {"width": width} | {name: {"gain": Interval(gain, gain - 1, gain + 1)} for name, gain in gains.items()}
+
+
+@pytest.mark.parametrize(
+    ("gains", "width"),
+    [
+        ({12: (3, 3), 16: (2, 2), 20: (0.5, 2)}, 16),  # 20 units may gain nothing among the classes of specialists
+        ({12: (3, 3), 16: (2, 2), 20: (2, 0.5)}, 16),  # nor overall
+        ({12: (0.5, 2), 16: (-3, -3)}, 12),
+    ],
+)
+def test_the_widest_generalist_whose_specialists_help_is_chosen(gains, width):
+    assert choose_pairs.widest([candidate(width, *of) for width, of in gains.items()]) == width
+
+
+@pytest.mark.slow
+def test_the_specialists_are_chosen_on_held_out_pairs(monkeypatch, tmp_path, capsys):
+    base = choose_pairs.BASE
+    assert base.pairs[3] == 10_000
+    tiny = base._replace(pairs=(2000, 200, 0, 10_000), epochs=(1, 1), specialists=(2, 10), seeds=2)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(choose_pairs, "RESULT", tmp_path / "choose_pairs.json")
+    monkeypatch.setattr(choose_pairs, "BASE", tiny)
+    monkeypatch.setattr(choose_pairs, "WIDTHS", (8, 12))
+    monkeypatch.setattr(choose_pairs, "TEMPERATURES", (4.0, 20.0))
+    choose_pairs.main([])
+    record = json.loads((tmp_path / "choose_pairs.json").read_text())
+    width = record["chosen"]["width"]
+    assert [(row["width"], row["T"]) for row in record["rows"]] == [(8, 4.0), (12, 4.0), (width, 20.0)]
+    best = max((row for row in record["rows"] if row["width"] == width), key=lambda row: row["overall"]["gain"][0])
+    assert record["chosen"] == {"width": width, "T": best["T"]}
+    out = capsys.readouterr().out
+    assert "of pairs of held-out training images, 2 seeds" in out
+    assert choose_pairs.table(record) in out
+
+
+def test_the_rows_of_specialists_have_the_settings_that_were_chosen():
+    chosen = json.loads(choose_pairs.RESULT.read_text("utf-8"))["chosen"]
+    for profile in ("cpu", "full"):
+        assert {"width": PLANS[profile].width, "T": PLANS[profile].T} == chosen

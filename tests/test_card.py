@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from functools import partial
 
 import pytest
 
@@ -72,9 +73,22 @@ def test_a_stage_whose_summary_fails_shows_its_last_line():
 @pytest.mark.slow
 def test_the_tests_of_a_card_are_those_of_which_pytest_collects_cases_on_one():
     command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider", *card.gpu_tests()]
-    collected = subprocess.run(command, cwd=card.ROOT, capture_output=True, text=True).stdout.splitlines()
-    with_cases = {line.split("::")[0] for line in collected if "[cupy" in line or "[gpu" in line or "-gpu" in line}
-    assert with_cases == set(card.gpu_tests())
+    collect = partial(subprocess.run, cwd=card.ROOT, capture_output=True, text=True)
+    collected = collect(command).stdout.splitlines()
+    cases = {line for line in collected if "[cupy" in line or "[gpu" in line or "-gpu" in line}
+    assert {case.split("::")[0] for case in cases} == set(card.gpu_tests())
+    assert cases <= set(collect([*command, "-k", card.ON_A_CARD]).stdout.splitlines())
+
+
+def test_only_the_stages_that_are_named_are_carried_out(tmp_path, capsys):
+    assert card.main(["--quick", "--out", str(tmp_path), "self-test"]) == 0
+    assert [one["stage"] for one in json.loads((tmp_path / "card.json").read_text("utf-8"))["stages"]] == ["self-test"]
+
+
+def test_a_stage_that_does_not_exist_is_refused(capsys):
+    with pytest.raises(SystemExit):
+        card.main(["--quick", "tests", "stepp"])
+    assert "no stage 'stepp': choose from self-test, tests, step" in capsys.readouterr().err
 
 
 @pytest.mark.slow
@@ -82,7 +96,7 @@ def test_a_dry_run_goes_through_every_stage_and_the_report_takes_it_in(tmp_path,
     assert card.main(["--quick", "--out", str(tmp_path / "gpu")]) == 0
     record, printed = json.loads((tmp_path / "gpu" / "card.json").read_text("utf-8")), capsys.readouterr().out
     real = [one.name for one in card.stages(tmp_path, tmp_path, quick=False)]
-    assert [one["stage"] for one in record["stages"]] == real[:7]  # the other rows of the paper are like the first
+    assert [one["stage"] for one in record["stages"]] == real
     assert {one["state"] for one in record["stages"]} == {"done"}
     assert record["machine"]["numpy"]
     assert record["packages"]["pytest"] == pytest.__version__
@@ -98,15 +112,15 @@ def test_a_dry_run_goes_through_every_stage_and_the_report_takes_it_in(tmp_path,
     assert sum(path.stat().st_size for path in tmp_path.rglob("*")) < 1e6
 
 
-@pytest.mark.parametrize("row", card.PAPER)
-def test_the_rows_of_the_paper_resume_where_their_work_is_kept(row, tmp_path):
-    todo = card.stages(tmp_path / "out", tmp_path / "runs", quick=False)
-    (found,) = [one for one in todo if one.name == f"paper {row}"]
-    module, name, *words = found.command(60.0)[1:]
-    args = build_parser().parse_args([name, *words])
-    assert (module, args.rows, args.profile, args.gpu) == ("minikd.paper", [row], "full", True)
-    assert (args.out, args.write) == (tmp_path / "runs", tmp_path / "out" / f"paper-{row}.json")
-    assert row in ROWS
+def test_the_rows_of_the_paper_come_last_in_their_order_and_resume_where_their_work_is_kept(tmp_path):
+    last = card.stages(tmp_path / "out", tmp_path / "runs", quick=False)[-1]
+    module, *words = last.command(60.0)[1:]
+    args = build_parser().parse_args(words)
+    assert (last.name, module, args.profile, args.gpu) == ("paper", "minikd.paper", "full", True)
+    assert args.rows == [row for row in ROWS if not row.startswith("S") and not row.endswith("-speech")]
+    assert args.rows[:9] == [f"M{n}" for n in range(1, 10)]
+    assert (args.out, args.write) == (tmp_path / "runs", tmp_path / "out" / "full.json")
+    assert last.file == args.write
 
 
 @pytest.mark.parametrize(("state", "code"), [("done", 0), ("stopped", 1), ("not begun", 1), ("failed", 1)])

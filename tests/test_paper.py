@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from small_jobs import SMALL, TINY, a_student, a_teacher, do
+from small_jobs import SMALL, TINY, a_student, a_teacher, damage, do
 from spoken import FSDD
 
 from minikd import __version__
@@ -22,6 +23,7 @@ from minikd.paper import command as paper
 from minikd.paper import figures, page
 from minikd.paper.command import build_parser
 from minikd.paper.lab import scoreboard
+from minikd.paper.lab.board import Board
 from minikd.paper.lab.jobs import Store
 from minikd.paper.lab.scoreboard import Name, table
 from minikd.paper.rows import ROWS, speech
@@ -89,7 +91,9 @@ def test_a_written_scoreboard_has_what_made_it_and_every_figure_can_be_drawn_fro
     assert done.returncode == 0, done.stderr
     record = json.loads(path.read_text(encoding="utf-8"))
     assert record["rows"] == json.loads(done.stdout)
-    assert record["machine"]["numpy"] == np.__version__
+    (machine,) = record["machines"]
+    assert machine["numpy"] == np.__version__
+    assert {run.get("machine", "data") for run in record["runs"]} <= {0, "data"}
     keys = [run["key"] for run in record["runs"]]
     assert len(set(keys)) == len(keys) == len(list((out / "paper" / "cpu").iterdir()))
     assert all(set(run["needs"]) <= set(keys) for run in record["runs"])
@@ -102,8 +106,8 @@ def test_a_written_scoreboard_has_what_made_it_and_every_figure_can_be_drawn_fro
             continue
         save(draw(page.numbers(name, record)), tmp_path / f"{name}.png")
         for id in ids:
-            assert f"**{id}, claims nothing**" in page.section(name, record, "smoke")
-    assert page.scoreboard(record).count("claims nothing") == len(EXPECTED)
+            assert f"**{id}, claims nothing**" in page.section([name], record, "smoke")
+    assert page.scoreboard(record, "smoke").count("claims nothing") == len(EXPECTED)
 
 
 @pytest.mark.slow
@@ -178,7 +182,7 @@ def test_a_machine_without_a_gpu_keeps_what_a_cluster_with_gpus_has_done(monkeyp
     path = tmp_path / "a.json"
     paper.main(["--profile", "smoke", "--out", str(tmp_path), "--dask", "tcp://host:1", "--gpu", "--write", str(path)])
     assert "M2" in capsys.readouterr().out
-    assert json.loads(path.read_text(encoding="utf-8"))["machine"]["numpy"] == np.__version__
+    assert json.loads(path.read_text(encoding="utf-8"))["machines"][0]["numpy"] == np.__version__
 
 
 @pytest.mark.slow
@@ -195,7 +199,7 @@ def test_a_damaged_result_costs_only_its_own_rows(monkeypatch, tmp_path, capsys)
     alone = capsys.readouterr().out
     paper.main(asked)
     path = Store(tmp_path / "paper" / "cpu").path(teacher)
-    path.write_bytes(path.read_bytes()[:-1] + b"\0")
+    damage(path)
     for needed in ({}, {"M3": replace(ROWS["M3"], jobs=lambda profile: {Name("distilled"): student})}):
         monkeypatch.setattr(paper, "ROWS", {**rows, **needed})
         capsys.readouterr()
@@ -224,6 +228,121 @@ def test_a_scoreboard_is_printed_before_it_is_written(monkeypatch, tmp_path, cap
     assert "a.json is not written: No space left on device" in said.err
 
 
+# ---- a file that grows row by row ------------------------------------------------------------------------------------
+
+
+def row_of(id, *jobs, **changes):
+    """A row with small jobs of its own."""
+    named = {Name("alone", seed=i): job for i, job in enumerate(jobs)}
+    return replace(ROWS["M2"], id=id, jobs=lambda profile: named, **changes)
+
+
+def small(seed, **changes):
+    return training(f"small {seed}", replace(TINY, seed=seed, **changes), SMALL, keep=("test",))
+
+
+@pytest.fixture
+def call(monkeypatch, tmp_path, capsys):
+    """Make a call of these rows with --write full.json, in a folder; return what the file holds, status and stderr."""
+
+    def call(folder, *rows):
+        (tmp_path / folder).mkdir(exist_ok=True)
+        monkeypatch.chdir(tmp_path / folder)
+        monkeypatch.setattr(paper, "ROWS", {row.id: row for row in rows})
+        status = 0
+        try:
+            paper.main(["--profile", "smoke", "--workers", "1", "--write", "full.json"])
+        except SystemExit as stopped:
+            status = stopped.code
+        text = Path("full.json").read_text(encoding="utf-8")
+        return re.sub(r'"seconds": [\d.]+', '"seconds": 0', text), status, capsys.readouterr().err
+
+    return call
+
+
+def held(text):
+    return [line["row"] for line in json.loads(text)["rows"]]
+
+
+@pytest.mark.slow
+def test_a_call_that_fails_leaves_a_file_with_the_rows_before_it_and_a_later_call_adds_the_rest(call):
+    first, second = row_of("M1", small(0)), row_of("M2", small(1), small(0))
+    text, status, _ = call("in two", first, row_of("M2", small(1, learning_rate=1e30), small(0)))
+    assert (held(text), status) == (["M1"], 1)
+    text, status, err = call("in two", first, second)
+    assert (held(text), status) == (["M1", "M2"], 0)
+    assert "1 of 2 runs were done before" in err
+    assert text == call("in one", first, second)[0]
+
+
+@pytest.mark.slow
+def test_rows_whose_results_are_lost_are_taken_from_the_file_if_they_would_be_done_in_the_same_way(call, tmp_path):
+    first, second = row_of("M1", small(0)), row_of("M2", small(1), small(0))
+    once, _, _ = call("lost", first)
+    shutil.rmtree(tmp_path / "lost" / "runs")
+    elsewhere = {**json.loads(once), "machines": [{"device": "another", "cores": 9}]}
+    (tmp_path / "lost" / "full.json").write_text(json.dumps(elsewhere))
+    text, _, err = call("lost", first, second)
+    assert "M1 are taken from full.json, because the results that they rest on are no longer below runs" in err
+    assert "small 1: done, 1 left" in err
+    record = json.loads(text)
+    assert record["rows"][0] == json.loads(once)["rows"][0]
+    assert [machine["device"] == "another" for machine in record["machines"]] == [True, False]
+    assert [(run["title"], run["machine"]) for run in record["runs"]] == [
+        ("small 0", 0),
+        ("small 1", 1),
+        ("small 0", 1),
+    ]
+    for other in (row_of("M1", small(2)), replace(first, id="M3")):  # other runs, another row: nothing to take
+        shutil.rmtree(tmp_path / "lost" / "runs")
+        text, _, err = call("lost", other)
+        assert (held(text), "taken" in err) == ([other.id], False)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [None, "", "[1]", "{}", '{"rows": 3}', '{"rows": [{}]}', '{"rows": [{"row": "M1"}], "machine": {}, "runs": []}'],
+)
+def test_nothing_is_taken_from_a_file_that_is_no_scoreboard(text, tmp_path):
+    path = tmp_path / "full.json"
+    if text is not None:
+        path.write_text(text)
+    board = Board([row_of("M1", small(0))], "smoke", Store(tmp_path), lambda jobs, row: "", path)
+    assert board.taken == ()
+
+
+@pytest.mark.slow
+def test_a_judge_that_breaks_does_not_stop_the_rows_after_it(call, tmp_path):
+    def broken(profile, results):
+        raise ZeroDivisionError("a bug")
+
+    with pytest.raises(ZeroDivisionError, match="a bug"):
+        call("broken", row_of("M1", small(0), judge=broken), row_of("M2", small(1)))
+    assert held((tmp_path / "broken" / "full.json").read_text("utf-8")) == ["M2"]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name == "nt", reason="Windows sends no such signals")
+def test_a_killed_call_leaves_a_whole_file_that_the_same_call_completes(tmp_path):
+    words = [sys.executable, "-m", "minikd.paper", *TWO, "--profile", "smoke", "--quiet", "--write", "full.json"]
+    texts = []
+    for kill in (True, False):
+        folder = tmp_path / str(kill)
+        folder.mkdir()
+        if kill:
+            process = subprocess.Popen(words, cwd=folder, stdout=subprocess.DEVNULL)
+            while not (folder / "full.json").exists():
+                assert process.poll() is None, "it ended without a row"
+                time.sleep(0.01)
+            process.kill()
+            process.wait()
+            assert set(held((folder / "full.json").read_text("utf-8"))) <= set(TWO)
+        assert subprocess.run(words, cwd=folder, stdout=subprocess.DEVNULL).returncode == 0
+        texts.append(re.sub(r'"seconds": [\d.]+', '"seconds": 0', (folder / "full.json").read_text("utf-8")))
+    assert texts[0] == texts[1]
+    assert held(texts[0]) == list(TWO)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("module", ["paper", "speech"])
 def test_a_command_knows_its_version(module):
@@ -237,7 +356,7 @@ def test_a_claim_has_as_many_networks_as_its_profile():
     assert ROWS["S2"].about("full") == "ensemble of ten"
     assert all("{" not in row.about("smoke") for row in ROWS.values())
     committed = {row["row"]: row["claim"] for profile in ("cpu", "cpu-speech") for row in page.load(profile)["rows"]}
-    assert {id: row.about("cpu") for id, row in ROWS.items()} == committed
+    assert {id: ROWS[id].about("cpu") for id in committed} == committed
 
 
 @pytest.mark.slow

@@ -3,10 +3,11 @@
 import json
 from dataclasses import replace
 from importlib import import_module
+from itertools import product
 
 import numpy as np
 import pytest
-from small_jobs import SMALL, TINY, a_student, a_teacher, do
+from small_jobs import SMALL, TINY, a_student, a_teacher, damage, do
 
 from minikd.core.losses import distillation_loss
 from minikd.core.mlp import initialise, mlp_backward, mlp_forward, unflatten
@@ -24,6 +25,7 @@ from minikd.paper.tasks.networks import (
     mean_task,
     train_task,
     training,
+    variances,
 )
 from minikd.training.answers import count_errors, logits
 from minikd.training.checkpoint import CheckpointError
@@ -69,7 +71,7 @@ def test_a_damaged_result_is_refused_not_used(tmp_path):
     job = a_teacher()
     store, _ = do([job], tmp_path)
     path = store.path(job)
-    path.write_bytes(path.read_bytes()[:-1] + b"\0")
+    damage(path)
     with pytest.raises(CheckpointError, match=path.name):
         store.get(job)
 
@@ -101,6 +103,14 @@ def test_the_job_that_most_work_waits_for_goes_first(tmp_path):
     pupil = replace(a_student(teacher), work=10.0)
     _, done = do([*alone, pupil], tmp_path)
     assert done[0] == teacher.key
+
+
+def test_the_jobs_of_an_earlier_stage_go_first_and_no_worker_waits_for_them(tmp_path):
+    teacher, first = replace(a_teacher(), work=1.0), replace(a_teacher(5), work=0.1)
+    pupil = replace(a_student(teacher), work=10.0)
+    stage = {first.key: 0, teacher.key: 1, pupil.key: 1}
+    _, done = do([pupil, first], tmp_path, stage=stage)
+    assert done == [first.key, teacher.key, pupil.key]
 
 
 # ---- tasks -----------------------------------------------------------------------------------------------------------
@@ -174,10 +184,13 @@ def test_early_stopping_takes_the_first_best_epoch_on_images_that_were_not_learn
     seen = []
     train(config, transfer, on_epoch=lambda n: seen.append((count_errors(n, held), n.flat.copy(), n.sizes)))
     best = min(range(60), key=lambda epoch: seen[epoch][0])
-    assert record["epoch"] == best + 1 < 60
-    network = Network(seen[best][2], seen[best][1])
-    assert np.array_equal(arrays["test"], logits(network, test))
-    assert record["train_errors"] == count_errors(network, transfer)
+    networks = Network(seen[best][2], seen[best][1]), Network(seen[-1][2], seen[-1][1])
+    assert record["stopped"]["epoch"] == best + 1 < 60
+    for network, found, name in zip(networks, (record["stopped"], record), ("stopped.wrong", "wrong"), strict=True):
+        assert np.array_equal(arrays[name], np.argmax(logits(network, test), axis=-1) != test.labels)
+        assert found["errors"] == arrays[name].sum()
+        assert found["train_errors"] == count_errors(network, transfer)
+    assert not np.array_equal(arrays["wrong"], arrays["stopped.wrong"])
     everything = training("all", config, Data(first=1000), stop_early=True)
     with pytest.raises(ValueError, match="use a smaller share"):
         train_task(everything.settings, {}, CPU)
@@ -212,9 +225,44 @@ def test_gradients_are_measured_case_by_case():
         _, dzn = distillation_loss(zn, v=v[n : n + 1], y=y[n : n + 1], T=3.0, alpha=0.5)
         single.append(np.concatenate([array.ravel() for pair in mlp_backward(dzn, cache)[0] for array in pair]))
     g = np.array(single)
-    variance = np.mean(np.sum((g - g.mean(axis=0)) ** 2, axis=1))
-    assert found["noise"] == pytest.approx(variance / np.sum(g.mean(axis=0) ** 2), rel=1e-10)
+    squared_mean = np.sum(g.mean(axis=0) ** 2)
+    assert found["noise_at_least"] == pytest.approx(np.sum(np.var(g, axis=0)) / squared_mean, rel=1e-10)
+    variance = np.sum(np.var(g, axis=0, ddof=1))
+    assert found["noise"] == pytest.approx(variance / (squared_mean - variance / 9), rel=1e-10)
     assert found["size"] == pytest.approx(9 * np.linalg.norm(dz, axis=1).mean(), rel=1e-12)
+
+
+def noise_of(dz):
+    """Measure the gradients of a layer with these gradients of its bias, and none of its weights."""
+    _, caches = mlp_forward(np.zeros((len(dz), 1)), [(np.zeros((1, dz.shape[1])), np.zeros(dz.shape[1]))])
+    return _gradients(caches, dz)
+
+
+def test_the_noise_of_gradients_does_not_saturate_at_the_number_of_cases():
+    N, K, mean = 200, 4000, 0.1
+    found = noise_of(mean + np.random.default_rng(0).standard_normal((N, K)))
+    r = 1 / mean**2  # half of N, so the plug-in is about r / (1 + r/N)
+    assert found["noise"] == pytest.approx(r, rel=0.05)
+    assert found["noise_at_least"] == pytest.approx(r / 1.5, rel=0.05)
+
+
+def test_noise_has_no_upper_bound_where_the_mean_cannot_be_told_from_zero():
+    assert noise_of(np.array([[1.0], [-0.9]])) == {"size": 0.95, "noise": None, "noise_at_least": pytest.approx(361)}
+    assert noise_of(np.array([[1.0], [1.0]]))["noise"] == 0
+
+
+def test_hard_gradients_vary_by_what_the_labels_add_exactly():
+    """The law of total variance: over all ways to draw labels, the weighted mean is exact."""
+    rng = np.random.default_rng(0)
+    z, v = rng.standard_normal((2, 4, 3))
+    q, p = softmax(z), softmax(v)
+    hard = 0.0
+    for y in product(range(3), repeat=4):
+        d = q - np.eye(3)[list(y)]
+        hard += np.prod(p[range(4), y]) * np.sum((d - d.mean(axis=0)) ** 2) / 3
+    found = variances(z, v, 4000, rng)
+    assert found["soft"] + found["expected"] == pytest.approx(hard, rel=1e-12)
+    assert found["hard"] == pytest.approx(hard, rel=0.01)  # by draws
 
 
 def test_gradients_are_looked_at_fresh_after_an_epoch_and_at_the_end():
@@ -223,6 +271,8 @@ def test_gradients_are_looked_at_fresh_after_an_epoch_and_at_the_end():
     record, _ = gradients_task(gradients.gradients("", config, SMALL, a_teacher()).settings, {"teacher": teacher}, CPU)
     assert [moment["epoch"] for moment in record["moments"]] == [0, 1, 3]
     for moment in record["moments"]:
+        identity = moment["identity"]
+        assert identity["hard"] - identity["soft"] == pytest.approx(identity["expected"], rel=0.05)
         sizes = [one["size"] for one in moment["soft"]]
         assert sizes[-1] / sizes[-2] == pytest.approx((40 / 100) ** 2, rel=0.05)  # the limit, E4
 

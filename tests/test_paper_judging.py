@@ -6,219 +6,147 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from minikd.paper import figures
 from minikd.paper.lab.jobs import Result
 from minikd.paper.lab.scoreboard import DIRECTION, NOT, REPRODUCED, Name
-from minikd.paper.lab.statistics import near, sign_flip_p
-from minikd.paper.rows import ROWS, few, gradients, grid, missing
-from minikd.paper.tasks.networks import GRADIENT_TEMPERATURES, Data
+from minikd.paper.rows import ROWS, grid, missing
+from minikd.paper.tasks.networks import Data
 
 
-def counted(**kinds):
-    return {
-        Name(kind, seed=i): Result({"errors": n}, {}) for kind, counts in kinds.items() for i, n in enumerate(counts)
-    }
+def counted(images=10_000, **kinds):
+    """Results by kind, one per count of errors: each network gets other images wrong."""
+    rng = np.random.default_rng(0)
+    results = {}
+    for kind, counts in kinds.items():
+        for i, count in enumerate(map(int, counts)):
+            wrong = rng.permutation(images) < count
+            results[Name(kind, seed=i)] = Result({"errors": count}, {"wrong": wrong})
+    return results
+
+
+AROUND = np.array([-4, -2, 0, 2, 4])  # five seeds; one more run lies within ±9.6
 
 
 @pytest.mark.parametrize(
     ("alone", "distilled", "verdict"),
-    [
-        ([140, 150], [70, 78], REPRODUCED),
-        ([140, 150], [100, 110], DIRECTION),
-        ([140, 150], [139, 151], NOT),
-    ],
+    [(146, 80, REPRODUCED), (146, 100, DIRECTION), (146, 144, NOT), (300, 84, DIRECTION), (90, 80, NOT)],
 )
-def test_distillation_is_judged_by_its_figure_and_by_every_pair(alone, distilled, verdict):
-    outcome = ROWS["M3"].judge("cpu", counted(alone=alone, distilled=distilled))
+def test_distillation_is_judged_by_its_figure_and_by_what_it_saves(alone, distilled, verdict):
+    outcome = ROWS["M3"].judge("cpu", counted(alone=alone + AROUND, distilled=distilled + AROUND))
     assert outcome.verdict == verdict
-    assert outcome.numbers["alone"] == alone
+    assert outcome.numbers["saved"][0] == alone - distilled
+    assert outcome.seeds == 5
 
 
-def test_a_count_is_judged_against_the_papers_and_the_noise_of_one_run():
-    assert near(67 + 16, 67)
-    assert not near(67 + 17, 67)
-    assert ROWS["M1"].judge("cpu", counted(teacher=[60, 66])).verdict == REPRODUCED
-    assert ROWS["M1"].judge("cpu", counted(teacher=[90, 96])).verdict == NOT
+@pytest.mark.parametrize(("row", "kind", "figure"), [("M1", "teacher", 67), ("M2", "alone", 146)])
+def test_a_count_is_reproduced_if_one_more_run_could_be_as_good(row, kind, figure):
+    def judged(mean, around=AROUND):
+        return ROWS[row].judge("cpu", counted(**{kind: mean + np.array(around)}))
+
+    assert judged(figure + 9).verdict == REPRODUCED
+    assert judged(figure + 9).interval == f"one more run: [{figure - 0.6:.1f}, {figure + 18.6:.1f}] errors"
+    assert judged(figure + 11).verdict == NOT
+    assert judged(figure - 20, [0]).verdict == NOT, "a single run decides nothing"
 
 
-def test_the_sign_flip_test_is_uniform_under_no_effect_and_small_under_one():
+def table_of_errors(temperatures, means, seeds=12, width=30, noise=2.0):
     rng = np.random.default_rng(0)
-    p = [sign_flip_p(rng.standard_normal(8)) for _ in range(400)]
-    assert 0.02 < np.mean(np.array(p) <= 0.05) < 0.09
-    assert sign_flip_p(rng.standard_normal(10) + 3) == 2 / 2**10
-
-
-def table_of_errors(means, seeds=8, width=30, noise=2.0):
-    rng = np.random.default_rng(0)
-    errors = np.array(means) + noise * rng.standard_normal((seeds, len(means)))
+    errors = np.array(means) + noise * rng.standard_normal((seeds, len(temperatures)))
     return {Name("students", width, seed): Result({"errors": row.tolist()}, {}) for seed, row in enumerate(errors)}
 
 
-@pytest.mark.parametrize(("dip", "verdict"), [((2.5, 3.0, 4.0), REPRODUCED), ((), NOT), ((12.0, 20.0, 40.0), NOT)])
-def test_a_best_temperature_must_beat_both_sides_significantly(dip, verdict):
-    means = [400.0 - 30 * (T in dip) for T in grid.TEMPERATURES]
-    if not dip:
-        means = [400.0 + T for T in grid.TEMPERATURES]  # the lowest T is best
-    outcome = ROWS["M5"].judge("cpu", table_of_errors(means))
+@pytest.mark.parametrize(
+    ("dip", "verdict"), [((2.5, 3.0, 4.0), REPRODUCED), ((2.5, 3.0, 4.0, 6.0), DIRECTION), ((12.0, 20.0, 40.0), NOT)]
+)
+def test_the_best_temperatures_must_beat_every_other_one_significantly(dip, verdict):
+    means = [400.0 - 30 * (T in dip) for T in grid.FINE]
+    outcome = ROWS["M5"].judge("cpu", table_of_errors(grid.FINE, means))
     assert outcome.verdict == verdict
-    assert outcome.numbers["errors"]["30"]
+    assert set(outcome.numbers["p"]) == {"1", "2", "6", "8", "12", "20", "40"}
 
 
-@pytest.mark.parametrize(("slope", "verdict"), [(0.0, REPRODUCED), (1.0, NOT)])
-def test_flat_means_within_the_noise_of_one_run(slope, verdict):
-    results = table_of_errors([100 + slope * T for T in grid.TEMPERATURES], width=300)
-    results |= table_of_errors([90.0] * 10, width=800)
+def test_with_few_seeds_no_temperature_is_significantly_better():
+    means = [400.0 - 30 * (T in grid.LOW) for T in grid.FINE]
+    assert ROWS["M5"].judge("cpu", table_of_errors(grid.FINE, means, seeds=5)).verdict == DIRECTION
+
+
+@pytest.mark.parametrize(("slope", "noise", "verdict"), [(0.0, 2.0, REPRODUCED), (1.0, 2.0, NOT), (0.0, 30.0, NOT)])
+def test_similar_means_must_surely_be_near_each_other(slope, noise, verdict):
+    results = table_of_errors(grid.COARSE, [100 + slope * T for T in grid.COARSE], 5, width=300, noise=noise)
+    results |= table_of_errors(grid.COARSE, [90.0] * len(grid.COARSE), 5, width=800)
+    results |= table_of_errors(grid.COARSE, [100 + 9 * T for T in grid.COARSE], 5, width=100)  # of no account
     assert ROWS["M4"].judge("cpu", results).verdict == verdict
 
 
-@pytest.mark.parametrize(
-    ("taught", "verdict", "share"), [(122, REPRODUCED, 0.9), (130, DIRECTION, 0.5), (141, NOT, -0.05)]
-)
-def test_the_share_of_an_ensembles_gain_that_a_student_keeps(taught, verdict, share):
-    results = counted(member=[138, 142], **{"arithmetic student": [taught], "geometric student": [taught]})
-    results |= {Name(f"{kind} mean"): Result({"errors": 120}, {}) for kind in ("arithmetic", "geometric")}
-    outcome = ROWS["E8"].judge("cpu", results)
+def taught(students, ensemble=100):
+    """Results of E8: members with 140 errors each, which the ensemble mostly avoids, and students."""
+    results = counted(
+        member=140 + np.tile(AROUND, 2),
+        **{f"{kind} student": students[i] + AROUND for i, kind in enumerate(("arithmetic", "geometric"))},
+    )
+    for kind in ("arithmetic", "geometric"):
+        results |= counted(**{f"{kind} mean": [ensemble]})
+    return results
+
+
+@pytest.mark.parametrize(("students", "verdict"), [((40, 40), REPRODUCED), ((40, 100), DIRECTION), ((40, 141), NOT)])
+def test_an_ensembles_gain_is_kept_if_the_whole_interval_is_above_the_papers(students, verdict):
+    outcome = ROWS["E8"].judge("cpu", taught(students, ensemble=60))
     assert outcome.verdict == verdict
-    assert outcome.numbers["geometric, share"] == pytest.approx(share)
+    assert outcome.numbers["arithmetic, share"][0] == pytest.approx(1.25)
+    assert outcome.seeds == 5
 
 
-def test_an_ensemble_that_gains_nothing_keeps_no_share():
-    results = counted(member=[138, 142], **{"arithmetic student": [130], "geometric student": [130]})
-    results |= {Name(f"{kind} mean"): Result({"errors": 150}, {}) for kind in ("arithmetic", "geometric")}
-    outcome = ROWS["E8"].judge("cpu", results)
+@pytest.mark.parametrize("ensemble", [139, 150])
+def test_an_ensemble_whose_gain_may_be_chance_keeps_no_share(ensemble):
+    outcome = ROWS["E8"].judge("cpu", taught((120, 120), ensemble))
     assert outcome.verdict == NOT
     assert json.loads(json.dumps(outcome.numbers, allow_nan=False))["geometric, share"] is None
+    assert "no gain that is sure" in outcome.ours
 
 
-@pytest.mark.parametrize("without", ["arithmetic", "geometric"])
-def test_one_mean_that_gains_nothing_is_not_hidden_by_the_other(without):
-    results = counted(member=[138, 142], **{"arithmetic student": [122], "geometric student": [122]})
-    errors = {"arithmetic": 120, "geometric": 120, without: 140}
-    results |= {Name(f"{kind} mean"): Result({"errors": count}, {}) for kind, count in errors.items()}
-    outcome = ROWS["E8"].judge("cpu", results)
-    assert outcome.verdict == NOT
-    assert outcome.why == f"the ensemble gained nothing by its {without} mean"
-    assert f"{without} mean 140, its student 122: there is no gain to keep" in outcome.ours
-    assert "keeps 90% of the gain" in outcome.ours
-    assert outcome.numbers[f"{without}, share"] is None
-
-
-def covered(*groups):
-    return {Name("answers", seed=i): Result({"covered": counts}, {}) for i, counts in enumerate(groups)}
-
-
-def test_a_relative_gain_needs_cases_that_were_right_before():
-    """With none right before, 30 cases put right would be a gain of 3,000 %."""
-    outcome = ROWS["P6"].judge("cpu", covered({"0": [100, 50, 50], "1": [100, 50, 40], "2": [50, 50, 20]}))
-    assert outcome.ours == "0: +0.00 % (100 cases), 1: +20.00 % (100 cases), 2: none was right (50 cases)"
-    assert "slope +20.00 points" in outcome.why
-    assert len(figures.specialists({"P6": outcome.numbers}).axes[0].texts) == 2
-
-
-@pytest.mark.parametrize("groups", [{"1": [100, 50, 40]}, {"1": [100, 50, 40], "2": [50, 50, 20]}])
-def test_one_number_of_specialists_has_no_slope(groups):
-    outcome = ROWS["P6"].judge("cpu", covered(groups))
-    assert outcome.verdict == NOT
-    assert "there is no slope" in outcome.why
-
-
-def learnt(results):
-    """kind → (train, test) accuracy in per cent, as results of 1,000 examples."""
-    return {
-        Name(kind, share): Result(
-            {"examples": 1000, "tested": 1000, "train_errors": 10 * (100 - train), "errors": 10 * (100 - test)}, {}
-        )
-        for (kind, share), (train, test) in results.items()
-    }
-
-
-def test_few_examples_are_judged_by_what_soft_targets_save_of_what_hard_ones_lose():
-    results = learnt(
-        {
-            (few.HARD, 1.0): (100, 98),
-            (few.STOPPED, 0.03): (99, 90),
-            (few.HARD, 0.03): (100, 89),
-            (few.SOFT, 0.03): (99, 97.5),
-        }
-    )
-    soft = ROWS["R3"].judge("cpu", results)
-    assert (soft.verdict, soft.ours) == (REPRODUCED, "train 99 %, test 97.5 %")
-    assert "soft targets save 94% of the 8.00 points that hard targets lose" in soft.why
-    assert ROWS["R2"].judge("cpu", results).verdict == REPRODUCED
-    results |= learnt({(few.HARD, 0.03): (100, 91), (few.SOFT, 0.03): (99, 92)})
-    assert ROWS["R3"].judge("cpu", results).verdict == DIRECTION
-    assert ROWS["R2"].judge("cpu", results).verdict == DIRECTION
-    results |= learnt({(few.SOFT, 0.03): (99, 89)})
-    assert ROWS["R3"].judge("cpu", results).verdict == NOT
-
-
-def test_soft_targets_save_no_share_where_hard_ones_lose_nothing():
-    results = learnt(
-        {
-            (few.HARD, 1.0): (100, 90),
-            (few.STOPPED, 0.03): (99, 90),
-            (few.HARD, 0.03): (99, 90),
-            (few.SOFT, 0.03): (99, 95),
-        }
-    )
-    outcome = ROWS["R3"].judge("cpu", results)
-    assert outcome.verdict == NOT
-    assert outcome.why == "hard targets lose nothing, so there is nothing to save"
-
-
-def test_no_kind_is_faster_where_no_rate_is_tolerated():
-    results = {Name("gradients"): moment(1.0, 0.5, 2.0)}
-    results |= {Name(kind, rate): Result({"errors": None}, {}) for kind in gradients.KINDS for rate in (0.1, 0.2)}
-    assert ROWS["E9"].judge("cpu", results).verdict == DIRECTION  # quieter
-
-
-@pytest.mark.parametrize(("oracle", "honest", "words"), [(9, 4, "5.0 errors fewer"), (4, 9, "5.0 errors more")])
-def test_the_honest_shift_may_be_the_better_one(oracle, honest, words, monkeypatch):
-    errors = {"none": [20], "oracle": [oracle], "honest": [honest]}
-    found = {"errors": errors, "wrong": errors, "shift": errors, "cases": [100, 1000]}
-    monkeypatch.setattr(missing, "measure", lambda *_: found)
-    assert ROWS["M7"].judge("cpu", {}).why.endswith(f"the honest shift makes {words}")
-
-
-def test_a_rate_is_tolerated_if_every_seed_ends_well():
-    counts = {0.1: [100, 104], 0.2: [100, 100], 0.4: [120, 110], 0.8: [90, 300], 1.6: [None, 100]}
-    assert gradients.tolerated(counts) == 0.4
-    assert gradients.tolerated({0.1: [None]}) == 0.0
-
-
-def moment(hard_noise, soft_noise, exponent):
-    soft = [{"size": T**-exponent, "noise": soft_noise} for T in GRADIENT_TEMPERATURES]
-    return Result({"moments": [{"epoch": 0, "hard": {"size": 0.5, "noise": hard_noise}, "soft": soft}]}, {})
-
-
-@pytest.mark.parametrize(("exponent", "verdict"), [(2.0, REPRODUCED), (1.0, NOT)])
-def test_gradients_must_fall_as_the_square_of_T(exponent, verdict):
-    assert ROWS["E6"].judge("cpu", {Name("gradients"): moment(1.0, 0.5, exponent)}).verdict == verdict
+def shifted(none, oracle, honest, threes=(30, 10, 10), cases=10_000):
+    errors = {way: (n + AROUND).tolist() for way, n in zip(missing.WAYS, (none, oracle, honest), strict=True)}
+    wrong = {way: (n + AROUND).tolist() for way, n in zip(missing.WAYS, threes, strict=True)}
+    return {"errors": errors, "wrong": wrong, "shift": wrong, "cases": [1010, cases]}
 
 
 @pytest.mark.parametrize(
-    ("soft_noise", "rate", "verdict"), [(0.5, 0.4, REPRODUCED), (0.5, 0.1, DIRECTION), (2.0, 0.1, NOT)]
+    ("row", "found", "verdict"),
+    [
+        ("M6", shifted(206, 0, 0, threes=(133, 0, 0)), REPRODUCED),
+        ("M6", shifted(206, 0, 0, threes=(150, 0, 0)), DIRECTION),
+        ("M6", shifted(220, 0, 0, threes=(133, 0, 0)), DIRECTION),
+        ("M6", shifted(1000, 0, 0, threes=(906, 0, 0)), NOT),
+        ("M7", shifted(150, 109, 120), REPRODUCED),
+        ("M7", shifted(150, 130, 140), DIRECTION),
+        ("M7", shifted(150, 130, 150), NOT),
+        ("M8", shifted(4730, 0, 0), REPRODUCED),
+        ("M8", shifted(4750, 0, 0), DIRECTION),
+        ("M8", shifted(8998, 0, 0), NOT),
+        ("M9", shifted(4000, 1320, 1400), REPRODUCED),
+        ("M9", shifted(4000, 1340, 1400), DIRECTION),
+        ("M9", shifted(4000, 1340, 4000), NOT),
+    ],
 )
-def test_soft_targets_must_be_quieter_and_faster(soft_noise, rate, verdict):
-    results = {Name("gradients"): moment(1.0, soft_noise, 2.0)}
-    for kind in gradients.KINDS:
-        for tried in (0.1, 0.2, 0.4):
-            fine = tried <= (0.2 if kind == "hard" else rate)
-            results[Name(kind, tried)] = Result({"errors": 100 if fine else None}, {})
-    outcome = ROWS["E9"].judge("cpu", results)
-    assert outcome.verdict == verdict
-    assert outcome.numbers["highest"]["hard"] == 0.2
+def test_students_that_miss_classes_are_judged_before_and_after_the_shift(row, found, verdict, monkeypatch):
+    monkeypatch.setattr(missing, "measure", lambda *_: found)
+    outcome = ROWS[row].judge("cpu", {})
+    assert (outcome.verdict, outcome.seeds) == (verdict, 5)
+    assert outcome.interval.startswith("one more run: [")
 
 
-@pytest.mark.parametrize(("helps", "verdict"), [(6, REPRODUCED), (4, DIRECTION), (2, NOT)])
+@pytest.mark.parametrize(("helps", "verdict"), [(6, REPRODUCED), (4, DIRECTION), (3, NOT)])
 def test_soft_targets_are_judged_in_every_setting_of_false_labels(helps, verdict):
     jobs = ROWS["N1"].jobs("cpu")
     settings = sorted({name[:2] for name in jobs} - {("clean", 0.0)})
     assert len(settings) == 6
     results = {
-        name: Result({"errors": [200, 0, 0, 0, 0, 150 if name[:2] in settings[:helps] else 250]}, {}) for name in jobs
-    }
-    assert ROWS["N1"].judge("cpu", results).verdict == verdict
+        name: Result({"errors": [200, 0, 0, 150 if name[:2] in settings[:helps] else [100, 220][name.seed > 0]]}, {})
+        for name in jobs
+    }  # where 150 is not, soft targets are better on average, and not surely so
+    outcome = ROWS["N1"].judge("cpu", results)
+    assert outcome.verdict == verdict
+    assert len(outcome.numbers["table"]["rows"]) == 6
 
 
 def biased(test, s):

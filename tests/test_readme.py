@@ -80,3 +80,15 @@ def test_the_quick_preset_is_what_the_committed_result_used():
     assert results["asked"]["seeds"] == [0, 1, 2, 3, 4]
     for name, config in PRESETS["quick"].items():
         assert {**results["asked"]["networks"][name], "seed": 0} == config.record()
+
+
+def test_the_papers_teacher_has_the_recipe_that_was_measured_on_a_card():
+    recipes = json.loads((ROOT / "benchmarks" / "results" / "h200" / "recipes.json").read_text(encoding="utf-8"))
+    measured = [row for row in recipes["teachers"] if row["images"] == 60_000]
+    teacher = PRESETS["paper"]["teacher"]
+    for row in measured:
+        assert row["drop"] == [teacher.drop_input, teacher.drop_hidden]
+        assert all(row[name] == getattr(teacher, name) for name in ("learning_rate", "batch_size", "epochs"))
+    errors = [row["test"] for row in measured]
+    text = TEXT.replace("\n", " ")
+    assert f"made {', '.join(map(str, errors[:-1]))} and {errors[-1]} errors, {np.mean(errors):.1f} on average" in text

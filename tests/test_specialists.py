@@ -333,6 +333,15 @@ def test_a_descent_that_does_not_arrive_says_so():
         combine(generalist, specialists, passes=2)
 
 
+def test_an_answer_may_take_more_passes():
+    _, generalist, specialists = example()
+    generalist[:, min(set(specialists[0].classes) & set(specialists[1].classes))] += 9  # so both specialists are asked
+    with pytest.raises(ArithmeticError, match="allow more passes"):
+        answer(generalist, specialists, passes=2)
+    asked = combine(generalist, specialists[:2])  # the third is for other classes
+    np.testing.assert_array_equal(answer(generalist, specialists, passes=9_999), asked)
+
+
 @pytest.mark.parametrize("options", [{"tolerance": 0.0}, {"tolerance": math.nan}, {"tolerance": math.inf}])
 def test_a_descent_without_end_is_refused(options):
     for ask in (combine, answer):

@@ -99,6 +99,13 @@ def test_strings_of_three_to_seven_use_everything(count, seed):
     assert all(3 <= len(string) <= 7 for string in strings) or count < 3
 
 
+def test_an_utterance_knows_its_recordings(tones):
+    for u in drawn(tones):
+        assert tuple(tones.digits[list(u.recordings)].tolist()) == u.digits
+        for n, (begin, end) in zip(u.recordings, u.spans, strict=True):
+            assert np.corrcoef(u.clean[begin:end], tones.signal(n))[0, 1] > 0.999
+
+
 def test_one_seed_draws_the_same_and_another_does_not(tones):
     first, again, other = drawn(tones), drawn(tones), drawn(tones, seed=1)
     assert all(np.array_equal(a.noisy, b.noisy) for a, b in zip(first, again, strict=True))
@@ -248,6 +255,40 @@ def naive_distance(said, heard):
 def test_word_errors_are_the_fewest_edits(pairs):
     said, heard = ([tuple(one) for one in text] for text in zip(*pairs, strict=True))
     errors = [naive_distance(a, b) for a, b in zip(said, heard, strict=True)]
-    found, words = recogniser.word_errors(said, heard)
-    assert found.tolist() == errors
-    assert words.tolist() == [len(one) for one in said]
+    found = recogniser.word_errors(said, heard)
+    assert len(found) == sum(map(len, said))
+    by_utterance = np.split(found, np.cumsum([len(one) for one in said])[:-1])
+    assert [own.sum() for own in by_utterance] == errors
+
+
+@pytest.mark.parametrize(
+    ("heard", "errors"),
+    [
+        ((1, 2, 3), [0, 0, 0]),
+        ((1, 9, 3), [0, 1, 0]),
+        ((1, 3), [0, 1, 0]),
+        ((), [1, 1, 1]),
+        ((9, 9, 1, 2, 3), [2, 0, 0]),
+        ((1, 2, 9, 3), [0, 1, 0]),
+        ((1, 2, 3, 9), [0, 0, 1]),
+    ],
+)
+def test_an_error_is_of_the_word_that_was_said_or_of_the_one_before_it(heard, errors):
+    assert recogniser.word_errors([(4, 5), (1, 2, 3)], [(4, 5), heard]).tolist() == [0, 0, *errors]
+
+
+def test_each_frame_is_of_its_word_and_a_pause_is_halved(tones):
+    speech = recogniser.corpus(drawn(tones), noisy=True)
+    words, first = recogniser.words_of_frames(speech), 0
+    assert len(words) == len(speech.starts)
+    for u, spans in enumerate(speech.spans):
+        own = words[speech.bounds[u] : speech.bounds[u + 1]] - first
+        assert own[0] == 0
+        assert own[-1] == len(spans) - 1
+        assert set(np.diff(own).tolist()) == {0, 1}
+        for word, (begin, end) in enumerate(spans):
+            assert set(own[begin:end].tolist()) == {word}
+        for word, pause in enumerate(zip(spans[:-1, 1], spans[1:, 0], strict=True)):
+            halves = np.bincount(own[slice(*pause)] - word, minlength=2)
+            assert abs(halves[0] - halves[1]) <= 1
+        first += len(spans)

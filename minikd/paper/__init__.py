@@ -4,7 +4,8 @@ command.py         `python -m minikd.paper`: parse, do what is missing, judge, p
 speech_command.py  `python -m minikd.speech`: the rows of speech, also on your own recordings
 page.py            `python -m minikd.paper.page`: PAPER.md and its figures, from the committed results
 teacher.py         `python -m minikd.paper.teacher`: the teacher that ships
-figures.py         what the page shows
+figures.py         the page's figures
+choices.py         the page's tables of what was tried before the rows had their settings
 
 lab/               how work is done and judged; it knows no experiment
   jobs.py          a piece of work that depends only on its settings and other pieces; where results are kept
@@ -13,6 +14,7 @@ lab/               how work is done and judged; it knows no experiment
   cluster.py       workers of a Dask cluster that do calls
   progress.py      how far the jobs are
   scoreboard.py    a row: claim, the paper's figure, its jobs, and how they are judged
+  board.py         the rows of a call, judged and kept in a file as soon as they are finished
   statistics.py    the statistics behind the verdicts
 
 tasks/             what a job can be; it imports lab

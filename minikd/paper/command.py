@@ -4,7 +4,8 @@ examples:
   python -m minikd.paper                      every row, with real figures, on two cores
   python -m minikd.paper M6 M7                two rows, and the work that they need
   python -m minikd.paper --profile smoke      every row, tiny: does it run? It claims nothing
-  python -m minikd.paper --profile full --gpu more seeds, full length
+  python -m minikd.paper --profile full --gpu --write full.json
+                                              more seeds, full length, on a card
   python -m minikd.paper S3 --data DIR        a row of speech, on recordings that are there already
 
 Rows of speech (S1 to S4, R1-speech to R3-speech) need the extra `speech` and the Free Spoken Digit Dataset, which is
@@ -12,6 +13,10 @@ fetched once. If you ask for all rows and it cannot be fetched, these rows are l
 
 Results are kept below --out, and any later call that needs them finds them there. If a call was stopped or killed, the
 same command resumes it. Results are the same bits however many workers there are.
+
+The rows are finished in their order, the most important first. With --write, the file has each row as soon as it is
+finished. A later call with the same file adds the rest, even if the results below --out are lost: it takes the rows
+that it would do in the same way from the file.
 """
 
 from __future__ import annotations
@@ -26,11 +31,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from minikd.data.checks import DataError
-from minikd.engines.device import CPU, get_device
+from minikd.engines.device import get_device
 from minikd.engines.gpu import DeviceError
-from minikd.engines.machine import machine
 from minikd.paper.lab import cluster, executor, scoreboard
-from minikd.paper.lab.jobs import Job, Json, Store, missing
+from minikd.paper.lab.board import Board
+from minikd.paper.lab.jobs import Job, Store, missing
 from minikd.paper.lab.progress import Progress
 from minikd.paper.lab.scoreboard import PROFILES, Jobs, Row
 from minikd.paper.rows import ROWS
@@ -39,7 +44,6 @@ from minikd.speech.recordings import FSDD, Recordings, check_extra, check_offici
 from minikd.system.cli import Parser, reason
 from minikd.system.console import fit
 from minikd.system.files import check_writable
-from minikd.training.checkpoint import CheckpointError
 
 
 class Call(NamedTuple):
@@ -96,7 +100,7 @@ def add_options(parser: Parser) -> None:
     parser.add_argument("--gpu", action="store_true", help="train on the GPU with CuPy")
     parser.add_argument("--out", type=Path, default=Path("runs"), metavar="DIR", help="where results are kept [runs]")
     parser.add_argument("--json", action="store_true", help="print the scoreboard as JSON, with all numbers")
-    about = "keep the scoreboard of these rows there, with settings, machine and times"
+    about = "keep each of these rows there once it is finished, with settings, machines and times"
     parser.add_argument("--write", type=Path, metavar="FILE.json", help=about)
     about = f"a folder that holds recordings/*.wav, or the archive of {FSDD} [fetched once]"
     parser.add_argument("--data", type=Path, metavar="DIR", help=about)
@@ -125,21 +129,25 @@ def main(argv: Sequence[str] | None = None) -> None:
 def run(call: Call, rows: Sequence[Row]) -> None:
     """Do what is missing of these rows, judge them, print the scoreboard, and write it; exit on errors.
 
-    If a job fails, the rows that are finished are printed all the same.
+    Each row is written as soon as it is finished. If a job fails, the rows that are finished are printed all the same.
     """
     parser, args, failure = call.parser, call.args, ""
     if args.workers is not None and (args.workers < 1 or args.dask is not None):
         parser.fail(f"--workers must be ≥ 1, and cannot be used with --dask, got {args.workers}")
     if args.write and args.write.suffix != ".json":
         parser.fail(f"--write needs a .json file, got {args.write}")
-    jobs = {row.id: row.jobs(args.profile) for row in rows}
+
+    def command(jobs: Iterable[Job], row: Row | None) -> str:
+        return call.command(getattr(args, "rows", ()) if row is None else [row.id], spoken=_spoken(jobs))
+
     try:
         if args.write:
             check_writable(args.write)
-        # Refuse a missing GPU before anything is started. With --dask, only the workers need one.
-        here = machine(get_device(call.device) if args.dask is None else CPU)
+        if args.dask is None:  # else only the workers need a GPU
+            get_device(call.device)  # refuse a missing one before anything is started
         store = Store(args.out / "paper" / call.device)
-        do(call, jobs, store)
+        board = Board(rows, args.profile, store, command, args.write)
+        do(call, board)
     except (DeviceError, ValueError) as error:  # bad data and bad checkpoints are ValueErrors
         parser.fail(str(error))
     except executor.JobError as error:
@@ -148,38 +156,39 @@ def run(call: Call, rows: Sequence[Row]) -> None:
         parser.fail(reason(error))
     except KeyboardInterrupt:
         parser.fail("stopped; finished runs are kept, and the same command resumes from there", code=130)
-    board: list[Json] = []
-    for row in rows:
-        named = jobs[row.id]
-        asked = call.command([row.id], spoken=_spoken(named.values()))
-        try:
-            if all(job in store for job in named.values()):
-                board.append(row.judged(args.profile, named, store, asked))
-        except CheckpointError as error:
-            failure = failure or str(error)
-    if board or not failure:
-        print(json.dumps(board, indent=1) if args.json else fit(scoreboard.table(board)), flush=True)
+    failure, lines = failure or board.failure, board.lines()
+    if lines or not failure:
+        print(json.dumps(lines, indent=1) if args.json else fit(scoreboard.table(lines)), flush=True)
+    if board.error:
+        raise board.error
     if failure:
         parser.fail(failure, code=1)
-    if args.write:
-        done = missing(job for line in board for job in jobs[line["row"]].values()).values()
-        asked = call.command(getattr(args, "rows", ()), spoken=_spoken(done))
-        record = {"command": asked, "profile": args.profile, "machine": here, "rows": board}
-        try:
-            scoreboard.write(args.write, {**record, "runs": scoreboard.run_records(done, store)})
-        except (OSError, ValueError) as error:
-            parser.fail(f"{args.write} is not written: {reason(error)}", code=1)
+    try:
+        board.keep()
+    except OSError as error:
+        parser.fail(f"{args.write} is not written: {reason(error)}", code=1)
 
 
-def do(call: Call, jobs: dict[str, Jobs], store: Store) -> None:
-    """Do what is missing of these jobs, which stand by row, and keep it in the store."""
-    args = call.args
+def do(call: Call, board: Board) -> None:
+    """Do what is missing of the board's jobs, the first row first, and add each row once it is finished."""
+    args, store = call.args, board.store
     workers = args.workers or (1 if args.gpu else 2)
+    if board.taken and not args.quiet:
+        why = f"the results that they rest on are no longer below {args.out}"
+        print(f"{', '.join(board.taken)} are taken from {args.write}, because {why}", file=sys.stderr)
     with cluster.dask(args.dask) if args.dask is not None else executor.processes(workers) as (pool, count):
-        jobs = available(call, jobs, store)
+        jobs = available(call, board.left(), store)
         every = [job for named in jobs.values() for job in named.values()]
         with closing(Progress(jobs, store, quiet=args.quiet)) as progress:
-            executor.run(every, store, pool, workers=count, device=call.device, on_done=progress.done)
+            board.add([row for row, left in progress.left.items() if not left])
+            stage: dict[str, int] = {}
+            for number, left in enumerate(progress.left.values()):
+                stage = dict.fromkeys(left, number) | stage
+
+            def done(job: Job) -> None:
+                board.add(progress.done(job))
+
+            executor.run(every, store, pool, workers=count, device=call.device, stage=stage, on_done=done)
 
 
 def available(call: Call, jobs: dict[str, Jobs], store: Store) -> dict[str, Jobs]:

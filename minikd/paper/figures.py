@@ -1,7 +1,7 @@
 """The figures of the scoreboard, drawn only from its numbers, and two of the teacher that ships, from its logits.
 
 The figures of the scoreboard take the rows' numbers, by their ids, as `minikd.paper --write` keeps them. Stars are the
-paper's numbers; dots, bars and lines are ours.
+paper's numbers; dots, bars and lines are ours. The first line of a function's docstring is the caption.
 """
 
 from __future__ import annotations
@@ -14,11 +14,13 @@ from minikd.plots.canvas import DASHES, OKABE_ITO, Figure, legend, scale_y, side
 # isort: split
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
 from minikd.core.softmax import softmax
 from minikd.data.images import load_mnist
-from minikd.paper.lab.statistics import fraction
+from minikd.paper.lab.statistics import fraction, prediction
+from minikd.paper.rows.gradients import balance, times_quieter
 from minikd.paper.rows.missing import SHIFTS
 from minikd.paper.rows.speech import PAPER as PAPER_SPEECH
 from minikd.paper.rows.speech import TEMPERATURES
@@ -54,13 +56,21 @@ def _dress(panel: Axes, title: str = "", log_x: Sequence[float] = (), grid: Any 
         panel.grid(axis=grid, linewidth=0.5)
 
 
-def _dots(panel: Axes, lines: Sequence[Line], xlabel: str) -> None:
-    """Draw a line for each name: a dot per network, a bar at their mean, and a star for the paper."""
+def _dots(panel: Axes, lines: Sequence[Line], xlabel: str, label: str = PAPER["label"]) -> None:
+    """Draw a line for each name: a dot per network, a bar at their mean, where one more run lies, and a star."""
     for i, (_, values, paper) in enumerate(lines):
+        mean, low, high = prediction(values)
+        if len(values) > 1:
+            ends: Any = {"xerr": [[mean - low], [high - mean]], "capsize": 5, "linewidth": 1, "zorder": 1}
+            panel.errorbar(mean, i, color=OKABE_ITO[i], **ends)
         panel.plot(values, [i + offset for offset in _apart(values)], "o", color=OKABE_ITO[i], alpha=0.7)
-        panel.plot([np.mean(values)] * 2, [i - 0.28, i + 0.28], color=OKABE_ITO[i], linewidth=3)
+        panel.plot([mean] * 2, [i - 0.28, i + 0.28], color=OKABE_ITO[i], linewidth=3)
         if paper is not None:
-            panel.plot(paper, i, **PAPER)
+            panel.plot(paper, i, **{**PAPER, "label": label, "markerfacecolor": "none", "zorder": 3})
+    grey: Any = {"color": "grey", "linestyle": "none"}
+    panel.plot([], [], marker="o", label="one network", **grey)
+    panel.plot([], [], marker="|", markersize=15, markeredgewidth=3, label="mean", **grey)
+    panel.errorbar([], [], xerr=[], color="grey", capsize=5, linewidth=1, label="one more run lies here (95 %)")
     panel.set_yticks(range(len(lines)), [name for name, _, _ in lines])
     _dress(panel, grid="x", xlabel=xlabel, ylim=(len(lines) - 0.5, -0.5))
 
@@ -79,8 +89,12 @@ def _curve(panel: Axes, x: Sequence[float], values: Iterable[Sequence[float]], i
     """Draw the mean of the values at each x, ± their standard deviation, in the colour and with the marker number i."""
     columns = [np.asarray(one) for one in values]
     sd = [one.std(ddof=1) for one in columns] if min(map(len, columns)) > 1 else None
-    look: Any = {"color": OKABE_ITO[i], "marker": MARKERS[i], "linestyle": DASHES[i], "linewidth": 2, "capsize": 3}
-    panel.errorbar(x, [one.mean() for one in columns], yerr=sd, label=label or None, **look)
+    panel.errorbar(x, [one.mean() for one in columns], yerr=sd, label=label or None, **_line(i))
+
+
+def _line(i: int) -> dict[str, Any]:
+    """Return how the curve number i looks."""
+    return {"color": OKABE_ITO[i], "marker": MARKERS[i], "linestyle": DASHES[i], "linewidth": 2, "capsize": 3}
 
 
 def _at_most_100(panel: Axes) -> None:
@@ -95,7 +109,7 @@ def _at_most_100(panel: Axes) -> None:
 
 
 def students(rows: Numbers) -> Figure:
-    """M1 to M3: test errors, one dot per seed."""
+    """M1 to M3: test errors, one dot per seed, and the interval in which one more run lies."""
     return _test_errors(
         ("teacher", rows["M1"]["errors"], 67),
         ("student alone", rows["M2"]["errors"], 146),
@@ -104,20 +118,20 @@ def students(rows: Numbers) -> Figure:
 
 
 def ensembles(rows: Numbers) -> Figure:
-    """E8: test errors of the members, of both means, and of the students of each."""
+    """E8: test errors of the members, of both means, and of the students of each; stars keep 80 % of the gain."""
     found = rows["E8"]
     lines: list[Line] = [("members", found["members"], None)]
+    single = float(np.mean(found["members"]))
     for kind in ("arithmetic", "geometric"):
         lines.append((f"{kind} mean", [found[kind]], None))
-        lines.append((f"{kind} mean's students", found[f"{kind}, student"], None))
-    return _test_errors(*lines)
+        lines.append((f"{kind} mean's students", found[f"{kind}, student"], single - 0.8 * (single - found[kind])))
+    return _test_errors(*lines, label="the paper's: more than 80 % kept")
 
 
-def _test_errors(*lines: Line) -> Figure:
-    figure, (panel,) = side_by_side(1, width=8, height=0.9 + 0.55 * len(lines))
-    _dots(panel, lines, "test errors of 10,000; one dot per network, the bar is their mean")
-    if any(paper is not None for _, _, paper in lines):
-        legend(panel, loc="outside upper right")
+def _test_errors(*lines: Line, label: str = PAPER["label"]) -> Figure:
+    figure, (panel,) = side_by_side(1, width=9, height=0.9 + 0.55 * len(lines))
+    _dots(panel, lines, "test errors of 10,000", label)
+    legend(panel, loc="outside upper right", ncols=4)
     return figure
 
 
@@ -129,72 +143,98 @@ def systems(rows: Numbers) -> Figure:
         lines = [
             (name, rows[row][kind]["test"][measure], PAPER_SPEECH[kind][place]) for name, (row, kind) in names.items()
         ]
-        _dots(panel, lines, f"{xlabel}; one dot per network, bar: mean")
-    legend(panels[0], loc="outside upper right")
+        _dots(panel, lines, xlabel)
+    legend(panels[0], loc="outside upper right", ncols=4)
     return figure
 
 
-def _grid(rows: Numbers) -> tuple[list[float], dict[int, np.ndarray]]:
-    """Return the temperatures; and width → errors (seeds, temperatures), narrow ones first."""
-    errors = rows["M5"]["errors"] | rows["M4"]["errors"]
-    return rows["M4"]["T"], {int(width): np.array(errors[width]) for width in sorted(errors, key=int)}
+def _grid(rows: Numbers) -> dict[int, tuple[list[float], np.ndarray]]:
+    """Return width → temperatures, and errors (seeds, temperatures); narrow ones first."""
+    found = {}
+    for row in (rows["M5"], rows["M4"]):
+        for width in sorted(row["errors"], key=int):
+            found[int(width)] = row["T"], np.array(row["errors"][width])
+    return found
+
+
+def _claimed(place: int, width: int) -> tuple[float, float] | None:
+    """Return the temperatures at which the paper says something about a width, the narrowest of which has place 0."""
+    return (2.5, 4.0) if place == 0 else (8.0, 40.0) if width >= 300 else None
+
+
+CLAIMED = "the paper's: significantly better (30 units), fairly similar (300 units or more)"
 
 
 def grid_map(rows: Numbers) -> Figure:
     """M4, M5: mean test errors of each width and T; the colour is how many per cent they are above the width's best."""
-    T, errors = _grid(rows)
-    means = np.array([of.mean(axis=0) for of in errors.values()])  # (widths, temperatures)
-    above = 100 * (means / means.min(axis=1, keepdims=True) - 1)
-    figure, (panel,) = side_by_side(1, width=10, height=1.6 + 0.65 * len(means))
+    grid = _grid(rows)
+    T = sorted({t for tried, _ in grid.values() for t in tried})
+    means = np.full((len(grid), len(T)), np.nan)
+    for i, (tried, errors) in enumerate(grid.values()):
+        means[i, np.searchsorted(T, tried)] = errors.mean(axis=0)
+    above = 100 * (means / np.nanmin(means, axis=1, keepdims=True) - 1)
+    figure, (panel,) = side_by_side(1, width=10, height=1.9 + 0.65 * len(means))
     image = panel.imshow(above, cmap="cividis_r", aspect="auto")
-    dark = above > 0.5 * above.max()
+    dark = above > 0.5 * np.nanmax(above)
     for (i, j), mean in np.ndenumerate(means):
-        panel.text(j, i, f"{mean:.0f}", ha="center", va="center", color="white" if dark[i, j] else "black")
+        words = "–" if np.isnan(mean) else f"{mean:.0f}"
+        panel.text(j, i, words, ha="center", va="center", color="white" if dark[i, j] else "black")
+    for i, width in enumerate(grid):
+        if (claimed := _claimed(i, width)) is not None:
+            first, last = np.searchsorted(T, claimed)
+            look: Any = {"fill": False, "edgecolor": "black", "linewidth": 2.5, "label": CLAIMED}
+            panel.add_patch(Rectangle((first - 0.46, i - 0.46), last - first + 0.92, 0.92, **look))
     panel.set_xticks(range(len(T)), [f"{t:g}" for t in T])
-    panel.set_yticks(range(len(means)), [str(width) for width in errors])
-    _dress(panel, title="Mean test errors", xlabel="temperature T", ylabel="units per hidden layer")
+    panel.set_yticks(range(len(means)), [str(width) for width in grid])
+    title = "Mean test errors of 10,000" + (" (–: not run)" if np.isnan(means).any() else "")
+    _dress(panel, title=title, xlabel="temperature T", ylabel="units per hidden layer")
     figure.colorbar(image, ax=panel, label="above the width's best, %")
+    legend(panel, loc="outside lower center")
     return figure
 
 
 def grid_curves(rows: Numbers) -> Figure:
     """M4, M5: test errors over T, a panel per width, ± the sd over seeds; grey is where the paper looks."""
-    T, errors = _grid(rows)
-    figure, panels = side_by_side(len(errors), width=3.6 * len(errors), height=4)
-    for panel, (i, (width, of)) in zip(panels, enumerate(errors.items()), strict=True):
-        if i == 0 or width >= 300:  # of other widths the paper says nothing
-            low, high, words = (2.5, 4, "significantly better") if i == 0 else (8, 40, "fairly similar")
-            panel.axvspan(low, high, color="black", alpha=0.1, label=f"the paper's: {words}", linewidth=0)
-            legend(panel, fontsize=9, loc="upper right")
-        _curve(panel, T, of.T, i)
-        _dress(panel, title=f"{width} units, {len(of)} seeds", log_x=(1, 2, 4, 8, 20, 40), xlabel="temperature T")
+    grid = _grid(rows)
+    figure, panels = side_by_side(len(grid), width=3.6 * len(grid), height=4.2)
+    for panel, (i, (width, (T, errors))) in zip(panels, enumerate(grid.items()), strict=True):
+        if (claimed := _claimed(i, width)) is not None:
+            panel.axvspan(*claimed, color="black", alpha=0.1, label=CLAIMED, linewidth=0)
+        _curve(panel, T, errors.T, i)
+        _dress(panel, title=f"{width} units, {len(errors)} seeds", log_x=(1, 2, 4, 8, 20, 40), xlabel="temperature T")
         panel.yaxis.set_major_locator(MaxNLocator(5, integer=True))
-        panel.margins(y=0.25)
     panels[0].set_ylabel(TEST_ERRORS)
+    legend(panels[0], loc="outside lower center")
     return figure
 
 
 def shifts(rows: Numbers) -> Figure:
     """M6 to M9: errors of students that never saw some digits, against the shift of the biases."""
-    figure, panels = side_by_side(2, width=11, height=4.5)
+    figure, panels = side_by_side(2, width=11, height=5)
     to_percent = 100 / rows["M9"]["cases"][1]
     words = {"none": "no shift", "honest": "honest: sees no label", "oracle": "oracle: chosen on the test set"}
+    looks: tuple[Any, ...] = (
+        {"marker": "o", "color": OKABE_ITO[0], "markersize": 9},
+        {"marker": "D", "color": OKABE_ITO[1], "markersize": 13, "fillstyle": "none", "markeredgewidth": 2},
+        {"marker": "s", "color": OKABE_ITO[2], "markersize": 7},
+    )
     about = (
-        ("M7", "no 3s: test errors of 10,000", "bias of 3 raised by (nats)", 1.0, ((0, 206), (3.5, 109))),
-        ("M9", "only 7s and 8s: test errors, %", "biases of 7 and 8 raised by (nats)", to_percent,
+        ("M7", "No 3s in the transfer set", "test errors of 10,000", "bias of 3 raised by (nats)", 1.0,
+         ((0, 206), (3.5, 109))),
+        ("M9", "Only 7s and 8s in the transfer set", "test errors, %", "biases of 7 and 8 raised by (nats)", to_percent,
          ((0, 47.3), (-7.6, 13.2))),
     )  # fmt: skip
-    for panel, (row, ylabel, xlabel, unit, paper) in zip(panels, about, strict=True):
+    for panel, (row, title, ylabel, xlabel, unit, paper) in zip(panels, about, strict=True):
         found = rows[row]
         curve = unit * np.array(found["curve"])
         panel.plot(SHIFTS, curve, color=OKABE_ITO[0], linewidth=2, label="mean of the students")
-        for (way, label), marker, i in zip(words.items(), "oDs", (0, 1, 2), strict=True):
+        for (way, label), look in zip(words.items(), looks, strict=True):
             at = float(np.mean(found["shift"][way])), unit * float(np.mean(found["errors"][way]))
-            panel.plot(*at, marker, color=OKABE_ITO[i], markersize=9, label=label)
-        panel.plot(*zip(*paper, strict=True), **PAPER)
+            panel.plot(*at, linestyle="none", label=label, **look)
+        panel.plot(*zip(*paper, strict=True), **{**PAPER, "label": "the paper's, without and with its shift"})
         scale_y(panel, panel.dataLim.intervaly)
-        _dress(panel, grid="y", xlabel=xlabel, ylabel=ylabel)
-        legend(panel)
+        _dress(panel, title=title, grid="y", xlabel=xlabel, ylabel=ylabel)
+    legend(panels[0], loc="outside lower center", ncols=3)
     return figure
 
 
@@ -258,7 +298,10 @@ def temperatures(rows: Numbers) -> Figure:
     for i, (panel, (measure, ylabel)) in enumerate(zip(panels, MEASURES.items(), strict=True)):
         values = [measures["development"][measure][0] for measures in sweep.values()]
         panel.plot(T, values, marker=MARKERS[i], color=OKABE_ITO[i], linewidth=2)
-        panel.axvline(rows["S3"]["T"], color="black", linewidth=1, linestyle=":", label="chosen")
+        panel.axvline(rows["S3"]["T"], color="black", linewidth=1, linestyle=":", label="chosen by frames right")
+        panel.plot(
+            2, 0, transform=panel.get_xaxis_transform(), clip_on=False, **{**PAPER, "label": "the paper's choice"}
+        )
         title = "Development set, one short run per T"
         _dress(panel, title=title, log_x=T, grid="y", xlabel="temperature T", ylabel=ylabel)
     legend(panels[0])
@@ -284,23 +327,27 @@ def false_labels(rows: Numbers) -> Figure:
 def gradients(rows: Numbers) -> Figure:
     """E6, E9: size of the soft gradients times T², and their variance between cases, over those of the hard ones."""
     T = GRADIENT_TEMPERATURES
-    figure, panels = side_by_side(2, width=11, height=4.2)
-    about = (("mean size of T² × soft gradient ÷ hard", "size", 2), ("variance between cases, soft ÷ hard", "noise", 0))
-    for panel, (ylabel, of, power) in zip(panels, about, strict=True):
-        for i, moment in enumerate(rows["E6"]["moments"]):
-            ratio = np.array(T) ** power * np.array([one[of] for one in moment["soft"]]) / moment["hard"][of]
-            label = f"after epoch {moment['epoch']}" if moment["epoch"] else "fresh network"
-            panel.plot(T, ratio, label=label, color=OKABE_ITO[i], marker=MARKERS[i], linewidth=2)
-        panel.axhline(1, color="black", linestyle="--", linewidth=1, label="as the hard one")
-        _dress(panel, log_x=T, grid="y", xlabel="temperature T", ylabel=ylabel)
-        scale_y(panel, panel.dataLim.intervaly)
-    legend(panels[0])
+    figure, (sizes, noises) = side_by_side(2, width=11, height=4.6)
+    for i, moment in enumerate(rows["E6"]["moments"]):
+        epoch = moment[0]["epoch"]
+        _curve(sizes, T, balance(moment).T, i, f"after epoch {epoch}" if epoch else "fresh network")
+        less = {t: times_quieter(moment, t) for t in T}
+        known = [(t, 1 / found.value, 1 / found.high, 1 / found.low) for t, found in less.items() if found.low]
+        at, ratio, low, high = np.reshape(known, (-1, 4)).T
+        noises.errorbar(at, ratio, yerr=(ratio - low, high - ratio), **_line(i))
+    about = (("Mean size of a gradient ± sd", "T² × soft ÷ hard"), ("Variance ÷ squared mean, 95 %", "soft ÷ hard"))
+    for panel, (title, ylabel) in zip((sizes, noises), about, strict=True):
+        paper = "the paper's: about 1 (left), below 1 (right)"
+        panel.axhline(1, color="black", linestyle="--", linewidth=1, label=paper)
+        _dress(panel, title=title, log_x=T, grid="y", xlabel="temperature T", ylabel=ylabel)
+        scale_y(panel, [*panel.dataLim.intervaly, 1])
+    legend(sizes, loc="outside lower center", ncols=4)
     return figure
 
 
 def specialists(rows: Numbers) -> Figure:
     """P6: the relative gain in accuracy against the number of specialists for the case's class."""
-    figure, (panel,) = side_by_side(1, width=8, height=4.2)
+    figure, (panel,) = side_by_side(1, width=8, height=4.4)
     for c, (cases, before, after) in sorted((int(c), counts) for c, counts in rows["P6"]["covered"].items()):
         gain = fraction(100 * (before - after), cases - before)
         if gain is not None:  # else none of these cases was right
@@ -312,7 +359,7 @@ def specialists(rows: Numbers) -> Figure:
     panel.xaxis.set_major_locator(MaxNLocator(integer=True))
     panel.margins(y=0.15)
     _dress(panel, xlabel="specialists for the case's class", ylabel="relative gain in accuracy, %")
-    legend(panel, loc=(0.55, 0.17))
+    legend(panel, loc="outside upper right", ncols=2)
     return figure
 
 

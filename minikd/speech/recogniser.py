@@ -72,6 +72,15 @@ def corpus(utterances: Sequence[Utterance], noisy: bool) -> Corpus:
     return Corpus(frames, windows, np.cumsum([0, *lengths]), [u.digits for u in utterances], spans)
 
 
+def words_of_frames(speech: Corpus) -> Ints:
+    """Return the word of each frame, (N,), counted through all utterances. A pause is halved between its neighbours."""
+    first = [  # frame of each word
+        begin + np.concatenate([[0], (spans[:-1, 1] + spans[1:, 0]) // 2])
+        for begin, spans in zip(speech.bounds[:-1], speech.spans, strict=True)
+    ]
+    return np.searchsorted(np.concatenate(first), np.arange(speech.bounds[-1]), side="right") - 1
+
+
 # ---- alignment -------------------------------------------------------------------------------------------------------
 
 
@@ -220,15 +229,29 @@ def recognise(score: Floats, speech: Corpus, model: hmm.Model, penalty: float) -
     return [hmm.words(path, model) for path in paths]
 
 
-def word_errors(said: Sequence[tuple[int, ...]], heard: Sequence[tuple[int, ...]]) -> tuple[Ints, Ints]:
-    """Return the substitutions, insertions and deletions in each utterance, and its number of words, both (U,).
+def word_errors(said: Sequence[tuple[int, ...]], heard: Sequence[tuple[int, ...]]) -> Ints:
+    """Return the errors of each word that was said, (W,), counted through all utterances. Their mean is the error rate.
 
-    The sum of the first over the sum of the second is the word error rate.
+    A word is wrong if it was substituted or deleted. A word that was inserted counts as an error of the word before it,
+    or of the first word.
+
+    Args:
+        said: the words of each utterance, at least one.
+        heard: the words that were recognised.
+
+    >>> word_errors([(1, 2, 3)], [(9, 1, 3)])
+    array([1, 1, 0])
     """
     import jiwer
 
     errors = []
     for reference, hypothesis in zip(said, heard, strict=True):
-        found = jiwer.process_words(" ".join(map(str, reference)), " ".join(map(str, hypothesis)))
-        errors.append(found.substitutions + found.insertions + found.deletions)
-    return np.array(errors, np.int64), np.array([len(digits) for digits in said], np.int64)
+        own = np.zeros(len(reference), np.int64)
+        (chunks,) = jiwer.process_words(" ".join(map(str, reference)), " ".join(map(str, hypothesis))).alignments
+        for chunk in chunks:
+            if chunk.type == "insert":
+                own[max(0, chunk.ref_start_idx - 1)] += chunk.hyp_end_idx - chunk.hyp_start_idx
+            elif chunk.type != "equal":
+                own[chunk.ref_start_idx : chunk.ref_end_idx] += 1
+        errors.append(own)
+    return np.concatenate(errors)

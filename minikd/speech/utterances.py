@@ -31,6 +31,7 @@ class Utterance:
 
     Args:
         digits: what is said.
+        recordings: the numbers of their recordings.
         spans: (digits, 2) int64, the samples of each digit's recording, [from, to).
         clean: (n,) float64, the samples without noise.
         noisy: (n,) float64, the samples with noise.
@@ -39,6 +40,7 @@ class Utterance:
     """
 
     digits: tuple[int, ...]
+    recordings: tuple[int, ...]
     spans: Ints
     clean: Floats
     noisy: Floats
@@ -69,7 +71,8 @@ def draw(recordings: Recordings, part: str, *, passes: int, snrs: Sequence[float
                 if kind == "babble":
                     noise = _babble(recordings, np.setdiff1d(others, string), len(clean), rng)
                 digits = tuple(recordings.digits[string].tolist())
-                drawn.append(Utterance(digits, spans, clean, add_noise(clean, noise, snr), kind, snr))
+                noisy = add_noise(clean, noise, snr)
+                drawn.append(Utterance(digits, tuple(string.tolist()), spans, clean, noisy, kind, snr))
     return drawn
 
 

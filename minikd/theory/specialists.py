@@ -214,9 +214,14 @@ def combine(
     )
 
 
-@guard(generalist=cases, specialists=_committee, tolerance=tolerance)
+@guard(generalist=cases, specialists=_committee, tolerance=tolerance, passes=_passes)
 def answer(
-    generalist: Logits, specialists: Sequence[Specialist], *, reverse: bool = False, tolerance: float = 1e-9
+    generalist: Logits,
+    specialists: Sequence[Specialist],
+    *,
+    reverse: bool = False,
+    tolerance: float = 1e-9,
+    passes: int = 10_000,
 ) -> Float64:
     """Return the combined answer to each case, from the specialists for the class that the generalist likes best.
 
@@ -228,6 +233,7 @@ def answer(
         specialists: their answers to the same N cases, active or not.
         reverse: as `combine` takes it.
         tolerance: as `combine` takes it.
+        passes: as `combine` takes it.
 
     Returns:
         z, (N, K) float64, log-probabilities.
@@ -243,7 +249,7 @@ def answer(
         asked = best == k
         active = [Specialist(classes, own[asked]) for classes, own in specialists if k in classes]
         if active:
-            z[asked] = combine(generalist[asked], active, reverse=reverse, tolerance=tolerance)
+            z[asked] = combine(generalist[asked], active, reverse=reverse, tolerance=tolerance, passes=passes)
     return z
 
 

@@ -1,4 +1,4 @@
-"""Bugs in the recognition of speech."""
+"""Bugs in the recognition of speech, and in how speech and few data are judged."""
 
 from .planting import planted
 
@@ -63,6 +63,14 @@ posteriors without priors
 a state's stay from its visits alone
 - (frames - visits) / np.maximum(frames, 1)
 + 1 / (1 + visits) / np.maximum(frames, 1)
+
+a pause that is all of the word before it
+- (spans[:-1, 1] + spans[1:, 0]) // 2
++ spans[1:, 0]
+
+a word put in counts as the error of the word after it
+- max(0, chunk.ref_start_idx - 1)
++ min(len(own) - 1, chunk.ref_start_idx)
 """,
     ),
     *planted(
@@ -97,6 +105,42 @@ decibels of amplitude for decibels of power
 the temperature chosen on the test set
 - result.record["frames"]["development"][1]
 + result.record["frames"]["test"][1]
+
+recordings counted, whatever was right
+- np.bincount(which, weights=counts)
++ np.bincount(which)
+""",
+    ),
+    *planted(
+        "speech",
+        "rows.speech",
+        "test_judging_speech.py",
+        """
+a gain on average taken for a sure one
+- verdict(min(frames.low, words.low) > 0, frames.low > 0)
++ verdict(min(frames.value, words.value) > 0, frames.value > 0)
+
+a share of what the students gain
+- share(student - single, gain.value, parts, gains)
++ share(gain.value, student - single, gains, parts)
+""",
+    ),
+    *planted(
+        "few data",
+        "rows.few",
+        "test_judging_few.py",
+        """
+early stopping that helps on average
+- gain.low > 0
++ gain.value > 0
+
+students of the same data drawn apart
+- _draws(everything, hard, soft, paired=(1, 2))
++ _draws(everything, hard, soft, paired=(0, 0))
+
+a share judged without the paper's
+- effect(found, SAVED)
++ effect(found)
 """,
     ),
 ]

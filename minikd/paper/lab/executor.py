@@ -7,15 +7,17 @@ jobs side by side are faster than one job on two threads.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, wait
 from contextlib import contextmanager
+from functools import cache
 from time import process_time, sleep
 
 from threadpoolctl import threadpool_limits
 
 from minikd.engines.device import get_device
 from minikd.engines.gpu import gpu_errors
+from minikd.engines.machine import machine
 from minikd.paper.lab.jobs import Inputs, Job, Json, Result, Store, Task, missing
 from minikd.paper.lab.workers import Workers
 from minikd.training.checkpoint import CheckpointError
@@ -36,7 +38,13 @@ def perform(task: Task, settings: Json, inputs: Inputs, device: str) -> Result:
     began = process_time()
     threadpool_limits(1)
     record, arrays = task(settings, inputs, get_device(device))
-    return Result({**record, "seconds": round(process_time() - began, 2)}, arrays)
+    return Result({**record, "seconds": round(process_time() - began, 2), "machine": _machine(device)}, arrays)
+
+
+@cache
+def _machine(device: str) -> Json:
+    """Return what you must know about this machine, except its threads: a job has one."""
+    return {name: value for name, value in machine(get_device(device)).items() if name != "threads"}
 
 
 def run(
@@ -46,9 +54,13 @@ def run(
     *,
     workers: Callable[[], int],
     device: str = "cpu",
+    stage: Mapping[str, int] | None = None,
     on_done: Callable[[Job], None] = lambda job: None,
 ) -> None:
-    """Do the missing jobs and keep their results. The jobs that most work waits for come first.
+    """Do the missing jobs and keep their results.
+
+    The jobs of the first stage come first. Among those of one stage, the jobs that most work waits for come first. No
+    worker is idle for this: while no job of a stage is ready, jobs of the next stage begin.
 
     Args:
         jobs: to be done, with all that they need.
@@ -57,6 +69,7 @@ def run(
             ones while there are no workers.
         workers: returns the present number of workers; it is asked every second and may raise BrokenExecutor.
         device: "cpu" or "gpu", where the workers compute.
+        stage: of each job, by key; None if all are of one stage.
         on_done: called as each result is kept.
 
     Raises:
@@ -69,7 +82,7 @@ def run(
     failed: JobError | None = None
     while running or (waiting and failed is None):
         ready = [job for job in waiting.values() if all(need in store for need in job.needs.values())]
-        ready.sort(key=lambda job: -urgency[job.key])
+        ready.sort(key=lambda job: (stage[job.key] if stage else 0, -urgency[job.key]))
         try:
             room = 2 * workers() - len(running)
             for job in ready[: max(0, room)] if failed is None else ():

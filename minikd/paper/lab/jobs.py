@@ -20,15 +20,15 @@ from minikd.training import checkpoint, runs
 
 Json: TypeAlias = dict[str, Any]
 """Plain JSON, by name."""
-REVISION = 1
-"""Increase it when a task's arithmetic changes, so that an old result is never taken for a new one."""
+REVISION = 2
+"""Increase it when a task computes or returns something else, so that an old result is never taken for a new one."""
 
 
 class Result(NamedTuple):
     """The result of a job.
 
     Attributes:
-        record: plain JSON; `seconds` is its computing time on one core.
+        record: plain JSON; `seconds` is its computing time on one core, and `machine` where it was computed.
         arrays: by name, on the host.
     """
 

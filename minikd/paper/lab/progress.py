@@ -30,8 +30,8 @@ class Progress:
         )
         self._show()
 
-    def done(self, job: Job) -> None:
-        """Count one more job as done."""
+    def done(self, job: Job) -> list[str]:
+        """Count one more job as done. Return the rows that are complete with it."""
         self.runs -= 1
         rows = [row for row, jobs in self.left.items() if jobs.pop(job.key, None) and not jobs]
         if self.bar.disable and not self.quiet:
@@ -39,6 +39,7 @@ class Progress:
             print(f"{job.title}: done, {self.runs} left{complete}", file=sys.stderr)
         self.bar.update(job.work)
         self._show()
+        return rows
 
     def _show(self) -> None:
         row = next((row for row, jobs in self.left.items() if jobs), "")

@@ -7,16 +7,21 @@ cores, and "full" repeats them with more seeds at full length.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
+import numpy as np
+
 from minikd.paper.lab.jobs import Job, Json, Result, Store
+from minikd.paper.lab.statistics import Interval, prediction
 from minikd.system.files import write_atomically
 
 PROFILES = ("smoke", "cpu", "full")
 REPRODUCED, DIRECTION, NOT = "reproduced", "reproduced in direction", "not reproduced"
+REFERENCE = "reference"
+"""The verdict of a row that claims nothing: other rows are compared with it."""
 
 
 class Name(NamedTuple):
@@ -60,20 +65,45 @@ class Outcome(NamedTuple):
 
     Attributes:
         ours: our figure, in words.
-        verdict: REPRODUCED, DIRECTION or NOT.
+        verdict: REPRODUCED, DIRECTION, NOT or REFERENCE.
         why: the reason for the verdict.
         numbers: the figures behind it, in plain JSON.
+        interval: the 95 % interval that the verdict rests on, in words, and what it is of; "" if there is none.
+        seeds: how many runs with different seeds the interval rests on.
     """
 
     ours: str
     verdict: str
     why: str
     numbers: Json
+    interval: str = ""
+    seeds: int = 1
 
 
 def verdict(whole: object, direction: object = False) -> str:
-    """Return REPRODUCED if the whole claim holds, DIRECTION if only its direction does, and NOT otherwise."""
+    """Return REPRODUCED if the whole claim holds, DIRECTION if only its direction does, and NOT otherwise.
+
+    What holds is decided by a 95 % interval, never by a mean. This is the rule of all rows:
+
+    - A figure of a single run is reproduced if it is not below the interval in which one more run of ours lies, where
+      lower is better (`as_good`).
+    - An effect is reproduced if its whole interval lies above what the paper claims, and in direction if its whole
+      interval lies above 0 (`effect`).
+    """
     return REPRODUCED if whole else DIRECTION if direction else NOT
+
+
+def as_good(values: Sequence[float] | np.ndarray, figure: float) -> bool:
+    """Return whether one more run like these could be as good as a single run of the paper; lower is better.
+
+    One run alone decides nothing.
+    """
+    return len(values) > 1 and prediction(values).low <= figure
+
+
+def effect(found: Interval | None, claimed: float = 0.0) -> str:
+    """Return the verdict on an effect of which the paper claims more than `claimed`; None means that there is none."""
+    return NOT if found is None else verdict(found.low > max(0.0, claimed), found.low > 0)
 
 
 @dataclass(frozen=True)
@@ -131,25 +161,11 @@ def table(board: Sequence[Json]) -> str:
         f"{line['row']:<3} {line['claim']}\n"
         f"    paper    {line['paper']}\n"
         f"    ours     {line['ours']}\n"
+        f"    interval {line['interval'] or 'none'}; seeds: {line['seeds']}\n"
         f"    verdict  {line['verdict']}: {line['why']}\n"
         f"    command  {line['command']}"
         for line in board
     )
-
-
-def run_records(jobs: Iterable[Job], store: Store) -> list[Json]:
-    """Return in plain JSON the settings of each run, and how many seconds it took on one core."""
-    return [
-        {
-            "key": job.key,
-            "title": job.title,
-            "seconds": store.get(job).record["seconds"],
-            "needs": [need.key for need in job.needs.values()],
-            "task": job.task,
-            **job.settings,
-        }
-        for job in jobs
-    ]
 
 
 def write(path: Path, record: Json) -> None:

@@ -11,15 +11,15 @@ from typing import Any
 import numpy as np
 
 from minikd.paper.lab.jobs import Json
-from minikd.paper.lab.scoreboard import NOT, Jobs, Name, Outcome, Results, Row, verdict
-from minikd.paper.lab.statistics import fraction, mean_sd
-from minikd.paper.rows.students import PLANS, errors, student
+from minikd.paper.lab.scoreboard import DIRECTION, NOT, REPRODUCED, Jobs, Name, Outcome, Results, Row, effect
+from minikd.paper.lab.statistics import bootstrap, interval, mean_sd, share
+from minikd.paper.rows.students import PLANS, errors, student, wrong
 from minikd.paper.tasks.networks import mean, training
 
 KINDS = ("arithmetic", "geometric")
 T = 4.0
-MEMBERS = {"smoke": (3, 30, 2), "cpu": (10, 300, 20), "full": (10, 800, 60)}  # how many, units, epochs
-STUDENTS = {"smoke": 2, "cpu": 5, "full": 10}
+MEMBERS = {"smoke": (3, 30, 2), "cpu": (10, 300, 12), "full": (10, 800, 30)}  # how many, units, epochs
+STUDENTS = {"smoke": 2, "cpu": 5, "full": 5}
 
 
 def _jobs(profile: str) -> Jobs:
@@ -44,22 +44,25 @@ def _judge(profile: str, results: Results) -> Outcome:
     members = errors(results, "member")
     single = float(np.mean(members))
     numbers: Json = {"members": members}
-    shares, without, words = [], [], [f"members {mean_sd(members)}"]
+    found, words, intervals = [], [f"members {mean_sd(members)}"], []
     for kind in KINDS:
         (ensemble,), students = errors(results, f"{kind} mean"), errors(results, f"{kind} student")
-        share = fraction(single - float(np.mean(students)), single - ensemble)
-        if share is None:
-            without.append(kind)
-        else:
-            shares.append(share)
-        found = "there is no gain to keep" if share is None else f"keeps {share:.0%} of the gain"
-        words.append(f"{kind} mean {ensemble}, its student {mean_sd(students)}: {found}")
-        numbers |= {kind: ensemble, f"{kind}, student": students, f"{kind}, share": share}
-    if without:
-        why = f"the ensemble gained nothing by its {' and '.join(without)} mean"
-        return Outcome("; ".join(words), NOT, why, numbers)
-    why = "the paper's student kept more than 80 %, in speech (S4)"
-    return Outcome("; ".join(words), verdict(min(shares) > 0.8, min(shares) > 0), why, numbers)
+        networks = [wrong(results, name) for name in ("member", f"{kind} mean", f"{kind} student")]
+        cases = networks[0].shape[1]
+        draws = bootstrap(networks, np.ones(cases)) * cases / 100
+        gains, kept_of_them = draws[:, 0] - draws[:, 1], draws[:, 0] - draws[:, 2]
+        kept = share(single - float(np.mean(students)), single - ensemble, kept_of_them, gains)
+        found.append(kept)
+        gain = interval(single - ensemble, gains)
+        said = "no gain that is sure" if kept is None else f"keeps {kept.value:.0%} of the gain"
+        words.append(f"{kind} mean {ensemble}, its student {mean_sd(students)}: {said}")
+        intervals.append(f"{kind}: {f'gain {gain.words(0)} errors' if kept is None else kept.words(0, percent=True)}")
+        numbers |= {kind: ensemble, f"{kind}, student": students, f"{kind}, share": list(kept) if kept else None}
+    why = "the paper's student kept more than 80 %, in speech (S4); the interval does not cover another ensemble"
+    verdicts = [effect(kept, 0.8) for kept in found]
+    judged = next(name for name in (NOT, DIRECTION, REPRODUCED) if name in verdicts)
+    seeds = len(errors(results, "arithmetic student"))
+    return Outcome("; ".join(words), judged, why, numbers, f"share kept, {', '.join(intervals)}", seeds)
 
 
 ROWS = (

@@ -13,11 +13,12 @@ import numpy as np
 
 from minikd.paper.lab.jobs import Json
 from minikd.paper.lab.scoreboard import Jobs, Name, Outcome, Results, Row, errors_by, verdict
+from minikd.paper.lab.statistics import mean_interval, mean_sd
 from minikd.paper.rows.students import PLANS, student
 from minikd.paper.tasks.networks import training
 
 WRONG = (0.0, 0.1, 0.2, 0.4)
-ALPHAS = (0.0, 0.25, 0.5, 0.75, 0.9, 1.0)
+ALPHAS = (0.0, 0.5, 0.9, 1.0)
 T = 4.0
 TEACHERS = {"clean": "a teacher of clean labels", "same": "a teacher of the same false labels"}
 
@@ -32,8 +33,8 @@ class Lengths(NamedTuple):
 
 PLANNED = {
     "smoke": Lengths((20, 16), (2, 1), 2),
-    "cpu": Lengths((800, 300), (8, 8), 3),
-    "full": Lengths((1200, 800), (60, 30), 10),
+    "cpu": Lengths((800, 300), (8, 6), 3),
+    "full": Lengths((1200, 800), (30, 15), 5),
 }
 
 
@@ -55,16 +56,23 @@ def _jobs(profile: str) -> Jobs:
 def _judge(profile: str, results: Results) -> Outcome:
     errors = {kind: errors_by(results, kind) for kind in TEACHERS}
     numbers: Json = {"alpha": list(ALPHAS), "errors": errors}
-    words, better = [], []
+    saved, rows = [], []
     for kind, by_share in errors.items():
         for wrong, counts in by_share.items():
             if wrong:
-                labels, soft = np.array(counts, np.float64)[:, [0, -1]].T  # (seeds,) each
-                better.append(bool((soft < labels).all()))
-                found = f"labels only {labels.mean():.0f}, soft only {soft.mean():.0f}"
-                words.append(f"{wrong:.0%} false, {TEACHERS[kind]}: {found}")
-    why = f"with every seed, soft targets without labels beat labels in {sum(better)} of {len(better)} settings"
-    return Outcome("; ".join(words), verdict(all(better), sum(better) > len(better) / 2), why, numbers)
+                by_alpha = np.array(counts, np.float64).T  # (alphas, seeds)
+                saved.append(mean_interval(by_alpha[0] - by_alpha[-1]))
+                found = [f"{saved[-1].value:+.0f} {saved[-1].words(0, sign=True)}"]
+                rows.append([TEACHERS[kind], f"{wrong:.0%}", *(mean_sd(of) for of in by_alpha), *found])
+    head = ["teacher", "false labels", *(f"α = {alpha:g}" for alpha in ALPHAS), "saved by soft targets only"]
+    helps = [one.low > 0 for one in saved]
+    ours = f"soft targets without labels beat labels in {sum(helps)} of {len(helps)} settings"
+    why = "a setting counts if the whole interval of the errors saved lies above 0; a teacher may know better or not"
+    least = min(saved, key=lambda one: one.low)
+    words = f"errors saved in the worst setting: {least.words(0, sign=True)}"
+    judged = verdict(all(helps), sum(helps) > len(helps) / 2)
+    numbers["table"] = {"head": head, "rows": rows}
+    return Outcome(ours, judged, why, numbers, words, min(len(counts) for counts in errors["clean"].values()))
 
 
 ROWS = (

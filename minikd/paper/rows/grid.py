@@ -12,73 +12,91 @@ import numpy as np
 
 from minikd.paper.lab.jobs import Json
 from minikd.paper.lab.scoreboard import Jobs, Name, Outcome, Results, Row, errors_by, verdict
-from minikd.paper.lab.statistics import sign_flip_p
+from minikd.paper.lab.statistics import holm, mean_interval, sign_flip_p
 from minikd.paper.rows.students import PLANS, student, teacher
 from minikd.paper.tasks.networks import training
 
-TEMPERATURES = (1.0, 2.0, 2.5, 3.0, 4.0, 6.0, 8.0, 12.0, 20.0, 40.0)
+FINE = (1.0, 2.0, 2.5, 3.0, 4.0, 6.0, 8.0, 12.0, 20.0, 40.0)
+COARSE = (1.0, 2.0, 4.0, 8.0, 12.0, 20.0, 40.0)
 LOW = (2.5, 3.0, 4.0)  # the paper's best for 30 units
-NOISE = 10  # errors: about the binomial standard deviation of one run
+HIGH = 8.0  # from here on, the paper found all T fairly similar
+SIMILAR = 0.1  # our reading of "fairly similar": within a tenth of their mean
 
 
 class Cell(NamedTuple):
-    """A width's students: how many seeds, of how many epochs each."""
+    """A width's students: how many seeds, of how many epochs each, and their T."""
 
     width: int
     seeds: int
     epochs: int
+    temperatures: tuple[float, ...] = COARSE
 
 
 PLANNED = {  # the narrowest first, for M5; the others for M4
-    "smoke": (Cell(8, 2, 1), Cell(16, 2, 1)),
-    "cpu": (Cell(30, 8, 20), Cell(100, 5, 10), Cell(300, 5, 8), Cell(800, 3, 6)),
-    "full": tuple(Cell(width, 10, 60) for width in (30, 100, 300, 800)),
+    "smoke": (Cell(8, 2, 1, FINE), Cell(16, 2, 1)),
+    "cpu": (Cell(30, 12, 20, FINE), Cell(100, 5, 6), Cell(300, 5, 5), Cell(800, 5, 3)),
+    "full": (Cell(30, 12, 30, FINE), *(Cell(width, 5, 30) for width in (100, 300, 800))),
 }
 
 
 def _jobs(cells: slice, profile: str) -> Jobs:
     by, data, named = teacher(profile), PLANS[profile].data, {}
-    for width, seeds, epochs in PLANNED[profile][cells]:
+    for width, seeds, epochs, temperatures in PLANNED[profile][cells]:
         for seed in range(seeds):
             shape: dict[str, Any] = {"hidden": (width, width), "epochs": epochs}
-            config = student(profile, seed=seed, alpha=0.9, T=TEMPERATURES, **shape)
-            title = f"{len(TEMPERATURES)} students of {width} units, seed {seed}"
+            config = student(profile, seed=seed, alpha=0.9, T=temperatures, **shape)
+            title = f"{len(temperatures)} students of {width} units, seed {seed}"
             named[Name("students", width, seed)] = training(title, config, data, teacher=by)
     return named
 
 
-def _counts(results: Results) -> tuple[dict[int, np.ndarray], Json]:
+def _counts(results: Results, temperatures: tuple[float, ...]) -> tuple[dict[int, np.ndarray], Json]:
     """Return width → errors, (seeds, temperatures); and the same in plain JSON."""
     found = {int(width): np.array(errors) for width, errors in errors_by(results, "students").items()}
     errors = {str(width): errors.tolist() for width, errors in found.items()}
-    return found, {"T": list(TEMPERATURES), "errors": errors}
+    return found, {"T": list(temperatures), "errors": errors}
 
 
 def _judge_flat(profile: str, results: Results) -> Outcome:
-    found, numbers = _counts(results)
-    means = {width: errors[:, np.array(TEMPERATURES) >= 8].mean(axis=0) for width, errors in found.items()}
+    found, numbers = _counts(results, COARSE)
+    high = np.array(COARSE) >= HIGH
+    means = {width: errors[:, high].mean(axis=0) for width, errors in found.items()}
     ours = "; ".join(f"{width} units: {of.min():.1f} to {of.max():.1f}" for width, of in means.items())
-    spread = max(float(np.ptp(of)) for width, of in means.items() if width >= 300 or profile == "smoke")
-    within = f"{spread:.1f} errors; the noise of one run is about {NOISE}"
-    why = f"with 300 units or more, the means at T = 8 to 40 lie within {within}"
-    return Outcome(ours, verdict(spread <= NOISE), why, numbers)
+    wide = {width: errors for width, errors in found.items() if width >= 300 or profile == "smoke"}
+    away = [
+        mean_interval(100 * (at_T - of.mean(axis=1)) / of.mean())
+        for of in (errors[:, high] for errors in wide.values())
+        for at_T in of.T
+    ]
+    least, most = min(one.low for one in away), max(one.high for one in away)
+    similar = max(-least, most) <= 100 * SIMILAR
+    why = (
+        f"with 300 units or more, {'every' if similar else 'not every'} T from 8 to 40 is surely within "
+        f"{100 * SIMILAR:.0f} % of their mean, which is how we read “fairly similar”"
+    )
+    words = f"the T furthest from the mean: [{least:+.1f} %, {most:+.1f} %]"
+    return Outcome(ours, verdict(similar), why, numbers, words, min(map(len, wide.values())))
 
 
 def _judge_low(profile: str, results: Results) -> Outcome:
-    found, numbers = _counts(results)
-    errors, T = found[min(found)], np.array(TEMPERATURES)  # (seeds, temperatures), (temperatures,)
+    found, numbers = _counts(results, FINE)
+    errors, T = found[min(found)], np.array(FINE)  # (seeds, temperatures), (temperatures,)
     best = T[np.argmin(errors.mean(axis=0))]
     inside = errors[:, np.isin(T, LOW)].mean(axis=1)  # (seeds,)
-    words, p, better = [], {}, []
-    for side, there in (("below", min(LOW) > T), ("above", max(LOW) < T)):
-        difference = errors[:, there].mean(axis=1) - inside
-        p[side] = sign_flip_p(difference)
-        better.append(difference.mean() > 0)
-        words.append(f"{side} {inside.mean() + difference.mean():.1f} (p = {p[side]:.2g})")
-    ours = f"best T = {best:g}; T of 2.5 to 4: {inside.mean():.1f} errors, {', '.join(words)}"
-    judged = verdict(all(better) and max(p.values()) < 0.05, all(better))
-    why = "exact two-sided sign-flip test over seeds: T from 2.5 to 4 against the lower and the higher T"
-    return Outcome(ours, judged, why, numbers | {"p": p})
+    others = ~np.isin(T, LOW)
+    worse = errors[:, others].T - inside  # (other temperatures, seeds)
+    p = dict(zip(T[others], holm([sign_flip_p(difference) for difference in worse]), strict=True))
+    gains = [mean_interval(difference) for difference in worse]
+    significant = [gain.value > 0 and p_value < 0.05 for gain, p_value in zip(gains, p.values(), strict=True)]
+    sides = [mean_interval(errors[:, side].mean(axis=1) - inside) for side in (min(LOW) > T, max(LOW) < T)]
+    ours = f"best T = {best:g}; T of 2.5 to 4: {inside.mean():.1f} errors; below {sides[0].value:+.1f}, " + (
+        f"above {sides[1].value:+.1f}"
+    )
+    tests = ", ".join(f"T = {t:g} {gain.value:+.1f} (p = {p[t]:.2g})" for t, gain in zip(p, gains, strict=True))
+    why = f"errors more than with T of 2.5 to 4: {tests}; exact sign-flip tests over seeds, corrected by Holm's method"
+    words = f"errors more below: {sides[0].words(sign=True)}, above: {sides[1].words(sign=True)}"
+    judged = verdict(all(significant), min(side.low for side in sides) > 0)
+    return Outcome(ours, judged, why, numbers | {"p": {f"{t:g}": value for t, value in p.items()}}, words, len(errors))
 
 
 ROWS = (

@@ -16,6 +16,7 @@ import numpy as np
 from minikd.core.layers import Cache, affine_backward, relu_backward
 from minikd.core.losses import hard_cross_entropy, soft_cross_entropy
 from minikd.core.mlp import initialise, mlp_forward, parameter_count
+from minikd.core.softmax import softmax
 from minikd.data.checks import freeze
 from minikd.data.frames import Frames
 from minikd.data.images import Dataset, load_mnist
@@ -30,6 +31,8 @@ from minikd.training.loop import TrainingDiverged, train
 from minikd.training.network import Network
 
 GRADIENT_TEMPERATURES = (1.0, 2.0, 4.0, 8.0, 20.0, 40.0, 100.0)
+LABEL_DRAWS = 20
+"""How often `gradients_task` draws labels from the teacher's probabilities."""
 
 
 # ---- data ------------------------------------------------------------------------------------------------------------
@@ -105,7 +108,12 @@ def host_logits(network: Network, data: Dataset | Frames, device: Device) -> np.
 
 def errors(z: np.ndarray, labels: np.ndarray) -> Any:
     """Return how many of the largest logits (..., N, K) are not the label's: an int, or a list of them."""
-    return np.count_nonzero(np.argmax(z, axis=-1) != labels, axis=-1).tolist()
+    return np.count_nonzero(wrong(z, labels), axis=-1).tolist()
+
+
+def wrong(z: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Return of which cases the largest logit (..., N, K) is not the label's, (..., N) bool."""
+    return np.asarray(np.argmax(z, axis=-1) != labels)
 
 
 class Best:
@@ -149,8 +157,7 @@ def _outside(full: Dataset, chosen: np.ndarray, seed: Any) -> Dataset:
 def train_task(settings: Json, inputs: Inputs, device: Device) -> Output:
     """Train a network, or a population; `teacher`, if needed, gives its soft targets.
 
-    With `stop_early`, everything returned is of the first epoch with the fewest errors on 10,000 training images
-    outside the transfer set. With `may_diverge`, a run that diverges returns errors None, and nothing else.
+    With `may_diverge`, a run that diverges returns errors None, and nothing else.
 
     Returns:
         The record:
@@ -159,12 +166,16 @@ def train_task(settings: Json, inputs: Inputs, device: Device) -> Output:
         - cost: that of the last epoch.
         - examples: how many the transfer set has.
         - train_errors: errors on the transfer set, with `count_train`.
-        - epoch: the chosen epoch, with `stop_early`.
+        - stopped: with `stop_early`, errors and train_errors in the first epoch with the fewest errors on 10,000
+          training images outside the transfer set, and the number of this epoch.
 
-        The arrays that `keep` lists:
+        The arrays:
 
-        - train: the logits of all training images, (..., N, K).
-        - test: the logits of the test images, (..., N, K).
+        - wrong: which test images are wrong, (..., N) bool.
+        - stopped.wrong: with `stop_early`, the same in that epoch.
+        - train: the logits of all training images, (..., N, K), if `keep` lists it.
+        - test: the logits of the test images, (..., N, K), if `keep` lists it.
+        - weights: the flat parameters, (..., P), if `keep` lists them.
     """
     full, chosen, transfer, test = _data_of(settings).load()
     config = config_of(settings)
@@ -176,15 +187,18 @@ def train_task(settings: Json, inputs: Inputs, device: Device) -> Output:
         if not settings.get("may_diverge"):
             raise
         return {"errors": None}, {}
-    record = {"cost": network.history[-1]["cost"], "examples": len(transfer), "tested": len(test)}
-    if best is not None:
-        network, record["epoch"] = best.network, best.epoch
     z = host_logits(network, test, device)
+    record = {"cost": network.history[-1]["cost"], "examples": len(transfer), "tested": len(test)}
     record["errors"] = errors(z, test.labels)
     if settings.get("count_train"):
         record["train_errors"] = count_errors(network, transfer, device)
-    arrays = {"train": lambda: host_logits(network, full, device), "test": lambda: z}
-    return record, {name: arrays[name]() for name in settings["keep"]}
+    keep = {"train": lambda: host_logits(network, full, device), "test": lambda: z, "weights": lambda: network.flat}
+    arrays = {"wrong": wrong(z, test.labels), **{name: keep[name]() for name in settings["keep"]}}
+    if best is not None:
+        arrays["stopped.wrong"] = there = wrong(host_logits(best.network, test, device), test.labels)
+        train_errors = count_errors(best.network, transfer, device)
+        record["stopped"] = {"errors": int(there.sum()), "train_errors": train_errors, "epoch": best.epoch}
+    return record, arrays
 
 
 def mean_task(settings: Json, inputs: Inputs, device: Device) -> Output:
@@ -198,15 +212,19 @@ def mean_task(settings: Json, inputs: Inputs, device: Device) -> Output:
     arithmetic, T = settings["kind"] == "arithmetic", settings["T"]
     members = {name: np.stack([member.arrays[name] for member in inputs.values()]) for name in ("train", "test")}
     arrays = {name: arithmetic_mean(v, T) if arithmetic else geometric_mean(v) for name, v in members.items()}
-    return {"errors": errors(arrays["test"], test.labels), **({"T": T} if arithmetic else {})}, arrays
+    record = {"errors": errors(arrays["test"], test.labels), **({"T": T} if arithmetic else {})}
+    return record, {"wrong": wrong(arrays["test"], test.labels), **arrays}
 
 
 def gradients_task(settings: Json, inputs: Inputs, device: Device) -> Output:
     """Train a student on soft targets, and look at the gradients on the first 10,000 images on the way.
 
     Returns:
-        The record: moments, one each for epoch 0 (the fresh network), epoch 1 and the last epoch. A moment holds what
-        `_gradients` says about the hard cost, and about the soft costs at `GRADIENT_TEMPERATURES`, without T².
+        The record: moments, one each for epoch 0 (the fresh network), epoch 1 and the last epoch. A moment holds:
+
+        - hard: what `_gradients` says about the hard cost.
+        - soft: the same about the soft costs at `GRADIENT_TEMPERATURES`, without T².
+        - identity: what `variances` says.
     """
     full, chosen, transfer, _ = _data_of(settings).load()
     config = config_of(settings)
@@ -222,7 +240,8 @@ def gradients_task(settings: Json, inputs: Inputs, device: Device) -> Output:
             z, caches = mlp_forward(x, network.layers())
             hard = _gradients(caches, len(x) * hard_cross_entropy(z, y=y)[1])
             soft = [_gradients(caches, len(x) * soft_cross_entropy(z, v=v, T=T)[1]) for T in GRADIENT_TEMPERATURES]
-            moments.append({"epoch": epoch, "hard": hard, "soft": soft})
+            identity = variances(z, v, settings["draws"], np.random.default_rng(config.seeds[0]))
+            moments.append({"epoch": epoch, "hard": hard, "soft": soft, "identity": identity})
 
     sizes = (x.shape[1], *config.hidden, full.classes)
     look(Network(sizes, initialise(sizes, stream(config.seeds[0], "initialisation"), config.dtype)))
@@ -230,10 +249,14 @@ def gradients_task(settings: Json, inputs: Inputs, device: Device) -> Output:
     return {"moments": moments}, {}
 
 
-def _gradients(caches: Cache, dz: np.ndarray) -> dict[str, float]:
+def _gradients(caches: Cache, dz: np.ndarray) -> dict[str, float | None]:
     """Measure the gradients of N cases, one by one.
 
     A case's gradient of W is an outer product, so its norm is a product of norms.
+
+    The noise is tr Cov / ‖E g‖². The mean ḡ of N cases holds noise too: E‖ḡ‖² = ‖E g‖² + tr Cov/N. So
+    ‖ḡ‖² − tr Cov/N estimates ‖E g‖², where tr Cov has the divisor N − 1. If r̂ is the plug-in, the mean of ‖g − ḡ‖² over
+    ‖ḡ‖², then the ratio is r̂ N / (N − 1 − r̂), about r̂ / (1 − r̂/N).
 
     Args:
         caches: of `mlp_forward`.
@@ -241,8 +264,9 @@ def _gradients(caches: Cache, dz: np.ndarray) -> dict[str, float]:
 
     Returns:
         - size: the mean L2 norm of a row of dz.
-        - noise: the variance between cases of the gradient of all parameters, divided by the square of its mean:
-          E‖g − ḡ‖² / ‖ḡ‖².
+        - noise: the variance between cases of the gradient of all parameters, divided by the square of its mean. None
+          if r̂ ≥ N − 1: then N cases cannot tell the mean from 0, and only the lower bound is known.
+        - noise_at_least: r̂, which is a lower bound on average.
     """
     N = len(dz)
     d: Any = dz
@@ -254,7 +278,43 @@ def _gradients(caches: Cache, dz: np.ndarray) -> dict[str, float]:
         if relu_cache is not None:
             d = relu_backward(d, relu_cache)
     size = float(np.mean(np.linalg.norm(dz, axis=-1)))
-    return {"size": size, "noise": float(np.mean(squares)) * N**2 / square_of_sum - 1}
+    plug_in = float(np.mean(squares)) * N**2 / square_of_sum - 1
+    noise = plug_in * N / (N - 1 - plug_in) if plug_in < N - 1 else None
+    return {"size": size, "noise": noise, "noise_at_least": plug_in}
+
+
+def variances(z: np.ndarray, v: np.ndarray, draws: int, rng: np.random.Generator) -> dict[str, float]:
+    """Measure how much more hard gradients vary than soft ones, if labels are drawn from the teacher's p at T = 1.
+
+    Then the soft gradient of a case, q − p, is the mean of the hard one, q − onehot(y), over its labels. So
+    tr Cov(hard) − tr Cov(soft) = E[1 − ‖p‖²], by the law of total variance.
+
+    Args:
+        z: (N, K), the student's logits.
+        v: (N, K), the teacher's.
+        draws: how often each case gets a label.
+        rng: draws them.
+
+    Returns:
+        - hard: the total variance of the hard gradient between cases, the mean over the draws.
+        - soft: that of the soft gradient.
+        - expected: the mean of 1 − ‖p‖².
+    """
+    q, p = softmax(z.astype(np.float64)), softmax(v.astype(np.float64))
+    bounds = np.cumsum(p, axis=-1)[:, :-1]
+
+    def hard() -> float:
+        y = np.sum(rng.random((len(p), 1)) > bounds, axis=-1)
+        return total_variance(q - np.eye(p.shape[-1])[y])
+
+    found = [hard() for _ in range(draws)]
+    expected = float(np.mean(1 - np.sum(p**2, axis=-1)))
+    return {"hard": float(np.mean(found)), "soft": total_variance(q - p), "expected": expected}
+
+
+def total_variance(g: np.ndarray) -> float:
+    """Return the trace of the covariance of N cases (N, K), with the divisor N − 1."""
+    return float(np.sum(np.var(g, axis=0, ddof=1)))
 
 
 # ---- jobs ------------------------------------------------------------------------------------------------------------
@@ -276,7 +336,7 @@ def training(
         config: of the network.
         data: the transfer set and the test set.
         teacher: gives soft targets.
-        keep: the logits to keep, "train" or "test".
+        keep: what to keep of the network: the logits "train" and "test", and the "weights".
         **options: of `train_task`: count_train, stop_early, may_diverge.
     """
     settings: Json = {"config": config.record(), "data": asdict(data), "keep": list(keep)}
@@ -286,7 +346,7 @@ def training(
 
 def gradients(title: str, config: TrainConfig, data: Data, teacher: Job) -> Job:
     """Return the job that looks at the gradients of such a student."""
-    settings = {"config": config.record(), "data": asdict(data)}
+    settings = {"config": config.record(), "data": asdict(data), "draws": LABEL_DRAWS}
     return Job(gradients_task, settings, {"teacher": teacher}, title, _work(config, data) + 10)
 
 

@@ -14,7 +14,7 @@ from minikd.core.softmax import softmax
 from minikd.data.images import Dataset
 from minikd.engines.device import Device
 from minikd.paper.lab.jobs import Inputs, Json, Output
-from minikd.paper.tasks.networks import config_of, errors, host_logits, mnist
+from minikd.paper.tasks.networks import Data, config_of, errors, host_logits
 from minikd.theory.ensembles import arithmetic_mean, geometric_mean
 from minikd.theory.specialists import Specialist, answer, dustbin_correction, reverse_specialist_cost, specialist_cost
 from minikd.training.loop import train
@@ -22,9 +22,13 @@ from minikd.training.network import Network
 
 
 @cache
-def load_pairs(train_count: int, test_count: int, seed: int) -> tuple[Dataset, Dataset]:
-    """Return pairs of MNIST's training images, and of its test images: (N, 28, 56), class 10 · left + right."""
-    train_set, test = mnist()
+def load_pairs(train_count: int, test_count: int, seed: int, held_out: int = 0) -> tuple[Dataset, Dataset]:
+    """Return pairs of MNIST's training images, and of its test images: (N, 28, 56), class 10 · left + right.
+
+    With `held_out`, the last of this many training images stand in for the test images, for choices. No pair to train
+    on then has one of them.
+    """
+    train_set, _, _, test = Data(held_out=held_out).load()
     rng = np.random.default_rng(seed)
     return _pair(train_set, train_count, rng), _pair(test, test_count, rng)
 
@@ -134,7 +138,10 @@ def answers_task(settings: Json, inputs: Inputs, device: Device) -> Output:
     specialists = [
         Specialist(classes.tolist(), inputs[f"specialist {m}"].arrays["test"]) for m, classes in enumerate(sets)
     ]
-    before, after = np.argmax(g, axis=-1) != y, np.argmax(answer(g, specialists, tolerance=1e-5), axis=-1) != y
+    before, after = (
+        np.argmax(g, axis=-1) != y,
+        np.argmax(answer(g, specialists, tolerance=1e-5, passes=1_000_000), axis=-1) != y,
+    )
     conditional = np.zeros(3, int)
     for classes, (_, z) in zip(sets, specialists, strict=True):
         mine = np.isin(y, classes)

@@ -75,7 +75,12 @@ def corpus_task(settings: Json, inputs: Inputs, device: Device) -> Output:
         - changed: the share of labels that changed in each round of alignment.
         - digits: by part, what is said in each utterance.
 
-        The arrays: stay, of the model; and by part frames, starts, bounds and labels.
+        The arrays: stay, of the model; and by part
+
+        - frames, starts, bounds: of `recogniser.Corpus`.
+        - labels: (N,), the state of each frame.
+        - recordings: (W,), the recording of each word, through all utterances.
+        - owners: (N,), the recording of each frame, or the one that is nearest to a frame of silence.
     """
     recordings = _recordings(inputs["recordings"])
     record: Json = {"per_digit": settings["per_digit"], "digits": {}}
@@ -92,9 +97,17 @@ def corpus_task(settings: Json, inputs: Inputs, device: Device) -> Output:
             arrays["stay"] = aligner.model.stay
         record["digits"][part] = noisy.digits
         arrays[f"{part}.labels"] = aligner.labels(clean, device).astype(np.uint8)
+        arrays[f"{part}.recordings"] = said = np.concatenate([one.recordings for one in utterances])
+        arrays[f"{part}.owners"] = said[recogniser.words_of_frames(noisy)]
         for name in ("frames", "starts", "bounds"):
             arrays[f"{part}.{name}"] = getattr(noisy, name)
     return record, arrays
+
+
+def _by_recording(counts: np.ndarray, recordings: np.ndarray) -> np.ndarray:
+    """Add up the counts of every recording's words or frames; return the sums, recordings in rising order."""
+    _, which = np.unique(recordings, return_inverse=True)
+    return np.bincount(which, weights=counts).astype(np.int64)
 
 
 @dataclass(frozen=True)
@@ -145,7 +158,7 @@ class Speech:
             - penalty: the chosen insertion penalty, with `words`.
             - development: the word errors on the development set by penalty, with `words`.
 
-            The arrays, by part, with one number per utterance:
+            The arrays, by part, with one number per recording, over all passes:
 
             - right, frames: how many frames are right, and how many there are.
             - errors, words: how many word errors and words there are, with `words`.
@@ -154,20 +167,22 @@ class Speech:
         arrays: dict[str, np.ndarray] = {}
         for part in JUDGED:
             z, speech = answers(part), self.corpus(part)
-            right = np.argmax(z, axis=-1) == self.result.arrays[f"{part}.labels"]
+            labels, owners, said = (self.result.arrays[f"{part}.{name}"] for name in ("labels", "owners", "recordings"))
+            right = np.argmax(z, axis=-1) == labels
             record["frames"][part] = [len(right), int(np.count_nonzero(right))]
-            arrays[f"{part}.right"] = np.add.reduceat(right, speech.bounds[:-1], dtype=np.int64)
-            arrays[f"{part}.frames"] = np.diff(speech.bounds)
+            arrays[f"{part}.right"] = _by_recording(right, owners)
+            arrays[f"{part}.frames"] = _by_recording(np.ones(len(owners)), owners)
             if words:
                 score = recogniser.scores(z, self.log_prior)
                 if part == "development":
-                    tried = {c: int(self._errors(score, speech, c)[0].sum()) for c in PENALTIES}
+                    tried = {c: int(self._errors(score, speech, c).sum()) for c in PENALTIES}
                     record["penalty"] = min(PENALTIES, key=lambda c: tried[c])
                     record["development"] = {f"{c:g}": errors for c, errors in tried.items()}
-                arrays[f"{part}.errors"], arrays[f"{part}.words"] = self._errors(score, speech, record["penalty"])
+                arrays[f"{part}.errors"] = _by_recording(self._errors(score, speech, record["penalty"]), said)
+                arrays[f"{part}.words"] = _by_recording(np.ones(len(said)), said)
         return record, arrays
 
-    def _errors(self, score: np.ndarray, speech: recogniser.Corpus, penalty: float) -> tuple[np.ndarray, np.ndarray]:
+    def _errors(self, score: np.ndarray, speech: recogniser.Corpus, penalty: float) -> np.ndarray:
         return recogniser.word_errors(speech.digits, recogniser.recognise(score, speech, self.model, penalty))
 
 
@@ -189,7 +204,8 @@ def acoustic_task(settings: Json, inputs: Inputs, device: Device) -> Output:
         - stopped: with `stop_early`, the same frames and learnt for the first epoch with the fewest errors on `PROBE`
           development frames, and the number of this epoch.
 
-        The arrays of `Speech.judge`, and with `keep` also flat, the weights.
+        The arrays of `Speech.judge`; with `keep` also flat, the weights; and with `stop_early` also stopped.test.right,
+        of that epoch.
     """
     speech, config = Speech(inputs["corpus"]), config_of(settings)
     if "temperature" in inputs:
@@ -211,7 +227,9 @@ def acoustic_task(settings: Json, inputs: Inputs, device: Device) -> Output:
     record, arrays = judged(network, settings["words"])
     record |= {"T": config.T, "cost": network.history[-1]["cost"]}
     if stop is not None:
-        record["stopped"] = {**judged(stop.network, words=False)[0], "epoch": stop.epoch}
+        stopped, early = judged(stop.network, words=False)
+        record["stopped"] = {**stopped, "epoch": stop.epoch}
+        arrays["stopped.test.right"] = early["test.right"]
     return record, arrays | ({"flat": network.flat} if settings["keep"] else {})
 
 

@@ -1,0 +1,70 @@
+"""The tables of what was tried on held-out images before the paper's rows had their settings, for the page."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from minikd.paper.lab.jobs import Json
+from minikd.paper.lab.statistics import mean_sd
+
+RESULTS = Path(__file__).parents[2] / "benchmarks" / "results"
+
+
+def markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """Return the lines of a table."""
+    return [f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *rows)]
+
+
+def _load(name: str) -> Json:
+    return dict(json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8")))
+
+
+def teachers() -> str:
+    """Return the teachers that were tried on two cores."""
+    record = _load("choose_paper")
+    base, rows = record["base"], []
+    for row in record["rows"]:
+        config = {**base, **row["changes"]}
+        drop = f"{config['drop_input']:g} / {config['drop_hidden']:g}"
+        cells = [f"{config['epochs']}", drop, f"{config['learning_rate']:g}", f"{row['errors']}"]
+        rows.append([*cells, f"{row['seconds'] / 60:.0f} minutes"])
+    head = ("epochs", "drop, inputs / hidden", "rate", "errors", "time on one core")
+    return "\n".join([*markdown(head, rows), "", f"`{record['command']}`"])
+
+
+def recipes() -> str:
+    """Return the teachers that were tried on a card: those on 50,000 images, and the five seeds on all."""
+    record = _load("h200/recipes")
+    rows = []
+    for row in record["teachers"]:
+        if "held_out" in row:
+            drop = " / ".join(f"{share:g}" for share in row["drop"])
+            cells = [f"{row['epochs']}", drop, f"{row['learning_rate']:g}", f"{row['batch_size']}"]
+            rows.append([*cells, f"{row['held_out']}", f"{row['test']}"])
+    final = [row["test"] for row in record["teachers"] if "held_out" not in row]
+    head = ("epochs", "drop, inputs / hidden", "rate", "batch", "held-out errors", "test errors")
+    words = (
+        f"Five seeds of the recipe of row M1 on all 60,000 images: {', '.join(map(str, final))} test errors, "
+        f"{np.mean(final):.1f} on average."
+    )
+    return "\n".join([*markdown(head, rows), "", words])
+
+
+def study() -> str:
+    """Return what was changed about the distilled student, and what came of it."""
+    record = _load("study_student")
+    rows = []
+    for row in record["rows"]:
+        found = [mean_sd(row[name], digits) for name, digits in (("errors", 1), ("other", 1), ("near", 2), ("far", 2))]
+        rows.append([row["about"], f"{row['teacher']}", *found])
+    head = ("student", "its teacher's errors", "its errors", "other answers than its teacher's",
+            "z − v, images learnt from", "z − v, held-out images")  # fmt: skip
+    return "\n".join([*markdown(head, rows), "", f"`{record['command']}`, {len(record['seeds'])} seeds."])
+
+
+TABLES = {"choice": teachers, "recipes": recipes, "study": study}
+"""The tables by their marks."""
