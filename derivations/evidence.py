@@ -241,7 +241,20 @@ def vanishes(difference: Any) -> bool:
 
 @cache
 def proven(difference: Any) -> bool:
-    return sp.simplify(sp.expand_log(difference, force=True)) == 0
+    """Whether an expression is zero: as a fraction of exponentials, or as all that SymPy knows."""
+    expanded = sp.expand_log(difference, force=True)
+    return bool(sp.cancel(sp.together(rational(expanded))) == 0 or sp.simplify(expanded) == 0)
+
+
+def rational(expression: Any) -> Any:
+    """The same with a symbol for each exponential: what is zero for any numbers is so for exponentials."""
+    symbols: dict[Any, Any] = {}
+
+    def product(exponent: Any) -> Any:
+        terms = (term.as_coeff_Mul() for term in sp.Add.make_args(sp.expand(exponent)))
+        return sp.prod(symbols.setdefault(rest, sp.Dummy(positive=True)) ** number for number, rest in terms)
+
+    return sp.expand_log(expression.replace(sp.exp, product), force=True)
 
 
 def shown(number: Any) -> str:

@@ -8,13 +8,16 @@ from decimal import Decimal
 from functools import cache
 
 import mpmath
+import numpy as np
 import pytest
+import sympy
 
 from derivations import tags
 from derivations.checks import CHECKS, DIGITS, PARSED, PINNED, SYMBOLIC, checks, digest_of, evaluate, load
 from derivations.display import read
+from derivations.evidence import DEFINED
 from derivations.latex import NotRead
-from derivations.meaning import Function, Meaning
+from derivations.meaning import Function, Meaning, Operator
 
 load()
 PARSED_TAGS = sorted((tag for tag, check in CHECKS.items() if check.display == PARSED), key=tags.number)
@@ -50,12 +53,12 @@ def inputs(cases):
         return list(cases() or ())
 
 
-def failure(tag, latex):
-    """Why a display does not hold on the inputs of its check; None if it does."""
+def failure(tag, latex, given=None):
+    """Why a display does not hold on the inputs of its check, or on others; None if it does. Proves nothing."""
     check = CHECKS[tag]
     try:
         with mpmath.workdps(DIGITS):
-            evaluate(lambda: inputs(check.cases), {tag: latex}, check.near)
+            evaluate(lambda: inputs(check.cases) if given is None else given, {tag: latex}, check.near, proofs=False)
     except AssertionError as error:
         return str(error)
     return None
@@ -192,3 +195,68 @@ def test_without_assertions_nothing_is_said_to_hold(flags, environment):
     )
     assert loaded.returncode == 1
     assert "RuntimeError: the checks are assertions" in loaded.stderr
+
+
+# ---- every meaning ---------------------------------------------------------------------------------------------------
+
+
+def other(found):
+    """A value of the same kind that is not the same; None where there is no other: words, sets, classes."""
+    match found:
+        case Function() if found is not DEFINED:
+            return found._replace(value=lambda e, *arguments: other(found.value(e, *arguments)))
+        case dict():
+            return {key: other(each) for key, each in found.items()}
+        case np.ndarray() | mpmath.mpf() | sympy.Expr():
+            return found * sympy.Rational(8, 7) if isinstance(found, sympy.Expr) else found * 8 / 7 + Fraction(1, 9)
+    return None
+
+
+# ---- every meaning of a symbol ---------------------------------------------------------------------------------------
+
+
+def other(found):
+    """Something of the same kind that is not the same; None for words, sets and what the display itself defines."""
+    if isinstance(found, dict):
+        return {key: other(value) for key, value in found.items()}
+    if isinstance(found, np.ndarray):
+        return np.array([other(value) for value in found.flat], dtype=object).reshape(found.shape)
+    if isinstance(found, int):
+        return found + 1
+    if isinstance(found, sympy.Expr):
+        return found * sympy.Rational(8, 7) + sympy.Rational(1, 9)
+    return found * mpmath.mpf(8) / 7 + mpmath.mpf(1) / 9 if isinstance(found, mpmath.mpf) else None
+
+
+def with_another(e, name, used):
+    """The same with something else for one symbol, which enters itself in `used` if the display needs it."""
+    found = e.symbols.get(name, DEFINED)
+    if isinstance(found, Function) and found is not DEFINED:
+
+        def of(e, *arguments):
+            used.add(name)
+            return other(found.value(e, *arguments))
+
+        return e.but(**{name: found._replace(value=of)})
+    computed = callable(found) and not isinstance(found, Function | Operator)
+    if not computed and other(found) is None:
+        return e
+
+    def value(e):
+        used.add(name)
+        return other(found(e) if computed else found)
+
+    return e.but(**{name: value})
+
+
+def meanings_noticed(tag):
+    """The symbols of a display that cannot mean something else, and those that can."""
+    check, used = CHECKS[tag], set()
+    with mpmath.workdps(DIGITS):
+        given = inputs(check.cases)
+    noticed = set()
+    for name in {name: None for e in given for name in e.symbols}:
+        changed = [with_another(e, name, used) for e in given]
+        if failure(tag, tags.display(tag), changed) is not None:
+            noticed.add(name)
+    return sorted(noticed), sorted(used - noticed)

@@ -99,8 +99,15 @@ def digest_of(latex: str) -> str:
     return sha256("".join(latex.split()).encode()).hexdigest()[:12]
 
 
-def evaluate(cases: Callable, displays: dict[str, str], near: Iterable[str]) -> None:
-    """Hold displays against all that a check yields; raise AssertionError if one of them fails."""
+def evaluate(cases: Callable, displays: dict[str, str], near: Iterable[str], proofs: bool = True) -> None:
+    """Hold displays against all that a check yields; raise AssertionError if one of them fails.
+
+    Args:
+        cases: the check.
+        displays: the LaTeX of each, by tag.
+        near: how near to each bound the inputs come.
+        proofs: whether SymPy must also prove each equality of symbols, which was compared at one random place.
+    """
     found = {tag: Evidence(latex) for tag, latex in displays.items()}
     try:
         for e in cases() or ():
@@ -108,7 +115,8 @@ def evaluate(cases: Callable, displays: dict[str, str], near: Iterable[str]) -> 
                 evidence.add(e)
         for evidence in found.values():
             evidence.settle(near)
-            evidence.prove()
+            if proofs:
+                evidence.prove()
     except (NotRead, ZeroDivisionError, ValueError, TypeError) as error:
         raise AssertionError(f"the display cannot be evaluated: {error}") from error
 
