@@ -75,13 +75,16 @@ def the_backward_pass_of_the_logarithm():
     yield from with_upstream(lambda w, q, e: (w * e.apply("log", q)).sum())
 
 
-@checks("D1.9", kind=SYMBOLIC, scope=f"{SCOPE}; a linear, a logarithmic and a quadratic cost")
+@checks("D1.9", kind=SYMBOLIC, scope=f"{SCOPE}; three costs that are made of q, and one that is not", near=("9 of 12",))
 def gradients_sum_to_zero():
+    of_q = {"if C is made of q only": lambda e: e.of_q}
     for K in CLASSES:
         w = array(sp.symbols(f"w1:{K + 1}", real=True))
         for made_of in (lambda q, e: q, lambda q, e: e.apply("log", q), lambda q, e: q**2):
             cost = Function(lambda e, z, w=w, f=made_of: (w * f(softmax(e, z / e.T), e)).sum())
-            yield from symbolic_cases([K], C=cost)
+            yield from symbolic_cases([K], C=cost, of_q=True, words=of_q)
+        cost = Function(lambda e, z, w=w: (w * z**2).sum())
+        yield from symbolic_cases([K], C=cost, of_q=False, words=of_q)
 
 
 @checks("D1.10", kind=SYMBOLIC, scope=SCOPE)

@@ -221,12 +221,16 @@ def the_curvature():
     second = sum(u[k] * u[m] * sp.diff(C, z[k], z[m]) for k in range(3) for m in range(3))
     is_zero(second - (variance(q) - weight * variance(within)))
 
-    for z, models in committees():
+    nearest = mpf(0)
+    two = [mpf(1) / 1000, mpf(0)]  # next to the place where the curvature is largest
+    for z, models in [*committees(), (two, [([0, 1], [mpf(1) / 2] * 2)])]:
         q, M = softmax(z), len(models) - 1
         dz = [mp.fsum(column) for column in zip(*[gaps(q, spread(q, *model)) for model in models], strict=True)]
         lower = cost_of(softmax([z_k - d_k * 2 / (1 + M) for z_k, d_k in zip(z, dz, strict=True)]), models)
-        fall = mp.fsum(d**2 for d in dz) / (1 + M)
-        assert lower <= cost_of(q, models) - fall + SMALL, f"a safe step lowers the cost by less than {fall}"
+        least, fall = mp.fsum(d**2 for d in dz) / (1 + M), cost_of(q, models) - lower
+        assert fall >= least - SMALL, f"a safe step lowers the cost by {fall}, less than {least}"
+        nearest = max(nearest, least / fall)
+    assert nearest > mpf("0.999"), f"the least fall is reached to {nearest} only"
 
 
 def gaps(q, p):

@@ -146,21 +146,24 @@ def curvature_by_class_and_rest():
         yield along_t(u, sp.Integer(0), symbolic=True, **symbols_of_rest)
 
 
+def cubic(s):
+    return s * (1 - s) * (1 - 2 * s)
+
+
 @checks("D3.7", kind=SYMBOLIC, scope="exactly")
 def the_maximum_of_the_cubic():
     yield Meaning({}, {})
     s = sp.Symbol("s", real=True)
-    cubic = s * (1 - s) * (1 - 2 * s)
-    stationary = [root for root in sp.solve(sp.diff(cubic, s), s) if 0 < root < 1]
+    stationary = [root for root in sp.solve(sp.diff(cubic(s), s), s) if 0 < root < 1]
     is_zero(min(stationary) - (3 - sp.sqrt(3)) / 6)
-    values = [sp.simplify(cubic.subs(s, root)) for root in [*stationary, 0, 1]]
+    values = [sp.simplify(cubic(root)) for root in [*stationary, 0, 1]]
     is_zero(max(values) - 1 / (6 * sp.sqrt(3)))
 
 
 @checks(
     "D3.8",
     kind=NUMERIC,
-    scope="random and adverse logits; 20,000 random distributions in doubles; steps of the proof by SymPy",
+    scope="random and adverse logits; each step of the proof by SymPy; and 20,000 random distributions in doubles",
     near=("1.0",),
 )
 def the_curvature_is_bounded():
@@ -184,12 +187,39 @@ def the_curvature_is_bounded():
         variance = sum(s_j * (u_j - centre) ** 2 for s_j, u_j in zip(s, u, strict=True))
         largest = max(largest, abs(s[0] * ((u[0] - centre) ** 2 - variance)) / spread(u) ** 2)
     assert 0.99 / (6 * 3**0.5) < largest <= 1 / (6 * 3**0.5) * (1 + 1e-12), f"the largest found is {largest}"
-    s, x = sp.symbols("s x", positive=True)
+    every_step_of_the_proof()
+
+
+def every_step_of_the_proof():
+    """A class has the probability s; the others have the shares r of the rest, and logits u from 0 to R."""
+    s, x, R = sp.symbols("s x R", positive=True)
+    u, (r1, r2) = sp.symbols("u1:4"), sp.symbols("r1:3")
+    r = (r1, r2, 1 - r1 - r2)
+
+    def mean_and_variance(u):
+        m = dot(r, u)
+        return m, dot(r, [(u_j - m) ** 2 for u_j in u])
+
+    m, w = mean_and_variance(u)
+    is_zero(m * (R - m) - w - dot(r, [u_j * (R - u_j) for u_j in u]), "w ≤ m(R − m):")
+    turned_m, turned_w = mean_and_variance([R - u_j for u_j in u])
+    is_zero(turned_m - (R - m), "the mean after all signs are turned:")
+    is_zero(turned_w - w, "the variance after all signs are turned:")
+
+    largest = 1 / (6 * sp.sqrt(3))
+    m = sp.Symbol("m", positive=True)
+    is_zero(s * (1 - s) + (s - sp.Rational(1, 2)) ** 2 - sp.Rational(1, 4), "s(1 − s) ≤ 1/4:")
+    is_zero(m * (R - m) + (m - R / 2) ** 2 - R**2 / 4, "m(R − m) ≤ R²/4:")
+    assert sp.Rational(1, 4) * sp.Rational(1, 4) < largest, "s ≤ 1/2"
+
     bracket = x * (1 - 2 * (1 - s) * x)
-    is_zero(bracket.subs(x, 1 / (4 * (1 - s))) * s * (1 - s) - s / 8)
-    is_zero(sp.diff(bracket, x).subs(x, 1 / (4 * (1 - s))))
-    is_zero(bracket.subs(x, 1) * s * (1 - s) - s * (1 - s) * (2 * s - 1))
-    assert sp.Rational(3, 32) < 1 / (6 * sp.sqrt(3))
+    is_zero((m * (R - m) + (2 * s - 1) * (R - m) ** 2).subs(m, R - R * x) - R**2 * bracket, "the bracket:")
+    is_zero(sp.diff(bracket, x, 2) + 4 * (1 - s), "the bracket is concave in x:")
+    is_zero(sp.diff(bracket, x).subs(x, 1 / (4 * (1 - s))), "the place of its maximum:")
+    is_zero(bracket.subs(x, 1 / (4 * (1 - s))) * s * (1 - s) - s / 8, "its maximum:")
+    assert (s / 8).subs(s, sp.Rational(3, 4)) == sp.Rational(3, 32) < largest, "1/2 < s ≤ 3/4"
+    is_zero(sp.diff(bracket, x).subs(x, 1) - 4 * (s - sp.Rational(3, 4)), "it rises up to x = 1 for s > 3/4:")
+    is_zero(bracket.subs(x, 1) * s * (1 - s) - cubic(1 - s), "s > 3/4:")
 
 
 @checks("D3.9", kind=NUMERIC, scope=f"{ADVERSE}, T = 0.1 to 1000", near=("0.9992",))

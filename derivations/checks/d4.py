@@ -77,5 +77,6 @@ def the_temperature_for_a_share():
                 )
     b, s = sp.symbols("b s", positive=True)
     is_zero(sp.exp(-b / T).subs(T, b / sp.log(1 / s)) - s)
-    for distance, share, expected in ((20, 0.1, 8.7), (20, 0.01, 4.3), (20, 0.5, 29)):
-        assert abs(distance / sp.log(1 / share) - expected) < 0.2
+    for share, expected in (("0.1", "8.7"), ("0.01", "4.3"), ("0.5", "29.0")):
+        found = mp.nstr(20 / mp.log(1 / mpf(share)), 2)
+        assert found == expected, f"20 nats down, the share {share} takes T = {found}"
