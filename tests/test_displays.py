@@ -1,6 +1,7 @@
 """The displayed formula is what is checked: each is read, and a sign or a number that changes in it is noticed."""
 
 import os
+import random
 import re
 import subprocess
 import sys
@@ -29,6 +30,7 @@ NO_FACTOR = "the order of a rest knows no factor"
 HARMLESS: dict[str, dict[str, str]] = {
     "D2.9": {r"_i} \;\ge\; [- → +]\sum_i p_i": "the sum is zero, so its sign says nothing"},
     "D3.1": {r"left( \frac{[1 → 2]}{T^3} \righ": NO_FACTOR},
+    "D3.11": {r"1T (q_1 - p_[1 → 2]) - \frac{z_": "the teacher knows nothing: its probabilities are all the same"},
     "D3.12": {r"left( \frac{[1 → 2]}{T^4} \righ": NO_FACTOR},
     "D7.1": {r"= \prod_{i=[1 → 2]}^{n} \big(": "each factor is one, so their number says nothing"},
     "D7.2": {r"x_i}{1 - d} [+ → -] d \cdot 0 =": "nothing is added"},
@@ -130,6 +132,37 @@ def test_a_bound_is_as_near_as_the_check_says():
     latex, e = r"a \le \frac{1}{2}", numbers(a=mpmath.mpf("0.4"))
     assert of(latex, e, near=["0.8"]) is None
     assert "reached to ('0.8',), not to ('1.0',)" in of(latex, e, near=["1.0"])
+
+
+def test_a_condition_must_be_met():
+    latex, met, unmet = r"a = 1 \quad \text{for } b > 2", numbers(a=1, b=3), numbers(a=5, b=1)
+    assert of(latex, met, unmet, near=["1 of 2"]) is None
+    assert "is wrong" in of(latex, met, numbers(a=5, b=3))
+
+
+def test_equal_means_to_25_digits():
+    assert of("a = 1", numbers(a=1 + mpmath.mpf(10) ** -30)) is None
+    assert of("a = 1", numbers(a=1 + mpmath.mpf(10) ** -15)) is not None
+
+
+def test_an_inequality_may_not_fail_by_more_than_rounding():
+    above, below = (numbers(a=1 + sign * mpmath.mpf(10) ** -15) for sign in (1, -1))
+    assert of(r"a \le 1", below, near=["1.0"]) is None
+    assert "is wrong" in of(r"a \le 1", above, near=["1.0"])
+    assert of(r"a \ge 1", above, near=["1.0"]) is None
+    assert "is wrong" in of(r"a \ge 1", below, near=["1.0"])
+
+
+def test_a_number_after_about_is_true_to_its_last_digit():
+    assert of(r"a \approx 0.0962", numbers(a=mpmath.mpf("0.09624"))) is None
+    assert "is not about" in of(r"a \approx 0.0962", numbers(a=mpmath.mpf("0.0963")))
+
+
+def test_what_is_zero_at_one_place_is_not_proven():
+    a, place = sympy.Symbol("a", real=True), sympy.Rational(random.Random(0).randint(11, 99), 37)
+    e = Meaning({"a": a, "b": place}, {}, symbolic=True)
+    assert of("a = a", e) is None
+    assert "is not 0" in of("a = b", e)
 
 
 def test_an_arrow_needs_a_case_on_either_side():

@@ -93,9 +93,7 @@ def sum_and_maximum_pass_through():
 @checks("D11.4", kind=NUMERIC, scope=SCOPE)
 def the_best_path_is_read_backwards():
     for model in models():
-        best = best_of(model)
-        at = {"s_F-1": best[-1], "s_t": lambda e, s=best: s[e.t], "s_t-1": lambda e, s=best: s[e.t - 1]}
-        yield with_words(model, **at)
+        yield with_words(model, s=dict(enumerate(best_of(model))))
 
 
 @checks("D11.5", kind=NUMERIC, scope=SCOPE, near=("1.0", "1.0"))
