@@ -41,15 +41,17 @@ class Evidence:
         self.truths: dict[int, set[bool]] = defaultdict(set)
         self.ratios: dict[int, Any] = {}
         self.unproven: list[tuple[str, Any]] = []
+        self.defined: dict[int, str] = {}
+        self.used: set[str] = set()
 
     def add(self, e: Meaning) -> None:
         """Hold every claim against one input. Raise AssertionError where one fails."""
         self.claims = read(self.latex, e.functions)
-        e, functions = with_definitions(self.claims, e)
+        e, self.defined = with_definitions(self.claims, e, self.used)
         self.ratios = {}
         with mpmath.workdps(DIGITS):
             for number, claim in enumerate(self.claims):
-                if number in functions:
+                if claim.chain[0].kind == "call" and number in self.defined:
                     self.compared.add((number, 0))
                 else:
                     self._hold(number, claim, e)
@@ -80,7 +82,9 @@ class Evidence:
             assert just == with_arrow, f"claim {number + 1} is {just} where what the arrow points to is {with_arrow}"
             self.truths[number].add(just)
             chain = chain[:-2] if len(chain) > 3 else []
-        values = [value(part, e) if keeps(part) else part for part in chain[::2]]
+        begins = 2 * (number in self.defined)  # what the claim itself defines is not evaluated: nothing may hold it up
+        values = [value(part, e) if keeps(part) else part for part in chain[begins::2]]
+        values[:0] = values[: begins // 2]
         for i, relation in enumerate(chain[1::2]):
             after = chain[2 * i + 2]
             if relation == "→":
@@ -145,6 +149,8 @@ class Evidence:
             assert not claim.arrow or len(self.truths[number]) == 2, (
                 f"claim {number + 1} was never true, or never false"
             )
+            name = self.defined.get(number)
+            assert name is None or name in self.used, f"the display says what {name} is, and nothing needs it"
         assert self.nearness() == tuple(near), f"the bounds are reached to {self.nearness()}, not to {tuple(near)}"
 
     def nearness(self) -> tuple[str, ...]:
@@ -176,23 +182,42 @@ def meets(condition: Condition, e: Meaning) -> bool:
 # ---- what a display itself defines -----------------------------------------------------------------------------------
 
 
-def with_definitions(claims: list[Claim], e: Meaning) -> tuple[Meaning, set[int]]:
-    """The meaning, with the symbols that only stand on the left of a claim; and the claims that define functions."""
-    functions = set()
+def with_definitions(claims: list[Claim], e: Meaning, used: set[str]) -> tuple[Meaning, dict[int, str]]:
+    """The meaning, with the symbols that only stand on the left of a claim; and what each claim defines.
+
+    Args:
+        claims: of the display.
+        e: the meaning that the check gives.
+        used: where a defined symbol enters itself as soon as something needs it.
+    """
+    defined = {}
     for number, claim in enumerate(claims):
         left = claim.chain[0]
         if claim.chain[1:2] != ["="]:
             continue
         name, tree = named(left, e), claim.chain[2]
+        found: Any = None
         if left.kind == "call" and e.symbols.get(name) is DEFINED:
-            e, functions = e.with_more(**{name: function_of(left.parts[1], tree)}), functions | {number}
+            found = function_of(left.parts[1], tree)
         elif left.kind == "name" and name not in e:
-            e = e.with_more(**{name: lambda e, tree=tree: value(tree, e)})
+            found = lambda e, tree=tree: value(tree, e)  # noqa: E731
         elif left.kind == "scripted" and name is not None and name not in e:
             whole = name == left.parts[0].parts[0] + left.parts[1]
             indices = [index.parts[0] for index in left.parts[3] or ()] if whole else []
-            e = e.with_more(**{name: lambda e, tree=tree, indices=indices: tabulated(tree, indices, e)})
-    return e, functions
+            found = lambda e, tree=tree, indices=indices: tabulated(tree, indices, e)  # noqa: E731
+        if found is not None:
+            e, defined[number] = e.with_more(**{name: noting(name, found, used)}), name
+    return e, defined
+
+
+def noting(name: str, found: Any, used: set[str]) -> Any:
+    """The same, and it says that it was needed."""
+
+    def work(e: Meaning, *arguments: Any) -> Any:
+        used.add(name)
+        return found.value(e, *arguments) if isinstance(found, Function) else found(e)
+
+    return found._replace(value=work) if isinstance(found, Function) else work
 
 
 def named(left: Node, e: Meaning) -> str | None:

@@ -95,6 +95,8 @@ def _scripted(e: Meaning, base: Node, primes: str, sub: str, indices: list | Non
 def raised(base: Any, sup: str, power: Any, e: Meaning) -> Any:
     if not sup:
         return base
+    if sup != "top" and power is None:
+        raise NotRead(f"the check does not say what ^{sup} is")
     return base.T if sup == "top" else base ** value(power, e)
 
 

@@ -32,6 +32,8 @@ HARMLESS: dict[str, dict[str, str]] = {
     "D3.1": {r"left( \frac{[1 → 2]}{T^3} \righ": NO_FACTOR},
     "D3.11": {r"1T (q_1 - p_[1 → 2]) - \frac{z_": "the teacher knows nothing: its probabilities are all the same"},
     "D3.12": {r"left( \frac{[1 → 2]}{T^4} \righ": NO_FACTOR},
+    "D6.7": {r"max(t, [0 → 1]) \ge s\,t": "true as well: where |t| is large, a constant does not count"},
+    "D6.18": {r"lVert w [- → +] u \rVert \;": "true as well: the triangle inequality holds for the sum too"},
     "D7.1": {r"= \prod_{i=[1 → 2]}^{n} \big(": "each factor is one, so their number says nothing"},
     "D7.2": {r"x_i}{1 - d} [+ → -] d \cdot 0 =": "nothing is added"},
 }
@@ -163,6 +165,11 @@ def test_what_is_zero_at_one_place_is_not_proven():
     e = Meaning({"a": a, "b": place}, {}, symbolic=True)
     assert of("a = a", e) is None
     assert "is not 0" in of("a = b", e)
+
+
+def test_what_a_display_defines_must_be_needed():
+    assert of("a = b + 1, \\quad b = 2", numbers(a=3)) is None
+    assert "says what c is, and nothing needs it" in of("a = b + 1, \\quad c = 2", numbers(a=3, b=2))
 
 
 def test_an_arrow_needs_a_case_on_either_side():

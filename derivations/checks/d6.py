@@ -10,7 +10,7 @@ from mpmath import mp, mpf
 from derivations.checks import NUMERIC, SYMBOLIC, checks, close, logits, pairs, softmax
 from derivations.checks.cases import array
 from derivations.checks.symbolic import delta, is_zero
-from derivations.meaning import Function, Meaning, Operator, differential, slope
+from derivations.meaning import DIGITS, Function, Meaning, Operator, differential, slope
 from derivations.values import value
 
 # ---- one layer -------------------------------------------------------------------------------------------------------
@@ -130,6 +130,10 @@ class Network:
         return found
 
     def meaning(self):
+        with mp.workdps(DIGITS):  # a slope has a third of them
+            return self._meaning()
+
+    def _meaning(self):
         L, outs = len(self.layers), self.outputs(self.layers, self.x)
         hs = {0: self.masks[0] * self.x}
         hs |= {i: self.masks[i] * np.maximum(outs[i - 1], 0) for i in range(1, L)}
@@ -185,6 +189,7 @@ def the_network_to_follow_by_hand():
 
     def network(e):
         row = lambda numbers: numbers.reshape(1, -1)  # noqa: E731
+        assert set(e["m_1"]) <= {0, 2}, "a mask drops a unit, or doubles it where half of them are dropped"
         masks = [row(array([mpf(1), mpf(1)])), row(e["m_1"])]
         layers = [(e["W_1"], row(e["b_1"])), (e["W_2"], row(e["b_2"]))]
         return Network(row(e.x), layers, masks, row(e.p), e.T).meaning()
