@@ -73,6 +73,8 @@ def the_curvature():
         yield e.but(u=array(zero_mean(list(e.v))))
     two = [mpf(0), mpf(0)]
     yield one_case(two, two, mpf(1), y=1, alpha=mpf(7) / 10, u=array([mpf(1), mpf(-1)]), **MIXED)
+    soft, hard = (mp.fprod(softmax([mpf(10), mpf(0)], t)) for t in (mpf(10), mpf(1)))  # for u = (1, 0)
+    assert (mp.nstr(soft, 3), mp.nstr(hard, 2)) == ("0.197", "4.5e-5"), f"the example has {soft} and {hard}"
 
 
 @checks("D5.6", kind=NUMERIC, scope=f"{CASES}; both are reached to 0.1 %", near=("1.0", "1.0"))
