@@ -268,35 +268,60 @@ def other(found):
     return found * mpmath.mpf(8) / 7 + mpmath.mpf(1) / 9 if isinstance(found, mpmath.mpf) else None
 
 
-def with_another(e, name, used):
-    """The same with something else for one symbol, which enters itself in `used` if the display needs it."""
-    found = e.symbols.get(name, DEFINED)
-    if isinstance(found, Function) and found is not DEFINED:
+def is_computed(found):
+    return callable(found) and not isinstance(found, Operator) and found is not DEFINED
 
-        def of(e, *arguments):
+
+def replaced(e, names, change):
+    """The same with something else for some symbols: what `change(name, value)` returns."""
+
+    def of(name, found):
+        if isinstance(found, Function):
+            return found._replace(value=lambda e, *arguments: change(name, found.value(e, *arguments)))
+        return lambda e: change(name, found(e) if is_computed(found) else found)
+
+    return e.but(**{name: of(name, e.symbols[name]) for name in names if name in e.symbols})
+
+
+def needed(tag, given):
+    """Which symbols that the check computes a display needs, or which others, if it needs none of these."""
+    computed = {name for e in given for name, found in e.symbols.items() if is_computed(found)}
+    plain = {name for e in given for name in e.symbols if name not in computed and other(e.symbols[name]) is not None}
+    for names in (computed, plain):
+        used = set()
+
+        def note(name, value, used=used):
             used.add(name)
-            return other(found.value(e, *arguments))
+            return value
 
-        return e.but(**{name: found._replace(value=of)})
-    computed = callable(found) and not isinstance(found, Function | Operator)
-    if not computed and other(found) is None:
-        return e
-
-    def value(e):
-        used.add(name)
-        return other(found(e) if computed else found)
-
-    return e.but(**{name: value})
+        assert failure(tag, tags.display(tag), [replaced(e, names, note) for e in given]) is None
+        if used:
+            return sorted(used), names is computed
+    return [], False
 
 
-def meanings_noticed(tag):
-    """The symbols of a display that cannot mean something else, and those that can."""
-    check, used = CHECKS[tag], set()
+SAME: dict[str, dict[str, str]] = {}
+"""Symbols of a display that can mean something else: by tag, with the reason."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("tag", PARSED_TAGS)
+def test_each_meaning_that_a_check_computes_matters(tag):
+    """Else the display would say nothing of it: a tautology, say. Of what it is given, something must matter."""
+    unnoticed, given = meanings_that_do_not_matter(tag)
+    assert set(unnoticed) == SAME.get(tag, {}).keys(), f"{unnoticed} of {given} could mean something else"
+
+
+def meanings_that_do_not_matter(tag):
+    """Which symbols can mean something else, and all that were tried."""
     with mpmath.workdps(DIGITS):
-        given = inputs(check.cases)
-    noticed = set()
-    for name in {name: None for e in given for name in e.symbols}:
-        changed = [with_another(e, name, used) for e in given]
-        if failure(tag, tags.display(tag), changed) is not None:
-            noticed.add(name)
-    return sorted(noticed), sorted(used - noticed)
+        given = inputs(CHECKS[tag].cases)
+    names, must_all_matter = needed(tag, given)
+    unnoticed = []
+    for name in names:
+        changed = [replaced(e, [name], lambda name, value: other(value)) for e in given]
+        if failure(tag, tags.display(tag), changed) is None:
+            unnoticed.append(name)
+        elif not must_all_matter:
+            return [], names
+    return unnoticed, names
