@@ -82,9 +82,9 @@ class Evidence:
             assert just == with_arrow, f"claim {number + 1} is {just} where what the arrow points to is {with_arrow}"
             self.truths[number].add(just)
             chain = chain[:-2] if len(chain) > 3 else []
-        begins = 2 * (number in self.defined)  # what the claim itself defines is not evaluated: nothing may hold it up
-        values = [value(part, e) if keeps(part) else part for part in chain[begins::2]]
-        values[:0] = values[: begins // 2]
+        defines = number in self.defined  # then its left side is what stands next to it, and is not needed here
+        values = [value(part, e) if keeps(part) else part for part in chain[2 if defines else 0 :: 2]]
+        values = [values[0], *values] if defines else values
         for i, relation in enumerate(chain[1::2]):
             after = chain[2 * i + 2]
             if relation == "→":

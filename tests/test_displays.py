@@ -237,21 +237,6 @@ def test_without_assertions_nothing_is_said_to_hold(flags, environment):
     assert "RuntimeError: the checks are assertions" in loaded.stderr
 
 
-# ---- every meaning ---------------------------------------------------------------------------------------------------
-
-
-def other(found):
-    """A value of the same kind that is not the same; None where there is no other: words, sets, classes."""
-    match found:
-        case Function() if found is not DEFINED:
-            return found._replace(value=lambda e, *arguments: other(found.value(e, *arguments)))
-        case dict():
-            return {key: other(each) for key, each in found.items()}
-        case np.ndarray() | mpmath.mpf() | sympy.Expr():
-            return found * sympy.Rational(8, 7) if isinstance(found, sympy.Expr) else found * 8 / 7 + Fraction(1, 9)
-    return None
-
-
 # ---- every meaning of a symbol ---------------------------------------------------------------------------------------
 
 

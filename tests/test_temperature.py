@@ -87,8 +87,8 @@ def test_at_low_T_the_largest_logits_take_all_in_equal_shares(z, T):
 @pytest.mark.derivation("D2.1")
 @pytest.mark.parametrize(("z", "rest"), [([3.0, 1.0], 0.0), ([1.0, 1.0], math.log(2)), ([1.0, 3.0], 2 / 0.01)])
 def test_at_low_T_the_cost_is_the_distance_to_the_top_and_the_logarithm_of_the_ties(z, rest):
-    C, _ = soft_cross_entropy(np.array([z]), v=np.array([[5.0, 0.0]]), T=0.01)
-    assert C == pytest.approx(rest, abs=1e-12)
+    cost, _ = soft_cross_entropy(np.array([z]), v=np.array([[5.0, 0.0]]), T=0.01)
+    assert cost == pytest.approx(rest, abs=1e-12)
 
 
 # ---- low T: which logits the gradient attends to ---------------------------------------------------------------------

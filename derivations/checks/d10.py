@@ -275,7 +275,9 @@ def convex_in_q():
         rest = answer(models)
         for q in (rest, softmax(z)):
             far = [softmax([mpf(rng.gauss(0, size)) for _ in z]) for size in (1, 3)]
-            beside = [softmax([mp.log(q_k) + by * r_k for q_k, r_k in zip(q, far[0], strict=True)]) for by in (near, -near)]
+            beside = [
+                softmax([mp.log(q_k) + by * r_k for q_k, r_k in zip(q, far[0], strict=True)]) for by in (near, -near)
+            ]
             for other in (q, rest, *far, *beside):
                 of = {"q": array(q), "q'": array(other), "C": as_a_cost(cost_of)}
                 yield committee(z, models, words=at_rest, **of)

@@ -195,6 +195,26 @@ the gradient of a step without 1/T
 """,
     ),
     *in_check(
+        "D8.11",
+        """
+a third central moment with 1 − 3p
+- p * (1 - p) * (1 - 2 * p) * r ** 3
++ p * (1 - p) * (1 - 3 * p) * r ** 3
+
+a bracket of at most R³
+- 1 + 1 / (6 * sp.sqrt(3)) < sp.Rational(11, 10) < sp.Rational(6, 5)
++ 1 + 1 / (6 * sp.sqrt(3)) < sp.Rational(10, 10) < sp.Rational(6, 5)
+
+a third derivative with 2σ²
+- claimed = s[0] * ((u[0] - mu) ** 3 - 3 * variance * (u[0] - mu) - kappa)
++ claimed = s[0] * ((u[0] - mu) ** 3 - 2 * variance * (u[0] - mu) - kappa)
+
+a third derivative of at most R³/9
+- 0.99 / 8 < largest < 1 / 8 + 1e-12
++ 0.99 / 9 < largest < 1 / 9 + 1e-12
+""",
+    ),
+    *in_check(
         "D9.8",
         """
 a mean that falls
