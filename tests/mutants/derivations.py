@@ -122,16 +122,6 @@ the sharpest K is 4
 a limit at small x with 13/125
 - 6 * mp.sqrt(3) * mpf(12) / 125
 + 6 * mp.sqrt(3) * mpf(13) / 125
-
-the constant with 12.02√3
-@ constant
-- 12 * mp.sqrt(mpf(3))
-+ mpf("12.02") * mp.sqrt(mpf(3))
-
-the constant with 11.98√3
-@ constant
-- 12 * mp.sqrt(mpf(3))
-+ mpf("11.98") * mp.sqrt(mpf(3))
 """,
     ),
     *in_check(

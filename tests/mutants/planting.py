@@ -95,7 +95,7 @@ def find_module(module: str, root: Path) -> Path:
         case paths:
             places = " and ".join(paths) or "no file"
             raise ValueError(
-                f"a mutant's module must be one file of minikd or derivations, and {module} is {places}: name it in full"
+                f"a mutant's module must be one file of the code or checks, and {module} is {places}: name it in full"
             )
 
 
