@@ -24,7 +24,7 @@ def slope(s, u, delta):
 
 
 def covariance(s, u, delta):
-    return (s * u * delta).sum() - (s * u).sum() * (s * delta).sum()
+    return (s * (u - (s * u).sum()) * (delta - (s * delta).sum())).sum()
 
 
 # ---- the rate and its slope ------------------------------------------------------------------------------------------
@@ -185,7 +185,7 @@ def of_sets(s, only_A, only_B, both):
 def masses():
     """Random ones, and those at which a bound is reached."""
     rng = random.Random(0)
-    for s in (mpf(1) / 20, BEST, mpf(1) / 3, mpf(1) / 2, mpf(3) / 4, 1 - BEST, mpf(9) / 10):
+    for s in (mpf(1) / 20, BEST, mpf(1) / 3, mpf(1) / 2, mpf(7) / 10, mpf(3) / 4, 1 - BEST, mpf(9) / 10):
         r = 1 - s
         yield of_sets(s, mpf(0), mpf(0), mpf(0))
         yield of_sets(s, r / 2, r / 2, mpf(0))  # together all of the rest
@@ -208,12 +208,12 @@ def the_mass_of_the_intersection():
     yield from masses()
 
 
-@checks("D3.23", kind=NUMERIC, scope=RANDOM, near=("1.0", "1.0", "73 of 134"))
+@checks("D3.23", kind=NUMERIC, scope=RANDOM, near=("1.0", "1.0", "86 of 153"))
 def from_above_beside_each_other():
     yield from masses()
 
 
-@checks("D3.24", kind=NUMERIC, scope=RANDOM, near=("1.0", "1.0", "82 of 134"))
+@checks("D3.24", kind=NUMERIC, scope=RANDOM, near=("1.0", "1.0", "91 of 153"))
 def from_above_overlapping():
     yield from masses()
 
@@ -225,17 +225,17 @@ def the_other_end():
     is_zero(sp.diff(s * (1 - s) ** 2 / 2, s) - (1 - s) * (1 - 3 * s) / 2)
 
 
-@checks("D3.26", kind=NUMERIC, scope=RANDOM, near=("1.0", "1.0", "100 of 134"))
+@checks("D3.26", kind=NUMERIC, scope=RANDOM, near=("1.0", "1.0", "111 of 153"))
 def from_below():
     yield from masses()
 
 
-@checks("D3.27", kind=NUMERIC, scope=RANDOM, near=("1.0", "1.0", "0.9743", "96 of 134"))
+@checks("D3.27", kind=NUMERIC, scope=RANDOM, near=("1.0", "1.0", "0.9743", "115 of 153"))
 def from_below_up_to_three_quarters():
     yield from masses()
 
 
-@checks("D3.28", kind=NUMERIC, scope=RANDOM, near=("1.0", "1.0", "58 of 134"))
+@checks("D3.28", kind=NUMERIC, scope=RANDOM, near=("1.0", "1.0", "58 of 153"))
 def from_below_beyond():
     yield from masses()
 
@@ -266,10 +266,10 @@ def the_rate_leaves_its_start():
     yield on_the_line(*random_ends(3), mpf(2), mpf(0))
 
 
-@checks("D3.30", kind=NUMERIC, scope=f"{ADVERSE}, five places on each line; reached", near=("1.0",))
+@checks("D3.30", kind=NUMERIC, scope="random logits, K = 2 to 10, four places on each line; reached", near=("1.0",))
 def the_spread_on_the_line():
-    for z, v in lines(8, (2, 3, 5, 10)):
-        for place in (mpf(0), mpf("0.1"), mpf("0.5"), mpf("0.7"), mpf(1)):
+    for z, v in (near_the_teacher(mpf(1), mpf(3)), *map(random_ends, (2, 3, 5, 10))):
+        for place in (mpf("0.1"), mpf("0.5"), mpf("0.7"), mpf(1)):
             yield on_the_line(z, v, mpf(1), place)
 
 
@@ -333,12 +333,12 @@ def tolerance_cases(enough):
     "D3.34",
     kind=NUMERIC,
     scope=f"{ADVERSE}, tolerances 1 to 50 %; reached to a thousandth",
-    near=("0.9987", "882 of 975"),
+    near=("0.9987", "1062 of 1170"),
 )
 def the_lower_temperature():
     yield from tolerance_cases(lambda K, R_z, R_v, R, D: K * min(R_z**2 + R_v**2, R * (R_z + R_v)) / (12 * D))
 
 
-@checks("D3.35", kind=NUMERIC, scope=f"{ADVERSE}, tolerances 1 to 50 %", near=("1.0", "0.6902", "882 of 975"))
+@checks("D3.35", kind=NUMERIC, scope=f"{ADVERSE}, tolerances 1 to 50 %", near=("1.0", "0.6902", "1062 of 1170"))
 def however_near():
     yield from tolerance_cases(lambda K, R_z, R_v, R, D: K * (R_z + R_v) / 6)
