@@ -77,7 +77,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             tolerance: {
                 "measured": float(np.median(needed(z, v, tolerance, grid))),
                 "estimated (D3.15)": float(np.median(estimated_temperature(z, v=v, tolerance=tolerance))),
-                "sufficient (D3.14)": float(np.median(sufficient_temperature(z, v=v, tolerance=tolerance))),
+                "sufficient (D3.34)": float(np.median(sufficient_temperature(z, v=v, tolerance=tolerance))),
             }
             for tolerance in TOLERANCES
         }

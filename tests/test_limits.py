@@ -107,9 +107,26 @@ def test_the_bound_sees_neither_constants_nor_signs_nor_the_other_order():
     z, v = pair()
     bound = remainder_bound(z, v=v, T=8.0)
     assert bound.shape == (4, 1)
-    assert relative_error(bound, ((spread(z) ** 2 + spread(v) ** 2) / (12 * 3**0.5 * 512))[:, None]) < 1e-14
-    for same in (remainder_bound(z + 5, v=v - 3, T=8.0), remainder_bound(-v, v=z, T=8.0)):
+    for same in (
+        remainder_bound(z + 5, v=v - 3, T=8.0),
+        remainder_bound(-z, v=-v, T=8.0),
+        remainder_bound(v, v=z, T=8.0),
+    ):
         assert relative_error(same, bound) < 1e-14
+
+
+@pytest.mark.derivation("D3.33")
+def test_the_bound_is_the_smaller_of_the_two():
+    z, v = pair(B=200)
+    v[:100] *= -np.sign((z * v).sum(axis=-1, keepdims=True))[:100]  # a hundred that disagree
+    squares = spread(z) ** 2 + spread(v) ** 2
+    product = spread(z - v) * (spread(z) + spread(v))
+    assert 0 < np.mean(squares < product) < 1  # each of the two is the smaller one somewhere
+    assert np.all(product <= 2 * squares)
+    bound = remainder_bound(z, v=v, T=8.0)[:, 0]
+    assert relative_error(bound, np.minimum(squares, product) / (12 * 3**0.5 * 512)) < 1e-14
+    assert relative_error(remainder_bound(z, v=-z, T=8.0)[:, 0], 2 * spread(z) ** 2 / (12 * 3**0.5 * 512)) < 1e-14
+    assert np.all(remainder_bound(z, v=z + 1, T=8.0) <= 64 * EPS * bound.max())  # nothing to match
 
 
 @pytest.mark.derivation("D3.6", "D3.7", "D3.11")
@@ -145,13 +162,15 @@ def test_T_squared_times_the_soft_cost_tends_to_half_the_squared_distance_over_K
 
 
 @pytest.mark.slow
-@pytest.mark.derivation("D3.14")
+@pytest.mark.derivation("D3.14", "D3.34", "D3.35")
 @given(zv=strategies.students_and_teachers(strategies.one_student()), tolerance=strategies.temperatures(1e-3, 1.0))
 def test_from_the_sufficient_temperature_on_logit_matching_is_within_tolerance(zv, tolerance):
     z, v = map(zero_mean, zv)
     assume(np.all(spread(z) + spread(v) > 1e-6))
-    assume(np.all(spread(z - v) > 1e-3 * (spread(z) + spread(v))))  # else q − p is lost in rounding before T is high
+    assume(np.all(spread(z - v) > 1e-6 * (spread(z) + spread(v))))  # else q − p is lost in rounding before T is high
     enough = sufficient_temperature(z, v=v, tolerance=tolerance)
+    always = z.shape[-1] * (spread(z) + spread(v)) / (6 * 3**0.5 * tolerance)
+    assert np.all(enough[:, 0] <= always * (1 + 8 * EPS))
     for factor in (1, 3):
         for z_case, v_case, T in zip(z, v, factor * enough[:, 0], strict=True):
             rounding = 64 * EPS * z.shape[-1] * T / spread(z_case - v_case)
@@ -178,6 +197,20 @@ def test_high_means_high_against_the_logits_and_the_tolerance():
         assert relative_error(how_high(z, v=v, tolerance=0.01), 10 * T) < 1e-13
         assert relative_error(how_high(z + 7, v=v, tolerance=0.1), T) < 1e-13
     assert np.all(estimated_temperature(z, v=v, tolerance=0.1) < sufficient_temperature(z, v=v, tolerance=0.1))
+
+
+@pytest.mark.derivation("D3.34", "D3.35")
+def test_a_student_near_the_teacher_needs_no_ever_higher_temperature():
+    """For D3.14 it would: the difference is in the denominator only."""
+    direction, v = map(zero_mean, pair())
+    always = 10 * 2 * spread(v) / (6 * 3**0.5 * 0.01)
+    for distance in (1e-3, 1e-6, 1e-9):
+        z = v + distance * direction
+        T = sufficient_temperature(z, v=v, tolerance=0.01)[:, 0]
+        sum_of_squares = 10 * (spread(z) ** 2 + spread(v) ** 2) / (12 * 3**0.5 * 0.01 * np.abs(z - v).max(axis=-1))
+        nearness = T / always  # the spread of a difference lies between its largest element and twice that
+        assert np.all((nearness > 0.4) & (nearness <= 1 + distance * spread(direction).max()))
+        assert np.all(sum_of_squares > T / (4 * distance))
 
 
 @pytest.mark.parametrize("how_high", [sufficient_temperature, estimated_temperature])

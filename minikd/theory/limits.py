@@ -79,10 +79,11 @@ def second_order_term(z: A, *, v: A, T: float | Array) -> A:
 def remainder_bound(z: A, *, v: A, T: float | Array) -> A:
     """Return a bound on how far the soft gradient of a case can be from logit matching, for every T, K and all logits.
 
-        |(1/T)(q_i − p_i) − (z_i − v_i)/(K T²)| ≤ (R_z² + R_v²) / (12√3 T³)
+        |(1/T)(q_i − p_i) − (z_i − v_i)/(K T²)| ≤ min(R_z² + R_v², R_{z−v} (R_z + R_v)) / (12√3 T³)
 
-    Here z and v have zero mean, and R is the largest logit of a case minus its smallest (derivation D3.4 to D3.10). The
-    bound is sharp to within a thousandth (derivation D3.11).
+    Here z and v have zero mean, and R_u is the spread of u: its largest element of a case minus its smallest. The two
+    bounds are derivation D3.4 to D3.10 and derivation D3.16 to D3.33. The second vanishes as z tends to v. Both are
+    sharp to within a thousandth (derivation D3.11).
 
     Args:
         z: as `first_order_gradient` takes it.
@@ -99,19 +100,21 @@ def remainder_bound(z: A, *, v: A, T: float | Array) -> A:
     >>> import numpy as np
     >>> print(remainder_bound(np.array([[3.0, 0.0]]), v=np.array([[0.0, 4.0]]), T=8.0).round(6))
     [[0.002349]]
+    >>> print(remainder_bound(np.array([[3.0, 0.0]]), v=np.array([[4.0, 0.0]]), T=8.0).round(6))
+    [[0.000658]]
     """
-    xp = get_xp(z=z)
-    return (_spread(xp, z) ** 2 + _spread(xp, v) ** 2) / (12 * math.sqrt(3) * T**3)
+    return _product_of_spreads(get_xp(z=z), z, v) / (12 * math.sqrt(3) * T**3)
 
 
 @guard(z=floats, v=floats, tolerance=_tolerance)
 def sufficient_temperature(z: A, *, v: A, tolerance: float) -> A:
     """Return a temperature above which logit matching is proven right to within a tolerance, case by case.
 
-        T = K (R_z² + R_v²) / (12√3 tolerance max_i |z_i − v_i|),   z and v minus their means        (derivation D3.14)
+        T = K min(R_z² + R_v², R_{z−v} (R_z + R_v)) / (12√3 tolerance max_i |z_i − v_i|)
 
-    At this temperature or a higher one, every element of the soft gradient differs from that of logit matching by at
-    most tolerance times the largest element of logit matching.
+    Here z and v have zero mean, and R_u is the spread of u (derivations D3.14 and D3.34). At this temperature or a
+    higher one, every element of the soft gradient differs from that of logit matching by at most tolerance times the
+    largest element of logit matching. T is never above K (R_z + R_v) / (6√3 tolerance) (derivation D3.35).
 
     Args:
         z: as `first_order_gradient` takes it.
@@ -131,8 +134,7 @@ def sufficient_temperature(z: A, *, v: A, tolerance: float) -> A:
     [[48.7]]
     """
     xp = get_xp(z=z)
-    squares = _spread(xp, z) ** 2 + _spread(xp, v) ** 2
-    return _per_difference(xp, z.shape[-1] * squares / (12 * math.sqrt(3) * tolerance), z, v)
+    return _per_difference(xp, z.shape[-1] * _product_of_spreads(xp, z, v) / (12 * math.sqrt(3) * tolerance), z, v)
 
 
 @guard(z=floats, v=floats, tolerance=_tolerance)
@@ -179,6 +181,13 @@ def _zero_mean(xp: Namespace, z: A) -> A:
 
 def _spread(xp: Namespace, z: A) -> A:
     return xp.max(z, axis=-1, keepdims=True) + xp.max(-z, axis=-1, keepdims=True)
+
+
+def _product_of_spreads(xp: Namespace, z: A, v: A) -> A:
+    """Return the smaller of R_z² + R_v² and R_{z−v} (R_z + R_v), (..., B, 1)."""
+    R_z, R_v = _spread(xp, z), _spread(xp, v)
+    sum_of_squares, product = R_z**2 + R_v**2, _spread(xp, z - v) * (R_z + R_v)
+    return -xp.maximum(-sum_of_squares, -product)
 
 
 def _largest(xp: Namespace, x: A) -> A:

@@ -35,8 +35,8 @@ classes that every member rules out lost to underflow
         "test_limits.py",
         """
 the bound with 6√3 in place of 12√3: true, and not sharp
-- (_spread(xp, z) ** 2 + _spread(xp, v) ** 2) / (12 * math.sqrt(3) * T**3)
-+ (_spread(xp, z) ** 2 + _spread(xp, v) ** 2) / (6 * math.sqrt(3) * T**3)
+- (12 * math.sqrt(3) * T**3)
++ (6 * math.sqrt(3) * T**3)
 
 the bound falls as 1/T², not 1/T³
 - (12 * math.sqrt(3) * T**3)
@@ -55,8 +55,24 @@ the paper's first order divided by K, whatever the logits' sum is
 + total = u.shape[-1] + 0 * xp.sum(u, axis=-1, keepdims=True)
 
 the sufficient temperature without the number of classes
-- z.shape[-1] * squares
-+ squares
+- z.shape[-1] * _product_of_spreads(xp, z, v)
++ _product_of_spreads(xp, z, v)
+
+the bound that does not vanish near the teacher
+- -xp.maximum(-sum_of_squares, -product)
++ sum_of_squares
+
+the bound that vanishes, also where the other one is smaller
+- -xp.maximum(-sum_of_squares, -product)
++ product
+
+the larger of the two bounds
+- -xp.maximum(-sum_of_squares, -product)
++ xp.maximum(sum_of_squares, product)
+
+the spread of the student in place of that of the difference
+- _spread(xp, z - v) * (R_z + R_v)
++ _spread(xp, z) * (R_z + R_v)
 """,
     ),
     *planted(
