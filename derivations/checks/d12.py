@@ -1,0 +1,235 @@
+"""D12: what soft targets say beyond the label: their noise, the natural gradient, and the wrong classes."""
+
+import random
+
+import numpy as np
+import sympy as sp
+from mpmath import mp, mpf
+
+from derivations.checks import NUMERIC, SYMBOLIC, TEMPERATURES, checks, pairs
+from derivations.checks.cases import array, indices, numeric_cases, one_case, softmax, symbolic_cases
+from derivations.checks.symbolic import CLASSES, SCOPE
+from derivations.meaning import Meaning
+
+CASES = "random, tied, one-hot and far-spread logits, K = 2 to 10, T = 0.1 to 1000"
+LABELLED = "K = 3, 4, every label"
+
+
+def with_labels(cases):
+    """The same, and y is an index as i is: the label that is drawn."""
+    for e in cases:
+        yield e.over(y=range(1, e.K + 1))
+
+
+# ---- noise -----------------------------------------------------------------------------------------------------------
+
+
+@checks("D12.1", "D12.2", kind=SYMBOLIC, scope=SCOPE)
+def a_drawn_label():
+    yield from with_labels(symbolic_cases(T=sp.Integer(1)))
+
+
+@checks("D12.3", kind=NUMERIC, scope=CASES, near=("1.0",))
+def the_most_and_the_least_noise():
+    yield from numeric_cases()
+    certain = softmax(one_case([mpf(200), 0], [0, 0], mpf(1)), array([mpf(200), mpf(0)]))
+    assert 0 < 1 - (certain**2).sum() < mpf(10) ** -80, "the lower end is not reached"
+
+
+@checks("D12.4", kind=SYMBOLIC, scope="N = 3, K = 3, any probabilities")
+def noise_over_cases():
+    N, K = 3, 3
+    q, p = (array(sp.symbols(f"{letter}:{N * K}", real=True)).reshape(N, K) for letter in "qp")
+    p[:, -1] = 1 - p[:, :-1].sum(axis=1)
+    ranges = {**indices("ky", K), **indices("n", N)}
+    yield Meaning({"q": q, "p": p, "N": N}, ranges, symbolic=True)
+
+
+@checks("D12.5", kind=NUMERIC, scope="a layer of tanh with random weights, K = 2, 3, five weights")
+def noise_of_the_weights():
+    rng = random.Random(0)
+    for K in (2, 3):
+        theta, into, out = (
+            array(mpf(rng.gauss(0, 1)) for _ in range(count)).reshape(shape)
+            for count, shape in ((5, 5), (5, 5), (5 * K, (K, 5)))
+        )
+
+        def network(e, into=into, out=out):
+            return out @ e.apply("tanh", into * e.theta)
+
+        v = [mpf(rng.gauss(0, 1)) for _ in range(K)]
+        e = one_case(v, v, mpf(1), theta=theta, **indices("", 0)).but(z=network)
+        yield e.over(y=range(1, K + 1), j=range(1, 6))
+
+
+# ---- near the teacher ------------------------------------------------------------------------------------------------
+
+
+def spread(d):
+    return max(d) - min(d)
+
+
+def apart(z, v, T, **more):
+    """A student z and a teacher v, with the spread of their difference."""
+    return one_case(z, v, T, **{"R_z-v": spread(array(z) - array(v)), **more})
+
+
+def all_apart():
+    for z, v in pairs(8):
+        for T in TEMPERATURES[::2]:
+            yield apart(z, v, T)
+
+
+@checks("D12.6", kind=SYMBOLIC, scope=SCOPE)
+def the_fisher_information_is_the_curvature():
+    yield from symbolic_cases()
+
+
+@checks("D12.7", kind=NUMERIC, scope=CASES, near=("1.0",))
+def the_gradient_near_the_teacher():
+    yield from all_apart()
+    best = (3 - mp.sqrt(mpf(3))) / 6  # of all probabilities, this one bends the most: D3.7
+    v = array([mp.log(4 * best / (1 - best)), *[mpf(0)] * 4])
+    step = array([mpf(10) ** -6, *[mpf(0)] * 4])
+    yield apart(v + step, v, mpf(1))
+
+
+def fisher(e):
+    return array([[q_k * ((k == j) - q_j) for j, q_j in enumerate(e.q)] for k, q_k in enumerate(e.q)])
+
+
+@checks("D12.8", kind=SYMBOLIC, scope=SCOPE)
+def the_pseudo_inverse():
+    yield from symbolic_cases(Phi=fisher)
+
+
+def natural_gradient(e):
+    """The solution of (Φ/T²) ν = ∂C/∂z whose elements sum to zero, from linear equations."""
+    gradient = mp.matrix(list((e.q - e.p) / e.T))
+    metric = mp.matrix((fisher(e) / e.T**2 + 1).tolist())  # where the elements sum to zero, the 1 adds nothing
+    return array(mp.lu_solve(metric, gradient))
+
+
+def inverse_fisher(e):
+    return array(((mp.matrix((fisher(e) + 1).tolist())) ** -1 - mp.matrix(e.K, e.K).apply(lambda _: mpf(1) / e.K**2)).tolist())
+
+
+def moderate(**more):
+    """Logits that leave each probability large enough for linear equations in 120 digits."""
+    rng = random.Random(1)
+    for K in (2, 3, 5):
+        for T in (mpf(1) / 2, mpf(1), mpf(8), mpf(1000)):
+            z, v = ([mpf(rng.gauss(0, 3)) for _ in range(K)] for _ in "zv")
+            yield apart(z, v, T, nu=natural_gradient, **more)
+
+
+@checks("D12.9", kind=NUMERIC, scope="random logits, K = 2, 3, 5, T = 0.5 to 1000; ν from linear equations")
+def the_natural_gradient():
+    yield from moderate(Psi=inverse_fisher)
+
+
+def with_all_on(k, difference, T):
+    """A student whose probability is all on class k, and a teacher at this difference from it."""
+    z = array([mpf(60) * T * (i == k) for i in range(len(difference))])
+    return apart(z, z - array(difference), T, nu=natural_gradient)
+
+
+@checks(
+    "D12.10", "D12.11", kind=NUMERIC, scope="random logits, K = 2, 3, 5, T = 0.5 to 1000; and the extremes", near=()
+)
+def how_near_to_logit_matching():
+    yield from moderate()
+    R, small = mpf(3), mpf(10) ** -7
+    for T in (mpf(1), mpf(8)):
+        yield with_all_on(2, [mpf(0), small, R], T)
+        yield with_all_on(2, [R, R - small, mpf(0)], T)
+        yield with_all_on(0, [R, mpf(0), mpf(0)], T)
+
+
+# ---- T = 1 in use ----------------------------------------------------------------------------------------------------
+
+
+@checks("D12.12", kind=SYMBOLIC, scope=SCOPE)
+def the_log_odds():
+    at_one = {"q^(1)": lambda e: softmax(e, e.z), "p^(1)": lambda e: softmax(e, e.v)}
+    yield from symbolic_cases(**at_one)
+
+
+@checks("D12.13", kind=NUMERIC, scope=CASES, near=("1.0", "1.0"))
+def the_probabilities():
+    yield from all_apart()
+    yield apart([mpf(1), mpf(-1)], [mpf(-1), mpf(1)], mpf(2))
+
+
+@checks("D12.14", kind=NUMERIC, scope=CASES, near=("1.0",))
+def the_cost():
+    yield from all_apart()
+    small = mpf(1) / 1000
+    yield apart([small, -small], [mpf(0), mpf(0)], mpf(1))
+
+
+# ---- the wrong classes -----------------------------------------------------------------------------------------------
+
+
+def label(e):
+    return array([e.number(str(int(i + 1 == e.y))) for i in range(e.K)])
+
+
+def true_part(e):
+    return (e.q[e.y - 1] - e.p[e.y - 1]) * (label(e) - (1 - label(e)) * e["hat q"]) / e.T
+
+
+def wrong_part(e):
+    return (1 - e.p[e.y - 1]) * (1 - label(e)) * (e["hat q"] - e["hat p"]) / e.T
+
+
+HATS = {"hat p": lambda e: e.p / (1 - e.p[e.y - 1]), "hat q": lambda e: e.q / (1 - e.q[e.y - 1])}
+PARTS = {**HATS, "gamma": true_part, "omega": wrong_part}
+
+
+def labelled(classes=CLASSES[1:], **more):
+    for K in classes:
+        for y in range(1, K + 1):
+            yield from symbolic_cases([K], y=y, **more)
+
+
+def without(name, cases):
+    """The same without a meaning of this symbol, which the display gives itself."""
+    for e in cases:
+        rest = {other: found for other, found in e.symbols.items() if other != name}
+        yield Meaning(rest, e.ranges, e.words, e.symbolic)
+
+
+@checks("D12.15", kind=SYMBOLIC, scope=LABELLED)
+def the_cost_in_two_parts():
+    yield from labelled()
+
+
+@checks("D12.16", kind=SYMBOLIC, scope=LABELLED)
+def the_gradient_in_two_parts():
+    yield from labelled(**HATS)
+
+
+@checks("D12.17", "D12.18", kind=SYMBOLIC, scope=LABELLED)
+def the_parts():
+    yield from labelled(**PARTS)
+
+
+@checks("D12.19", kind=SYMBOLIC, scope=LABELLED)
+def smoothed_labels():
+    cost = {"C": lambda e: -(e.p * e.apply("log", e.q)).sum(), "beta": sp.Symbol("beta", positive=True)}
+    yield from without("p", labelled(T=sp.Integer(1), **cost))
+
+
+@checks("D12.20", kind=NUMERIC, scope="K = 2, 3, 10, every label, shares 0.001 to 1, T = 1 and 20", near=())
+def their_logits():
+    for K in (2, 3, 10):
+        for y in range(1, K + 1):
+            for beta, T in ((mpf(1) / 1000, mpf(1)), (mpf(1) / 10, mpf(20)), (mpf(1), mpf(1))):
+                e = one_case([mpf(0)] * K, [mpf(0)] * K, T, y=y, beta=beta)
+                yield e.but(v=T * e.apply("log", (1 - beta) * label(e) + beta / K))
+
+
+@checks("D12.21", "D12.22", kind=SYMBOLIC, scope=LABELLED)
+def what_the_teacher_adds():
+    yield from labelled(**HATS)
