@@ -382,7 +382,7 @@ def test_dark_knowledge_lies_between_nothing_and_a_doubt_between_two_classes(zvy
 
 @pytest.mark.derivation("D12.22")
 def test_a_teacher_says_most_about_the_wrong_classes_between_low_and_high_T():
-    v, y = np.array([[9.0, 4.0, 0.0, -1.0]]), np.array([0])
+    v, y = np.array([[9.0, 6.0, 0.0, -1.0]]), np.array([0])
     low, middle, high = (dark_knowledge(v, y=y, T=T)[0] for T in (0.1, 4.0, 1000.0))
     assert middle > 0.1
     assert low < 1e-9

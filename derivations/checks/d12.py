@@ -34,9 +34,14 @@ def any_probabilities():
 # ---- noise -----------------------------------------------------------------------------------------------------------
 
 
-@checks("D12.1", "D12.2", kind=SYMBOLIC, scope=FEW_CLASSES)
-def a_drawn_label():
+@checks("D12.1", kind=SYMBOLIC, scope=FEW_CLASSES)
+def the_mean_of_drawn_labels():
     yield from with_labels(e.but(T=sp.Integer(1)) for e in symbolic_cases(CLASSES[:2]))
+
+
+@checks("D12.2", kind=SYMBOLIC, scope=f"{SCOPE}, any probabilities")
+def the_noise_of_drawn_labels():
+    yield from with_labels(any_probabilities())
 
 
 @checks("D12.3", kind=NUMERIC, scope=CASES, near=("1.0",))
@@ -90,10 +95,10 @@ def all_apart():
             yield apart(z, v, T)
 
 
-@checks("D12.6", kind=NUMERIC, scope=f"{MODERATE}; with SymPy, K = 2")
+@checks("D12.6", kind=NUMERIC, scope="random logits, K = 2, 3, 5, T = 8; with SymPy, K = 2")
 def the_fisher_information_is_the_curvature():
     yield from symbolic_cases([2])
-    yield from moderate()
+    yield from (e for e in moderate() if e.T == 8)
 
 
 @checks("D12.7", kind=NUMERIC, scope=CASES, near=("1.0",))
