@@ -51,13 +51,17 @@ def the_most_and_the_least_noise():
     assert 0 < 1 - (certain**2).sum() < mpf(10) ** -40, "the lower end is not reached"
 
 
-@checks("D12.4", kind=SYMBOLIC, scope="N = 3, K = 3, any probabilities")
+@checks("D12.4", kind=SYMBOLIC, scope="N = 2, K = 2, any probabilities; 60 digits, N = 5, K = 3")
 def noise_over_cases():
-    N, K = 3, 3
-    q, p = (array(sp.symbols(f"{letter}:{N * K}", real=True)).reshape(N, K) for letter in "qp")
-    p[:, -1] = 1 - p[:, :-1].sum(axis=1)
-    ranges = {**indices("ky", K), **indices("n", N)}
-    yield Meaning({"q": q, "p": p, "N": N}, ranges, symbolic=True)
+    def meaning(q, p, symbolic):
+        N, K = q.shape
+        return Meaning({"q": q, "p": p, "N": N}, {**indices("ky", K), **indices("n", N)}, symbolic=symbolic)
+
+    q, p = (array([[x, 1 - x] for x in sp.symbols(f"{letter}1:3", real=True)]) for letter in "qp")
+    yield meaning(q, p, symbolic=True)
+    rng = random.Random(3)
+    cases = [one_case(*([mpf(rng.gauss(0, 2)) for _ in range(3)] for _ in "zv"), mpf(1)) for _ in range(5)]
+    yield meaning(array(e.q for e in cases), array(e.p for e in cases), symbolic=False)
 
 
 @checks("D12.5", kind=NUMERIC, scope="a layer of tanh with random weights, K = 2, 3, five weights")
