@@ -57,7 +57,7 @@ def judge(tag: str, code: dict, tests: dict, checks: dict) -> tuple[str, bool]:
     failure = checks[tag].verdict()
     if failure:
         return f"FAILS: {failure}", False
-    return f"holds: {checks[tag].kind}, {checks[tag].scope}; {checks[tag].display}", True
+    return f"holds: {checks[tag].says}", True
 
 
 def with_table(path: Path) -> str:
@@ -71,7 +71,7 @@ def with_table(path: Path) -> str:
         if equation.file == path:
             check = checks.get(equation.tag)
             cells = [_link(equation), _places(code.get(equation.tag, [])), _places(tests.get(equation.tag, []))]
-            cells.append(f"{check.kind}, {check.scope}; {check.display}" if check else "")
+            cells.append(check.says if check else "")
             rows.append(f"| {' | '.join(cells)} |")
     before, rest = text.split(BEGIN)
     return f"{before}{BEGIN}\n" + "\n".join(rows) + f"\n{END}{rest.split(END)[1]}"

@@ -16,7 +16,7 @@ import sympy
 from derivations import tags
 from derivations.checks import CHECKS, DIGITS, PARSED, PINNED, SYMBOLIC, checks, digest_of, evaluate, load
 from derivations.display import read
-from derivations.evidence import DEFINED
+from derivations.evidence import DEFINED, Evidence
 from derivations.latex import NotRead
 from derivations.meaning import Function, Meaning, Operator
 
@@ -258,9 +258,12 @@ def other(found):
 def other(found):
     """Something of the same kind that is not the same; None for words, sets and what the display itself defines."""
     if isinstance(found, dict):
-        return {key: other(value) for key, value in found.items()}
+        others = {key: other(value) for key, value in found.items()}
+        return None if any(value is None for value in others.values()) else others
     if isinstance(found, np.ndarray):
         return np.array([other(value) for value in found.flat], dtype=object).reshape(found.shape)
+    if isinstance(found, bool):
+        return not found
     if isinstance(found, int):
         return found + 1
     if isinstance(found, sympy.Expr):
@@ -268,35 +271,92 @@ def other(found):
     return found * mpmath.mpf(8) / 7 + mpmath.mpf(1) / 9 if isinstance(found, mpmath.mpf) else None
 
 
-def with_another(e, name, used):
-    """The same with something else for one symbol, which enters itself in `used` if the display needs it."""
-    found = e.symbols.get(name, DEFINED)
-    if isinstance(found, Function) and found is not DEFINED:
+def is_computed(found):
+    return (callable(found) or isinstance(found, Function)) and not isinstance(found, Operator) and found is not DEFINED
 
-        def of(e, *arguments):
-            used.add(name)
-            return other(found.value(e, *arguments))
 
-        return e.but(**{name: found._replace(value=of)})
-    computed = callable(found) and not isinstance(found, Function | Operator)
-    if not computed and other(found) is None:
-        return e
+def replaced(e, names, change):
+    """The same with something else for some symbols: what `change(name, value)` returns."""
 
-    def value(e):
+    def of(name, found):
+        if isinstance(found, Function):
+            return found._replace(value=lambda e, *arguments: change(name, found.value(e, *arguments)))
+        return lambda e: change(name, found(e) if callable(found) else found)
+
+    return e.but(**{name: of(name, e.symbols[name]) for name in names if name in e.symbols})
+
+
+def few_of(given):
+    """Enough of the inputs to see what a display needs: one is enough in symbols."""
+    return given[:1] if given[0].symbolic else given[:6]
+
+
+def holds_on(tag, given):
+    """Whether a display holds on these inputs, however near they come to its bounds."""
+    evidence = Evidence(tags.display(tag))
+    try:
+        with mpmath.workdps(DIGITS):
+            for e in given:
+                evidence.add(e)
+    except (AssertionError, NotRead, ArithmeticError, ValueError, TypeError):
+        return False
+    return True
+
+
+def needed(tag, given):
+    """Which symbols a display needs: those that the check computes, and those that it is given."""
+    names = {name for e in given for name, found in e.symbols.items() if is_computed(found) or other(found) is not None}
+    used = set()
+
+    def note(name, value):
         used.add(name)
-        return other(found(e) if computed else found)
+        return value
 
-    return e.but(**{name: value})
+    assert holds_on(tag, [replaced(e, names, note) for e in few_of(given)])
+    computed = {name for e in given for name in used & e.symbols.keys() if is_computed(e.symbols[name])}
+    return sorted(computed), sorted(used - computed)
 
 
-def meanings_noticed(tag):
-    """The symbols of a display that cannot mean something else, and those that can."""
-    check, used = CHECKS[tag], set()
+ANY_COST = "any cost, with its slopes on either side"
+IDENTITY = "an identity in all numbers"
+RISING = "any other number that rises with it"
+SAME: dict[str, dict[str, str]] = {
+    **{tag: {"C": ANY_COST} for tag in ("D1.7", "D1.8", "D1.9", "D4.4", "D6.2", "D6.3", "D6.4", "D6.5", "D6.8")},
+    "D3.2": dict.fromkeys("KTvz", IDENTITY),
+    "D5.1": {"p": "any targets, on either side"},
+    "D5.8": dict.fromkeys(("C_hard", "C_soft", "T", "alpha"), IDENTITY),
+    "D6.13": {"theta": "any parameters"},
+    "D6.7": {"s": "any slope: the equation says for which it holds"},
+    "D7.4": {"z": "any logits of the members"},
+    "D7.8": {"z": "any logits of the members"},
+    "D8.5": dict.fromkeys("pq", IDENTITY),
+    "D8.6": dict.fromkeys("pq", IDENTITY),
+    "D10.5": {"KL": RISING, "q": "any answer"},
+    "D10.11": {"C'": RISING},
+    "D11.8": {"p": "any priors"},
+    "D11.10": dict.fromkeys(("W", "c", "c'"), RISING),
+}
+"""Symbols of a display that can mean something else: by tag, with the reason."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("tag", PARSED_TAGS)
+def test_each_meaning_that_a_check_computes_matters(tag):
+    """Else the display would say nothing of it: it would be a tautology, say."""
+    assert set(meanings_that_do_not_matter(tag)) == SAME.get(tag, {}).keys()
+
+
+def meanings_that_do_not_matter(tag):
+    """Which computed symbols can mean something else; if all of them can, what is given must matter, or can as well."""
     with mpmath.workdps(DIGITS):
-        given = inputs(check.cases)
-    noticed = set()
-    for name in {name: None for e in given for name in e.symbols}:
-        changed = [with_another(e, name, used) for e in given]
-        if failure(tag, tags.display(tag), changed) is not None:
-            noticed.add(name)
-    return sorted(noticed), sorted(used - noticed)
+        given = inputs(CHECKS[tag].cases)
+
+    def matters(name):
+        changed = [replaced(e, [name], lambda name, value: other(value)) for e in given]
+        return not holds_on(tag, few_of(changed)) or failure(tag, tags.display(tag), changed) is not None
+
+    computed, plain = needed(tag, given)
+    unnoticed = [name for name in computed if not matters(name)]
+    if unnoticed == computed and not any(map(matters, plain)):
+        unnoticed += plain
+    return unnoticed

@@ -87,6 +87,19 @@ def test_two_classes_have_no_next_term():
     assert np.abs(second_order_term(*pair(3)[:1], v=pair(3)[1], T=1.0)).max() > 0.1
 
 
+@pytest.mark.derivation("D3.12")
+def test_near_the_teacher_high_logits_weigh_more_than_in_logit_matching_and_low_ones_less():
+    v, T, step = np.array([[-4.0, 1.0, 1.0, 1.0, 1.0]]), 10.0, 1e-4
+    high = np.array([[0.0, 1.0, -1.0, 0.0, 0.0]])  # no mismatch on average, so a class has its own weight
+    low = np.array([[1.0, -0.25, -0.25, -0.25, -0.25]])
+    for difference, k, weight in ((high, 1, 1.085), (low, 0, 0.714)):  # the low class is 0.66 of 1 less the average
+        z = v + step * difference
+        matching = (z - v)[0, k] / (5 * T**2)
+        assert soft_cross_entropy(z, v=v, T=T)[1][0, k] / matching == pytest.approx(weight, abs=1e-3)
+        with_next = matching + second_order_term(z, v=v, T=T)[0, k]
+        assert (with_next > matching) == (weight > 1)
+
+
 # ---- the bound -------------------------------------------------------------------------------------------------------
 
 

@@ -53,6 +53,16 @@ class Check(NamedTuple):
     cases: Callable[[], Iterable[Meaning] | None] = lambda: None
     near: tuple[str, ...] = ()
 
+    @property
+    def says(self) -> str:
+        """By what means the equation is checked, of what, how near to its bounds, and how its display is tied to it."""
+        met = [part for part in self.near if " of " in part]
+        bounds = [part for part in self.near if part not in met]
+        parts = [f"{self.kind}, {self.scope}"]
+        parts += [f"bounds reached to {', '.join(bounds)}"] if bounds else []
+        parts += [f"conditions met by {', '.join(met)} inputs"] if met else []
+        return "; ".join([*parts, self.display])
+
     def verdict(self) -> str | None:
         """None where the equation holds, else what does not."""
         try:

@@ -1,6 +1,7 @@
 """D3: the high-temperature limit."""
 
 import random
+from itertools import product
 
 import sympy as sp
 from mpmath import mp, mpf
@@ -227,12 +228,14 @@ def taylor_of_one_distribution():
     inputs = [(zero_mean([mpf(2), mpf(0), mpf(-1)]), mpf(1)), (sharpest(), mpf("0.14"))]
     for u, at in inputs:
         yield along_t(u, at, R_u=spread(u), s=Function(lambda e, t: softmax_of(e, t * e.u)))
-    for u in map(zero_mean, logits(count=80)):
-        for T in TEMPERATURES:
-            for s_i, u_i in zip(softmax(u, T), u, strict=True):
-                error = abs(s_i - mpf(1) / len(u) - u_i / (T * len(u)))
-                bound = spread(u) ** 2 / (constant() * T**2)
-                assert error <= bound + mpf(10) ** -50, f"{error} > {bound} at T = {T}, u = {u}"
+    nearest = mpf(0)
+    for u, T in [*product(map(zero_mean, logits()), TEMPERATURES), (sharpest(), 1 / mpf("0.14"))]:
+        bound = spread(u) ** 2 / (constant() * T**2)
+        for s_i, u_i in zip(softmax(u, T), u, strict=True):
+            error = abs(s_i - mpf(1) / len(u) - u_i / (T * len(u)))
+            assert error <= bound + mpf(10) ** -50, f"{error} > {bound} at T = {T}, u = {u}"
+            nearest = max(nearest, error / bound if bound else mpf(0))
+    assert nearest > mpf("0.999"), f"the bound is reached to {nearest} only"
 
 
 EVERY = "for every T>0,Kge 2 and all zero-mean z,v"
@@ -256,6 +259,9 @@ def the_constant_is_sharp():
     def sharpness(K, x):
         return constant() / x**2 * abs(mp.exp(x) / (mp.exp(x) + K - 1) - mpf(1) / K - (K - 1) * x / mpf(K) ** 2)
 
+    place = (3 - mp.sqrt(3)) / 6
+    passed = mp.log(4 * place / (1 - place))  # one of five classes has just this probability there
+    assert mp.nstr(passed, 2) == "0.069", f"the curve passes the best place at x = {passed}"
     best = max((sharpness(K, mpf(i) / 100), K, i) for K in range(2, 51) for i in range(1, 301, 1 if K == 5 else 10))
     assert best[1:] == (5, 14), f"the best is K = {best[1]}, x = {best[2] / 100}"
     assert mpf("0.9992") < best[0] < mpf("0.9993"), f"the ratio reached is {best[0]}"
@@ -268,6 +274,8 @@ def the_next_term():
         yield one_case(z, v, mpf(1), **MEANS)
     z, v = zero_mean_symbols(2)
     is_zero(z[0] ** 2 - z[1] ** 2, "two classes have a next term:")
+    weights = [mp.nstr(5 * p_i, 2 + (i > 0)) for i, p_i in enumerate(softmax([mpf(-4), *[mpf(1)] * 4], mpf(10)))]
+    assert weights == ["0.66", *["1.09"] * 4], f"the weights of the example are {weights}"
 
 
 @checks("D3.13", kind=NUMERIC, scope="random logits, K = 3 and 5; and the limit with SymPy, K = 2, 3, 4")

@@ -2,13 +2,15 @@
 
 import random
 
+import sympy as sp
 from mpmath import mp, mpf
 
 from derivations.checks import NUMERIC, SYMBOLIC, checks, close, mean, softmax, zero_mean
 from derivations.checks import logits as one_case
 from derivations.checks.cases import FEW, array, indices
 from derivations.checks.cases import softmax as softmax_of
-from derivations.checks.symbolic import T, delta, symbols
+from derivations.checks.symbolic import T, delta, dot, is_zero, symbols
+from derivations.checks.symbolic import softmax as softmax_symbols
 from derivations.meaning import Meaning
 
 SCOPE = "M = 2, K = 2 and 3"
@@ -128,3 +130,31 @@ def the_first_difference():
         s = [mp.sqrt(mean([(row[i] - m_i) ** 2 for row in centred])) for i, m_i in enumerate(middle)]
         for t in [*FEW, mpf(10) ** 10]:
             yield ensemble(rows, t, s=array(s), **ARITHMETIC, **GEOMETRIC, **RANGES)
+    the_steps_to_the_remainder()
+
+
+def the_steps_to_the_remainder():
+    p, low, r, t = sp.symbols("p low r t", real=True)
+    mean_of_two = low + p * r
+    two = p * (low + r - mean_of_two) ** 3 + (1 - p) * (low - mean_of_two) ** 3
+    is_zero(two - p * (1 - p) * (1 - 2 * p) * r**3, "the third central moment on two values:")
+    assert 1 + 1 / (6 * sp.sqrt(3)) < sp.Rational(11, 10) < sp.Rational(6, 5)
+
+    (u,) = symbols(3, "u")
+    s = softmax_symbols(u, 1 / t)
+    mu = dot(s, u)
+    variance, kappa = (dot(s, [(u_j - mu) ** n for u_j in u]) for n in (2, 3))
+    claimed = s[0] * ((u[0] - mu) ** 3 - 3 * variance * (u[0] - mu) - kappa)
+    is_zero((sp.diff(s[0], t, 3) - claimed).subs(t, 0), "the third derivative at the uniform distribution:")
+
+    rng, largest = random.Random(0), 0.0
+    for i in range(20_000):  # in doubles: any distribution, on two values or on any
+        K = 2 + i % 4
+        e = [rng.expovariate(1) ** (1 + 3 * (i % 2)) + 1e-12 for _ in range(K)]
+        s = [e_j / sum(e) for e_j in e]
+        u = [float(rng.random() < 0.5) if i % 3 else rng.random() for _ in range(K)]
+        mu = sum(s_j * u_j for s_j, u_j in zip(s, u, strict=True))
+        variance, kappa = (sum(s_j * (u_j - mu) ** n for s_j, u_j in zip(s, u, strict=True)) for n in (2, 3))
+        third = s[0] * ((u[0] - mu) ** 3 - 3 * variance * (u[0] - mu) - kappa)
+        largest = max(largest, abs(third) / (max(u) - min(u)) ** 3 if max(u) > min(u) else 0.0)
+    assert 0.99 / 8 < largest < 1 / 8 + 1e-12, f"the largest third derivative found is {largest}"

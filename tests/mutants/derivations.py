@@ -105,6 +105,11 @@ the constant of the remainder with 12.02√3
 @ constant
 - 12 * mp.sqrt(mpf(3))
 + mpf("12.02") * mp.sqrt(mpf(3))
+
+the constant of the remainder with 11.98√3: true, and not sharp
+@ constant
+- 12 * mp.sqrt(mpf(3))
++ mpf("11.98") * mp.sqrt(mpf(3))
 """,
     ),
     *in_check(
