@@ -35,20 +35,20 @@ classes that every member rules out lost to underflow
         "test_dark_knowledge.py",
         """
 the part on the true class with the other sign
-- _total(true * (q - p)) * (true - q_hat)
-+ _total(true * (p - q)) * (true - q_hat)
+- _total(true * (q - p))
++ _total(true * (p - q))
 
 the push on the true class shared evenly among the wrong ones, not as q says
-- _total(true * (q - p)) * (true - q_hat)
-+ _total(true * (q - p)) * (true - wrong / (z.shape[-1] - 1))
+- true - q_hat
++ true - wrong / (z.shape[-1] - 1)
 
 the part among the wrong classes with the weight of the true class
-- _total(wrong * p) * (q_hat - p_hat)
-+ _total(true * p) * (q_hat - p_hat)
+- _total(wrong * p)
++ _total(true * p)
 
 the part among the wrong classes without its weight
-- _total(wrong * p) * (q_hat - p_hat)
-+ q_hat - p_hat
+- (1/T) * _total(wrong * p) * (q_hat - p_hat)
++ (1/T) * (q_hat - p_hat)
 
 the true class among the wrong ones
 - xp.where(is_wrong, v, -math.inf)
