@@ -24,7 +24,7 @@ RELATIONS = {
     "=": "=", r"\le": "≤", r"\ge": "≥", "<": "<", ">": ">", r"\ne": "≠", r"\approx": "≈", r"\in": "∈",
     r"\propto": "∝", r"\to": "→", r"\longrightarrow": "→",
 }  # fmt: skip
-STARTS = {"=": "from", "∈": "in", "→": "to"}
+STARTS = {"=": "from", "∈": "in", "→": "to", "≠": "except"}
 ARROWS = (r"\Longleftrightarrow", r"\Longrightarrow")
 SEPARATORS = (",", ":", r"\quad", r"\qquad", r"\\")
 ACCENTS = (r"\bar", r"\tilde", r"\hat", r"\overline")
@@ -326,7 +326,8 @@ class Formula:
         return Node("over", (operator[1:], over, upper, self.body()))
 
     def over(self) -> Any:
-        """The index under a sum: names, or a name and where it starts, or a name and its set, or a range in words."""
+        """The index under a sum: names, or a name and where it starts, or a name and its set, or a name and what
+        it is not, or a range in words."""
         if self.peek() == "text":
             return ("words", self.take().text.strip())
         chain = self.chain()

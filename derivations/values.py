@@ -163,6 +163,9 @@ def each(over: tuple, upper: Node | None, e: Meaning) -> Iterable[Meaning]:
         return (e.at(over[1], i) for i in range(first, last + 1))
     if over[0] == "in":
         return (e.at(over[1], i) for i in value(over[2], e))
+    if over[0] == "except":
+        left_out = value(over[2], e)
+        return (e.at(over[1], i) for i in e.range(over[1]) if i != left_out)
     found: Iterable[Meaning] = [e]
     for name in over[1]:
         found = [at.at(name, i) for at in found for i in at.range(name)]

@@ -319,6 +319,7 @@ SAME: dict[str, dict[str, str]] = {
     "D10.5": {"KL": RISING, "q": "any answer"},
     "D10.11": {"C'": RISING},
     "D11.8": {"p": "any priors"},
+    "D12.5": {"z": "any logits, with their slopes on either side"},
     "D11.10": dict.fromkeys(("W", "c", "c'"), RISING),
 }
 """Symbols of a display that can mean something else: by tag, with the reason."""

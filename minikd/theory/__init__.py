@@ -1,8 +1,9 @@
 """What the derivations prove beyond the core.
 
-limits.py        how high a high temperature is
-ensembles.py     one teacher from the logits of several
-priors.py        classes that the transfer set lacked
-specialists.py   one answer from a generalist and its specialists
-host.py          the checks of functions that work on the host only
+limits.py           how high a high temperature is
+ensembles.py        one teacher from the logits of several
+dark_knowledge.py   what a teacher says about the wrong classes
+priors.py           classes that the transfer set lacked
+specialists.py      one answer from a generalist and its specialists
+host.py             the checks of functions that work on the host only
 """

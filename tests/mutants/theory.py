@@ -30,6 +30,48 @@ classes that every member rules out lost to underflow
 """,
     ),
     *planted(
+        "dark knowledge",
+        "theory.dark_knowledge",
+        "test_dark_knowledge.py",
+        """
+the part on the true class with the other sign
+- _total(true * (q - p))
++ _total(true * (p - q))
+
+the push on the true class shared evenly among the wrong ones, not as q says
+- true - q_hat
++ true - wrong / (z.shape[-1] - 1)
+
+the part among the wrong classes with the weight of the true class
+- _total(wrong * p)
++ _total(true * p)
+
+the part among the wrong classes without its weight
+- (1/T) * _total(wrong * p) * (q_hat - p_hat)
++ (1/T) * (q_hat - p_hat)
+
+the true class among the wrong ones
+- xp.where(is_wrong, v, -math.inf)
++ v
+
+dark knowledge without the weight of the wrong classes
+- return xp.sum(wrong * softmax(v, T), axis=-1) * (math.log(v.shape[-1] - 1) + negative_entropy)
++ return math.log(v.shape[-1] - 1) + negative_entropy
+
+dark knowledge against all classes, not the wrong ones
+- return xp.sum(wrong * softmax(v, T), axis=-1) * (math.log(v.shape[-1] - 1) + negative_entropy)
++ return xp.sum(wrong * softmax(v, T), axis=-1) * (math.log(v.shape[-1]) + negative_entropy)
+
+wrong logits replaced as if T were 1
+- v - T * wrong * (math.log(v.shape[-1] - 1) + _log_among_wrong(v, wrong, T))
++ v - wrong * (math.log(v.shape[-1] - 1) + _log_among_wrong(v, wrong, T))
+
+each wrong class as likely as all of them were
+- v - T * wrong * (math.log(v.shape[-1] - 1) + _log_among_wrong(v, wrong, T))
++ v - T * wrong * _log_among_wrong(v, wrong, T)
+""",
+    ),
+    *planted(
         "limits",
         "limits",
         "test_limits.py",
