@@ -36,6 +36,8 @@ PAPER = tuple(id for id, row in ROWS.items() if row not in speech.ROWS)
 """The paper's rows, the most important first; those of speech need recordings."""
 ON_A_CARD = "(cupy or gpu) and not strict-cupy"
 """Which cases of the test files run on a card, as pytest's -k takes it."""
+WITHOUT = ("-p", "no:cacheprovider", "-p", "no:benchmark")
+"""Plugins that the tests do without. If pytest-benchmark is there, it warns of workers, and warnings are errors."""
 PACKAGES = {
     "pytest": "the tests need it: it comes with the extra test",
     "hypothesis": "the tests need it: it comes with the extra test",
@@ -110,7 +112,7 @@ def stages(out: Path, runs: Path | None, quick: bool) -> list[Stage]:
 
     return [
         Stage("self-test", 0.08, 10, lambda seconds: self_test, _deviation_said),
-        Stage("tests", 0.20, 20, lambda seconds: ["-m", "pytest", "-q", "-p", "no:cacheprovider", *tests], _last_line),
+        Stage("tests", 0.20, 20, lambda seconds: ["-m", "pytest", "-q", *WITHOUT, *tests], _last_line),
         section("step", 0.30, 30),
         section("epoch", 0.08, 15),
         section("population", 0.10, 15),

@@ -3,9 +3,9 @@
     python -m benchmarks.choose_paper
 
 trains every candidate below on the first 50,000 training images and counts its errors on the last 10,000 of them. The
-longest take 80 epochs, so that the rows of the profile "cpu" take less than 90 minutes. Finished work is kept below
---out, so the same command resumes after a stop. At the end the table is printed, and
-`benchmarks/results/choose_paper.json` is written. It takes about an hour on two cores.
+longest take 80 epochs, because people wait for the rows of the profile "cpu". Finished work is kept below --out, so the
+same command resumes after a stop. At the end the table is printed, and `benchmarks/results/choose_paper.json` is
+written. It takes about an hour on two cores.
 
 The recipe of 500 epochs, for a GPU, was chosen in the same way on a GPU. What limits the student is the question of
 `python -m benchmarks.study_student`.

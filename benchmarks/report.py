@@ -13,10 +13,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmarks import choose_pairs, epoch, inference, memory, population, prepare, prototype, run, step
+from benchmarks import choose_pairs, epoch, inference, memory, population, prepare, run, step
 from benchmarks.contestants import FLOOR_GRAPH, MINIKD_GRAPH, TEACHER, name
 from benchmarks.jax_scan import JAX
-from benchmarks.pytorch import COMPILED, EAGER, FUSED, GRAPHS, WHOLE
+from benchmarks.pytorch import COMPILED, EAGER, FUSED, GRAPHS, WHOLE, WHOLE_COMPILED
 from benchmarks.timing import over
 from minikd.plots.canvas import OKABE_ITO, Figure, save, scale_y, style
 from minikd.system.cli import Parser, start
@@ -33,19 +33,17 @@ SECTIONS: dict[str, Any] = {
     "prepare": prepare,
     "memory": memory,
 }
-TABLES = {**SECTIONS, "prototype": prototype}
-EARLIER, LATER = "h200", "gpu"
-MISSING = {"CPU": "not measured yet", "GPU": "waiting for a card"}
+MISSING = "not measured yet"
+WIDEST = 16  # columns; a wider table becomes two, of times and of ratios
 Results = dict[tuple[str, str], dict[str, Any]]
 
 
 def load() -> Results:
-    """Return (folder, table) → record, one folder per machine. The earlier card counts where the later has no table."""
+    """Return (folder, table) → record, one folder per machine."""
     paths = {
         (folder.name, table): folder / f"{table}.json"
         for folder in sorted(RESULTS.iterdir())
-        for table in (*TABLES, "card")
-        if folder.is_dir() and not (folder.name == EARLIER and (RESULTS / LATER / f"{table}.json").exists())
+        for table in (*SECTIONS, "card")
     }
     return {key: json.loads(path.read_text(encoding="utf-8")) for key, path in paths.items() if path.exists()}
 
@@ -60,24 +58,25 @@ def on(record: dict[str, Any]) -> str:
 
 def table(section: str, record: dict[str, Any]) -> str:
     """Return a section's rows in Markdown, and below them what they are and where they come from."""
-    module = TABLES[section]
+    module = SECTIONS[section]
     networks = list(dict.fromkeys(row.get("network") for row in record["rows"]))
     rows = sorted(record["rows"], key=lambda row: (networks.index(row.get("network")), row.get("batch", 0)))
-    names = list(dict.fromkeys(contestant for row in rows for contestant in row.get("seconds", ())))
+    names = list(dict.fromkeys(who for row in rows for who in row.get("seconds", ())))
     ratios = [{title: f"{value:.2f}" for title, value in module.derived(row).items() if value == value} for row in rows]
     titles = list(dict.fromkeys(title for row in ratios for title in row))
-    cells = [
-        [
-            *(_text(row[label]) for label in module.LABELS),
-            *(_median(row, contestant, module.UNIT) for contestant in names),
-            *(ratio.get(title, "") for title in titles),
-        ]
-        for row, ratio in zip(rows, ratios, strict=True)
-    ]
     unit = f", {module.UNIT}" if module.UNIT else ""
-    lines = _markdown([*module.LABELS, *(f"{contestant}{unit}" for contestant in names), *titles], cells)
+    labels = [list(module.LABELS), *([_text(row[label]) for label in module.LABELS] for row in rows)]
+    times = [[f"{who}{unit}" for who in names], *([_median(row, who, module.UNIT) for who in names] for row in rows)]
+    shares = [titles, *([ratio.get(title, "") for title in titles] for ratio in ratios)]
+    tables = [(labels, times, shares)]
+    if len(labels[0]) + len(names) + len(titles) > WIDEST:
+        tables = [(labels, times), (labels, shares)]
+    lines = []
+    for parts in tables:
+        head, *cells = ([cell for part in line for cell in part] for line in zip(*parts, strict=True))
+        lines += [*_markdown(head, cells), ""]
     left_out = [f"Left out: {what} ({why})." for what, why in record["left_out"].items()]
-    return "\n".join([*lines, "", _caption(record), *left_out])
+    return "\n".join([*lines, _caption(record), *left_out])
 
 
 def _markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
@@ -173,7 +172,7 @@ def aims(results: Results) -> str:
             and not math.isnan(value := _value(aim, row))
         ]
         about = ", ".join(f"{label} {', '.join(map(str, values))}" for label, values in aim.about.items())
-        verdict = [MISSING[aim.on], "", ""]
+        verdict = [MISSING, "", ""]
         if found:
             worst, device, row = max(found, key=lambda one: one[0])
             met = sum(value <= aim.limit for value, _, _ in found)
@@ -193,39 +192,42 @@ def _value(aim: Aim, row: dict[str, Any]) -> float:
 # ---- plots -----------------------------------------------------------------------------------------------------------
 
 
+MARKERS = {"minikd": "o", EAGER: "s", FUSED: "D", COMPILED: "^", GRAPHS: "v", JAX: "P"}
+CAPTURED = {MINIKD_GRAPH: "minikd", WHOLE: FUSED, WHOLE_COMPILED: COMPILED}
+"""A CUDA graph is drawn as what it captures is, except dash-dotted."""
+
+
 def plot_step(record: dict[str, Any]) -> Figure:
-    """Milliseconds per step against the width of the network and against the batch; the floor is black and dashed."""
+    """Milliseconds per step against the network's width and against the batch; floors are black, graphs dash-dotted."""
     by_width = {int(row["network"].split("-")[1]): row for row in record["rows"] if row["batch"] == 128}
     by_batch = {row["batch"]: row for row in record["rows"] if row["network"] == name(TEACHER)}
-    curves = {}
-    for axis, by in (("units of each hidden layer, batch 128", by_width), (f"batch, {name(TEACHER)}", by_batch)):
-        drawn = curves[axis] = {}
-        for i, contestant in enumerate(["minikd", EAGER, FUSED, COMPILED, GRAPHS, MINIKD_GRAPH, WHOLE, JAX]):
-            look = {"color": OKABE_ITO[i % len(OKABE_ITO)], "marker": "osD^v*XP"[i], "label": contestant}
-            drawn[contestant] = ({x: 1e3 * _of(row, contestant) for x, row in by.items()}, look)
-        look = {"color": "black", "linestyle": "--", "label": "floor"}
-        drawn["floor"] = ({x: 1e3 * _of(row, "floor") for x, row in by.items()}, look)
+    colours = dict(zip(MARKERS, OKABE_ITO, strict=False))
+    looks = {who: {"color": colours[who], "marker": MARKERS[who]} for who in MARKERS}
+    looks |= {who: {**looks[what], "linestyle": "-."} for who, what in CAPTURED.items()}
+    looks |= {"floor": {"color": "black", "linestyle": "--"}, FLOOR_GRAPH: {"color": "black", "linestyle": "-."}}
+    curves = {
+        axis: {who: ({x: 1e3 * _of(row, who) for x, row in by.items()}, {**looks[who], "label": who}) for who in looks}
+        for axis, by in (("units of each hidden layer, batch 128", by_width), (f"batch, {name(TEACHER)}", by_batch))
+    }
     return _figure(curves, "ms per step")
 
 
 def plot_population(record: dict[str, Any]) -> Figure:
-    """Cost per student against the size of the population, with the floor of one run, all as shares of one run."""
+    """Cost per student against the size of the population, as a share of one run; on a CPU its floor is dashed."""
     curves = {}
     for width in population.WIDTHS:
         by = {row["students"]: row for row in record["rows"] if row["network"] == name((width, width))}
         shares = {S: population.derived(row) for S, row in by.items()}
-        curves[f"students of {width} units"] = {
+        drawn = curves[f"students of {width} units"] = {
             what: ({S: share[what] for S, share in shares.items()}, {"color": colour, "marker": marker, "label": label})
             for what, label, colour, marker in (
                 ("shared batches ÷ runs", "shared batches", OKABE_ITO[0], "o"),
                 ("own batches ÷ runs", "own batches", OKABE_ITO[1], "s"),
             )
-        } | {
-            "floor": (
-                {S: over(row, "floor of one", "one run") for S, row in by.items()},
-                {"color": "black", "linestyle": "--", "label": "floor of one run"},
-            )
         }
+        if on(record) == "CPU":  # on a GPU the floor is launched one by one, and a run is a graph
+            floors = {S: over(row, "floor of one", "one run") for S, row in by.items()}
+            drawn["floor"] = (floors, {"color": "black", "linestyle": "--", "label": "floor of one run"})
     return _figure(curves, "cost per student, one run = 1")
 
 
@@ -279,7 +281,7 @@ def content(mark: str, results: Results) -> str:
     if mark == "pairs" and choose_pairs.RESULT.exists():
         return pairs(json.loads(choose_pairs.RESULT.read_text(encoding="utf-8")))
     found = [card(record) if mark == "card" else table(mark, record) for (_, t), record in results.items() if t == mark]
-    return "\n\n".join(found) or f"{mark}: {MISSING['GPU' if mark in ('card', 'prototype') else 'CPU']}."
+    return "\n\n".join(found) or f"{mark}: {MISSING}."
 
 
 def fill(text: str, results: Results) -> str:

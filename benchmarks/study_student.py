@@ -65,7 +65,6 @@ class Row(NamedTuple):
 ROWS = (
     Row("as it is: 30 epochs"),
     Row("10 epochs", {"epochs": 10}),
-    Row("60 epochs", {"epochs": 60}),
     Row("half of the images, 60 epochs", {"epochs": 60}, images=25_000),
     Row("four shifted copies of each image beside it, 6 epochs", {"epochs": 6}, copies=4),
     Row("a teacher with more dropout", teacher={"drop_input": 0.1, "drop_hidden": 0.4, "learning_rate": 0.1}),

@@ -13,6 +13,7 @@ import strict_cupy
 
 from benchmarks import __main__ as command
 from benchmarks import against, choose_pairs, choose_paper, choose_quick, memory, pytorch, report, study_student, timing
+from benchmarks.contestants import FLOOR_GRAPH, MINIKD_GRAPH
 from benchmarks.timing import Bench
 from minikd.data.images import Dataset
 from minikd.paper.lab.statistics import Interval
@@ -249,7 +250,7 @@ def test_an_aim_is_met_where_every_row_is_within_it():
     assert ("shared batches ÷ runs", "≤ 0.70", "0.50", "met") in verdicts
     assert ("own batches ÷ runs", "≤ 0.70", "1.00", "not met (met in 0 of 1)") in verdicts
     assert (memory.GROWTH, "≤ 1.00", "1.50", "not met (met in 0 of 1)") in verdicts
-    assert {cells[5] for cells in said if cells[0] == "| GPU"} == {"waiting for a card"}
+    assert {cells[5] for cells in said if cells[0] == "| GPU"} == {report.MISSING}
 
 
 def on_a_card(**times):
@@ -268,7 +269,7 @@ def test_an_aim_for_a_graph_is_judged_by_the_graph_and_one_for_single_launches_b
         said = [line.split(" | ") for line in report.aims({("gpu", "step"): record}).splitlines()[2:]]
         return {cells[2]: (cells[5], cells[6].partition(":")[0]) for cells in said if cells[1:2] == ["step"]}
 
-    waiting = ("waiting for a card", "")
+    waiting = (report.MISSING, "")
     found = verdicts(on_a_card(**singles))
     assert found["minikd ÷ PyTorch reduce-overhead"] == ("0.50", "a card")
     assert found["minikd, graph ÷ PyTorch reduce-overhead"] == found["minikd, graph ÷ best PyTorch"] == waiting
@@ -296,16 +297,16 @@ def test_a_table_of_medians_without_their_spread_names_its_source():
     assert table.endswith("a card; cuda 13000, python 3.12. Source: one run. `python -m …`")
 
 
-def test_the_earlier_card_counts_until_there_is_a_later_one(tmp_path, monkeypatch):
-    monkeypatch.setattr(report, "RESULTS", tmp_path)
-    for folder in (report.EARLIER, "cpu"):
-        (tmp_path / folder).mkdir()
-        (tmp_path / folder / "step.json").write_text("{}", "utf-8")
-    (tmp_path / report.EARLIER / "prototype.json").write_text("{}", "utf-8")
-    assert list(report.load()) == [("cpu", "step"), (report.EARLIER, "step"), (report.EARLIER, "prototype")]
-    (tmp_path / report.LATER).mkdir()
-    (tmp_path / report.LATER / "step.json").write_text("{}", "utf-8")
-    assert list(report.load()) == [("cpu", "step"), (report.LATER, "step"), (report.EARLIER, "prototype")]
+def test_a_table_that_is_too_wide_to_read_becomes_two_of_times_and_of_ratios(monkeypatch):
+    step = on_a_card(floor=0.2, minikd=0.5, **{"minikd,_graph": 0.12, "floor,_graph": 0.1})
+    (head, _, row, *_) = report.table("step", step).splitlines()
+    monkeypatch.setattr(report, "WIDEST", head.count(" | "))  # one less than it has
+    times, _, first, _, ratios, _, second, *_ = report.table("step", step).splitlines()
+    assert times == "| network | batch | floor, ms | minikd, ms | minikd, graph, ms | floor, graph, ms |"
+    assert ratios == "| network | batch | minikd ÷ floor | minikd, graph ÷ floor, graph |"
+    assert first == "| 784-800-800-10 | 128 | 0.200 | 0.500 | 0.120 | 0.100 |"
+    assert second == "| 784-800-800-10 | 128 | 2.50 | 1.20 |"
+    assert row == first + second.removeprefix("| 784-800-800-10 | 128 |")
 
 
 def test_filling_a_page_replaces_what_stands_between_the_marks_and_nothing_else():
@@ -351,9 +352,48 @@ def test_a_curve_stands_for_each_contestant_that_took_part():
     assert [line.get_ydata().tolist() for line in first.lines] == [[0.5], [1.0], [0.5]]
 
 
+def test_every_contestant_has_a_curve_and_a_graph_the_colour_of_what_it_captures():
+    ms = dict.fromkeys([*report.MARKERS, *report.CAPTURED, "floor", FLOOR_GRAPH], 1.0)
+    (panel,) = report.plot_step(on_a_card(**ms)).axes[:1]
+    lines = {line.get_label(): line for line in panel.lines}
+    assert set(lines) == set(ms) >= {*pytorch.WAYS, MINIKD_GRAPH}
+    looks = [(line.get_color(), line.get_linestyle()) for line in lines.values()]
+    assert len(set(looks)) == len(looks)
+    for graph, captured in {**report.CAPTURED, FLOOR_GRAPH: "floor"}.items():
+        assert lines[graph].get_color() == lines[captured].get_color()
+
+
+def test_a_floor_that_is_launched_one_by_one_is_not_drawn_beside_graphs():
+    on_the_cpu = records()["cpu", "population"]
+    on_the_gpu = {**on_the_cpu, "machine": {"device": "a card", "cuda": 13000}}
+    drawn = [
+        [line.get_label() for line in report.plot_population(one).axes[0].lines] for one in (on_the_cpu, on_the_gpu)
+    ]
+    assert drawn == [["shared batches", "own batches", "floor of one run"], ["shared batches", "own batches"]]
+
+
+def test_what_the_page_says_of_graphs_and_populations_on_a_card_is_in_the_results():
+    text, results = " ".join(report.README.read_text("utf-8").split()), report.load()
+    rows = results["gpu", "step"]["rows"]
+
+    def range_of(ratio, digits=2):
+        return " to ".join(f"{end([ratio(row) for row in rows]):.{digits}f}" for end in (min, max))
+
+    def graph_over(*others):
+        return lambda row: timing.over(row, MINIKD_GRAPH, *others)
+
+    assert f"{range_of(lambda row: timing.over(row, 'minikd', MINIKD_GRAPH), 0)} times as fast as its launches" in text
+    assert f"{range_of(graph_over(FLOOR_GRAPH))} times as long as the floor's graph" in text
+    assert f"of whose time minikd takes {range_of(graph_over(*pytorch.WAYS))}." in text
+    assert f"{range_of(lambda row: 1e6 * row['seconds']['minikd'][1] / 15, 0)} µs each" in text
+    many = next(row for row in results["gpu", "population"]["rows"] if row["students"] == 128)
+    shared, own = (timing.over(many, what, "one run") for what in ("shared batches", "own batches"))
+    assert f"take {shared:.1f} times as long as one if they share their batches, and {own:.1f} times" in text
+
+
 def test_the_page_is_what_the_committed_results_say():
     text, results = report.README.read_text("utf-8"), report.load()
-    assert set(re.findall(r"<!-- table:(\w+) -->", text)) == {*report.TABLES, "card", "aims", "plots", "pairs"}
+    assert set(re.findall(r"<!-- table:(\w+) -->", text)) == {*report.SECTIONS, "card", "aims", "plots", "pairs"}
     assert report.fill(text, results) == text, "run python -m benchmarks.report"
     for plot in re.findall(r"\]\((plots/.*?)\)", text):
         assert (report.HERE / plot).stat().st_size < 100_000, plot

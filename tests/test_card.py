@@ -80,6 +80,13 @@ def test_the_tests_of_a_card_are_those_of_which_pytest_collects_cases_on_one():
     assert cases <= set(collect([*command, "-k", card.ON_A_CARD]).stdout.splitlines())
 
 
+@pytest.mark.parametrize("quick", [True, False])
+def test_the_tests_run_without_a_plugin_that_warns_of_workers(quick, tmp_path):
+    (tests,) = [stage for stage in card.stages(tmp_path, None, quick) if stage.name == "tests"]
+    command = tests.command(60.0)
+    assert command[command.index("no:benchmark") - 1] == "-p"
+
+
 def test_only_the_stages_that_are_named_are_carried_out(tmp_path, capsys):
     assert card.main(["--quick", "--out", str(tmp_path), "self-test"]) == 0
     assert [one["stage"] for one in json.loads((tmp_path / "card.json").read_text("utf-8"))["stages"]] == ["self-test"]

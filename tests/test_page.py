@@ -153,7 +153,7 @@ def test_the_results_are_of_the_runs_that_the_code_would_do(profile):
     wanted = {id: set(missing(ROWS[id].jobs(name).values())) for id in there}
     assert {id: keys - runs for id, keys in wanted.items()} == {id: set() for id in there}
     assert runs == set().union(*wanted.values())
-    minutes = {"cpu": 90, "cpu-speech": 70}.get(profile)
+    minutes = {"cpu": 110, "cpu-speech": 90}.get(profile)
     if minutes is not None:
         assert sum(run["seconds"] for run in record["runs"]) < minutes * 60 * 2
 
@@ -197,7 +197,8 @@ def test_the_scoreboard_shows_the_interval_and_the_number_of_seeds():
     counts = "1 reproduced, 0 reproduced in direction, 0 not reproduced"
     assert f"Of 1 claims: {counts}; beside them, 1 row for reference." in text
     assert (
-        "`python -m minikd.paper`: 2 runs, 3 minutes on one core in total; a processor, 2 cores; python 3.11." in text
+        "`python -m minikd.paper`: 2 runs, 3 minutes of processor time in total; a processor, 2 cores; python 3.11."
+        in text
     )
 
 

@@ -8,11 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks import run
 from minikd.commands.mnist import PRESETS
 from minikd.commands.report import table
 
 ROOT = Path(__file__).parent.parent
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
+FLOWING = TEXT.replace("\n", " ")
 BLOCKS = re.findall(r"```(\w+)\n(.*?)```", TEXT, re.S)
 
 
@@ -63,16 +65,46 @@ def test_the_table_in_the_readme_is_the_committed_result():
     assert table(results).rpartition("\nRun folder")[0] in TEXT
 
 
+def on_a_card(table):
+    """The rows of a table that was measured on a card."""
+    record = json.loads((ROOT / "benchmarks" / "results" / "gpu" / f"{table}.json").read_text(encoding="utf-8"))
+    assert f"`{record['command']}`" in FLOWING
+    return record["rows"]
+
+
 def test_the_times_on_a_card_are_the_committed_ones():
-    h200 = ROOT / "benchmarks" / "results" / "h200"
-    found = [json.loads((h200 / f"{table}.json").read_text("utf-8"))["rows"] for table in ("step", "prototype")]
-    steps, graphs = (
-        {row["network"]: row["seconds"] for row in reversed(rows) if row["batch"] == 128} for rows in found
-    )
-    for network, single in steps.items():
-        shown = [single[who] for who in ("minikd", "PyTorch eager", "PyTorch reduce-overhead")]
-        cells = [network, *(f"{1e3 * median:.3g}" for _, median, _ in [*shown, graphs[network]["graph"]])]
+    columns = ["minikd, graph", "minikd", *(f"PyTorch {way}" for way in ("eager", "reduce-overhead", "compiled graph"))]
+    steps = {row["network"]: row["seconds"] for row in on_a_card("step") if row["batch"] == 128}
+    us = {network: {who: 1e6 * median for who, (_, median, _) in times.items()} for network, times in steps.items()}
+    for network, median in us.items():
+        cells = [network, *(f"{median[who] / 1000:#.3g}" for who in [*columns, "JAX scan"])]
         assert f"| {' | '.join(cells)} |" in TEXT
+        assert median["minikd, graph"] < min(median[who] for who in median if who.startswith("PyTorch"))
+    launch = [median["minikd"] / 15 for median in us.values()]
+    assert f"minikd's 15 launches took {min(launch):.0f} to {max(launch):.0f} µs each" in FLOWING
+    faster = [median["minikd"] / median["minikd, graph"] for median in us.values()]
+    assert f"{min(faster):.0f} to {max(faster):.0f} times as fast as its launches one by one" in FLOWING
+    beside_jax = {network: median["minikd, graph"] / median["JAX scan"] for network, median in us.items()}
+    assert [network for network, ratio in beside_jax.items() if ratio >= 1] == ["784-30-30-10"]
+    assert f"except for 30 units, where it takes {beside_jax['784-30-30-10']:.2f} times as long as JAX" in FLOWING
+    spread = max((high - low) / 2 / median for low, median, high in (one["minikd"] for one in steps.values()))
+    assert f"minikd's quartiles is up to {100 * spread:.0f} % of the median" in FLOWING
+
+
+def test_the_runs_on_a_card_are_the_committed_ones():
+    seconds = {row["what"]: row["seconds"]["time"][1] for row in on_a_card("run")}
+    assert f"the paper's teacher took {seconds[run.LONG]:.0f} s for 500 epochs" in FLOWING
+    assert f"trained its three networks in {seconds[run.QUICK_TRAINING]:.1f} s, which misses our aim of 5 s" in FLOWING
+
+
+def test_what_a_card_said_of_the_kernels_is_the_committed_record():
+    record = json.loads((ROOT / "benchmarks" / "results" / "gpu" / "card.json").read_text(encoding="utf-8"))
+    said = {stage["stage"]: stage["said"] for stage in record["stages"]}
+    (deviation,) = re.findall(r"every kernel within (\S+) of the readable function", said["self-test"])
+    assert f"within {deviation.replace('e-0', 'e-')} of the readable function" in FLOWING
+    passed, skipped = re.findall(r"\d+(?= passed| skipped)", said["tests"])
+    assert f"{passed} test cases passed there, none failed, and {skipped} were skipped by design" in FLOWING
+    assert "failed" not in said["tests"]
 
 
 def test_the_quick_preset_is_what_the_committed_result_used():
@@ -83,12 +115,11 @@ def test_the_quick_preset_is_what_the_committed_result_used():
 
 
 def test_the_papers_teacher_has_the_recipe_that_was_measured_on_a_card():
-    recipes = json.loads((ROOT / "benchmarks" / "results" / "h200" / "recipes.json").read_text(encoding="utf-8"))
-    measured = [row for row in recipes["teachers"] if row["images"] == 60_000]
-    teacher = PRESETS["paper"]["teacher"]
-    for row in measured:
-        assert row["drop"] == [teacher.drop_input, teacher.drop_hidden]
-        assert all(row[name] == getattr(teacher, name) for name in ("learning_rate", "batch_size", "epochs"))
-    errors = [row["test"] for row in measured]
-    text = TEXT.replace("\n", " ")
-    assert f"made {', '.join(map(str, errors[:-1]))} and {errors[-1]} errors, {np.mean(errors):.1f} on average" in text
+    results = json.loads((ROOT / "minikd" / "paper" / "results" / "full.json").read_text(encoding="utf-8"))
+    (errors,) = (row["numbers"]["errors"] for row in results["rows"] if row["row"] == "M1")
+    configs = [run["config"] for run in results["runs"] if run["title"].startswith("teacher, seed")]
+    teacher = PRESETS["paper"]["teacher"].record()
+    assert configs == [{**teacher, "seed": seed} for seed in range(len(errors))]
+    assert all("H100" in machine["device"] for machine in results["machines"])
+    made = f"{', '.join(map(str, errors[:-1]))} and {errors[-1]} errors"
+    assert f"made {made}, {np.mean(errors):.1f} on average" in FLOWING

@@ -11,6 +11,8 @@ import numpy as np
 from minikd.paper.lab.jobs import Json
 from minikd.paper.lab.statistics import mean_sd
 
+USUAL_RATE = 0.2
+"""A student's rate above this does harm."""
 RESULTS = Path(__file__).parents[2] / "benchmarks" / "results"
 
 
@@ -54,8 +56,25 @@ def recipes() -> str:
     return "\n".join([*markdown(head, rows), "", words])
 
 
+def students() -> str:
+    """Return the students of the teachers that were tried on a card, those of each teacher together."""
+    record, rows = _load("h200/recipes"), []
+    asked = [row for row in record["students"] if "held_out" in row and row["learning_rate"] <= USUAL_RATE]
+    for teacher in (row for row in record["teachers"] if "held_out" in row):
+        own = {name: teacher[name] for name in ("drop", "learning_rate", "epochs")}
+        found = [row["held_out"] for row in asked if own.items() <= row["teacher"].items()]
+        if found:
+            drop = " / ".join(f"{share:g}" for share in teacher["drop"])
+            cells = [f"{teacher['epochs']}", drop, f"{teacher['held_out']}", f"{len(found)}", mean_sd(found)]
+            rows.append([*cells, f"{min(found)} to {max(found)}"])
+    head = ("teacher's epochs", "its drop, inputs / hidden", "its errors", "students", "their errors", "fewest to most")
+    return "\n".join(markdown(head, rows))
+
+
 def study() -> str:
-    """Return what was changed about the distilled student, and what came of it."""
+    """Return what was changed about the distilled student, and what came of it; or what makes this table."""
+    if not (RESULTS / "study_student.json").exists():
+        return "Waiting for a run: `python -m benchmarks.study_student`"
     record = _load("study_student")
     rows = []
     for row in record["rows"]:
@@ -66,5 +85,5 @@ def study() -> str:
     return "\n".join([*markdown(head, rows), "", f"`{record['command']}`, {len(record['seeds'])} seeds."])
 
 
-TABLES = {"choice": teachers, "recipes": recipes, "study": study}
+TABLES = {"choice": teachers, "recipes": recipes, "tried": students, "study": study}
 """The tables by their marks."""

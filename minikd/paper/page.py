@@ -109,9 +109,18 @@ def _made(record: Json) -> str:
         counts = [sum(run["machine"] == number for run in record["runs"] if "machine" in run)
                   for number in range(len(machines))]  # fmt: skip
         machines = [f"{count} runs on {machine}" for count, machine in zip(counts, machines, strict=True)]
-    minutes = sum(run["seconds"] for run in record["runs"]) / 60
-    total = f"{len(record['runs'])} runs, {minutes:.0f} minutes on one core in total"
+    total = f"{len(record['runs'])} runs, {_took(sum(run['seconds'] for run in record['runs']))} in total"
     return f"`{record['command']}`: {'; '.join([total, *machines])}."
+
+
+def _took(seconds: float) -> str:
+    """Return in words how much time of a processor this is: that of one core, or of a GPU's host.
+
+    >>> _took(59), _took(61), _took(3600)
+    ('under a minute', '1 minute of processor time', '60 minutes of processor time')
+    """
+    minutes = round(seconds / 60)
+    return f"{minutes} minute{'s' * (minutes > 1)} of processor time" if seconds >= 60 else "under a minute"
 
 
 # ---- the sections ----------------------------------------------------------------------------------------------------
@@ -135,8 +144,9 @@ def section(names: Sequence[str], record: Json | None, profile: str) -> str:
             parts += [f"![{shown}]({picture(profile, name)})", "", f"*{shown}.*", ""]
     shown_rows = [lines[id] for id in rows_of(names) if id in lines]
     for line in shown_rows:
-        minutes = f"{line['seconds'] / 60:.0f} minutes on one core" if line["seconds"] >= 60 else "under a minute"
-        parts.append(f"- **{line['row']}, {line['verdict']}**: {line['why']}. `{line['command']}`, {minutes}.")
+        parts.append(
+            f"- **{line['row']}, {line['verdict']}**: {line['why']}. `{line['command']}`, {_took(line['seconds'])}."
+        )
     for line in shown_rows:
         if "table" in line["numbers"]:
             found = line["numbers"]["table"]
