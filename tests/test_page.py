@@ -56,7 +56,7 @@ def ticks(axis):
 def test_no_axis_of_accuracy_reaches_beyond_100_per_cent(panels):
     for panel in panels:
         if panel.get_ylabel().startswith("right, %"):
-            assert max(ticks(panel.yaxis)) <= 100
+            assert max(ticks(panel.yaxis)) <= 100 + 1e-9  # a tick may be 100.00000000000001
             assert panel.get_ylim()[1] - 100 < 0.03 * (100 - panel.get_ylim()[0])
 
 
@@ -100,7 +100,9 @@ def test_the_map_boxes_what_the_paper_speaks_of_and_leaves_out_what_was_not_run(
 
 
 def test_each_star_of_speech_has_the_colour_of_our_line_of_its_kind():
-    test, train = FIGURES["frames"][0](page.numbers("frames", page.load("cpu-speech"))).axes
+    by_share = {at: {"train": [70.0, 80.0], "test": [50.0, 60.0]} for at in ("0.03", "1.0")}
+    curve = dict.fromkeys(("hard", "hard, stopped early", "soft"), by_share)
+    test, train = FIGURES["frames"][0]({"R3-speech": {"curve": curve}}).axes
     ours = {container.get_label(): container.lines[0].get_color() for container in test.containers}
     for panel, of in ((test, (58.9, 44.5, 57.0)), (train, (63.4, 67.3, 65.4))):
         stars = {float(line.get_ydata()[0]): line.get_markerfacecolor() for line in panel.lines
