@@ -12,7 +12,7 @@ Each row of the study changes one thing about the student 784-800-800-10, which 
 Besides the errors, each row reports how far the student is from its teacher: the root mean square of z − v, the logits
 without their mean over classes, on the images learnt from and on held-out ones; and on how many held-out images the two
 do not name the same digit. Finished work is kept below --out, so the same command resumes after a stop. At the end
-`benchmarks/results/study_student.json` is written. It takes about 40 minutes on two cores.
+`benchmarks/results/study_student.json` is written. It takes about 25 minutes on two cores.
 """
 
 from __future__ import annotations

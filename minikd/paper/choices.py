@@ -25,13 +25,18 @@ def _load(name: str) -> Json:
     return dict(json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8")))
 
 
+def _drop(shares: Sequence[float]) -> str:
+    """Return the shares that are dropped, of the inputs and of the hidden units."""
+    return " / ".join(f"{share:g}" for share in shares)
+
+
 def teachers() -> str:
     """Return the teachers that were tried on two cores."""
     record = _load("choose_paper")
     base, rows = record["base"], []
     for row in record["rows"]:
         config = {**base, **row["changes"]}
-        drop = f"{config['drop_input']:g} / {config['drop_hidden']:g}"
+        drop = _drop([config["drop_input"], config["drop_hidden"]])
         cells = [f"{config['epochs']}", drop, f"{config['learning_rate']:g}", f"{row['errors']}"]
         rows.append([*cells, f"{row['seconds'] / 60:.0f} minutes"])
     head = ("epochs", "drop, inputs / hidden", "rate", "errors", "time on one core")
@@ -44,8 +49,7 @@ def recipes() -> str:
     rows = []
     for row in record["teachers"]:
         if "held_out" in row:
-            drop = " / ".join(f"{share:g}" for share in row["drop"])
-            cells = [f"{row['epochs']}", drop, f"{row['learning_rate']:g}", f"{row['batch_size']}"]
+            cells = [f"{row['epochs']}", _drop(row["drop"]), f"{row['learning_rate']:g}", f"{row['batch_size']}"]
             rows.append([*cells, f"{row['held_out']}", f"{row['test']}"])
     final = [row["test"] for row in record["teachers"] if "held_out" not in row]
     head = ("epochs", "drop, inputs / hidden", "rate", "batch", "held-out errors", "test errors")
@@ -64,8 +68,13 @@ def students() -> str:
         own = {name: teacher[name] for name in ("drop", "learning_rate", "epochs")}
         found = [row["held_out"] for row in asked if own.items() <= row["teacher"].items()]
         if found:
-            drop = " / ".join(f"{share:g}" for share in teacher["drop"])
-            cells = [f"{teacher['epochs']}", drop, f"{teacher['held_out']}", f"{len(found)}", mean_sd(found)]
+            cells = [
+                f"{teacher['epochs']}",
+                _drop(teacher["drop"]),
+                f"{teacher['held_out']}",
+                f"{len(found)}",
+                mean_sd(found),
+            ]
             rows.append([*cells, f"{min(found)} to {max(found)}"])
     head = ("teacher's epochs", "its drop, inputs / hidden", "its errors", "students", "their errors", "fewest to most")
     return "\n".join(markdown(head, rows))
@@ -74,7 +83,10 @@ def students() -> str:
 def study() -> str:
     """Return what was changed about the distilled student, and what came of it; or what makes this table."""
     if not (RESULTS / "study_student.json").exists():
-        return "Waiting for a run: `python -m benchmarks.study_student`"
+        return (
+            "A study changes one thing at a time: how long the student learns, the images that it learns from, and the "
+            "dropout of its teacher. It waits for a run of `python -m benchmarks.study_student`."
+        )
     record = _load("study_student")
     rows = []
     for row in record["rows"]:
