@@ -308,6 +308,7 @@ RISING = "any other number that rises with it"
 SAME: dict[str, dict[str, str]] = {
     **{tag: {"C": ANY_COST} for tag in ("D1.7", "D1.8", "D1.9", "D4.4", "D6.2", "D6.3", "D6.4", "D6.5", "D6.8")},
     "D3.2": dict.fromkeys("KTvz", IDENTITY),
+    "D3.29": {"u": "any logits of zero mean, with their own spread"},
     "D5.1": {"p": "any targets, on either side"},
     "D5.8": dict.fromkeys(("C_hard", "C_soft", "T", "alpha"), IDENTITY),
     "D6.13": {"theta": "any parameters"},

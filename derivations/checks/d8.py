@@ -115,10 +115,10 @@ def spread(row):
 RANGES = {"R_bar v": lambda e: spread(e["bar v"]), "R_m": lambda e: spread(e.v[e.m - 1])}
 
 
-@checks("D8.10", kind=NUMERIC, scope=f"{CASES}; reached to 1 % at T = 1000", near=("0.9977",))
+@checks("D8.10", kind=NUMERIC, scope=f"{CASES}; reached to 3 % at T = 1000", near=("0.9736",))
 def the_means_agree_to_first_order():
     yield from numeric_ensembles(**ARITHMETIC, **GEOMETRIC, **RANGES)
-    opposite = [[mpf(1), 0, 0, 0, 0], [mpf(-1), 0, 0, 0, 0]]  # the geometric mean is uniform, the arithmetic is not
+    opposite = [[mpf(2), 0, 0, 0, 0], [mpf("-1.6"), 0, 0, 0, 0]]  # nearly: the spread of the mean logits counts too
     yield ensemble(opposite, mpf(1000), **ARITHMETIC, **GEOMETRIC, **RANGES)
 
 
