@@ -188,6 +188,18 @@ def test_the_estimated_temperature_has_about_the_error_that_was_asked_for(K, tol
     assert np.median(np.abs(np.array(reached) / tolerance - 1)) < 20 * tolerance
 
 
+@pytest.mark.derivation("D3.15")
+@pytest.mark.parametrize("tolerance", [1e-4, 1e-3])
+def test_where_the_next_term_vanishes_the_term_after_it_gives_the_estimate(tolerance):
+    two, (five, _) = map(zero_mean, pair(2, B=50)), pair(5, B=50)
+    for z, v in (two, (zero_mean(five), -zero_mean(five))):
+        T = estimated_temperature(z, v=v, tolerance=tolerance)
+        reached = [distance(z[[b]], v[[b]], T[b, 0])[0] for b in range(50)]
+        assert np.median(np.abs(np.array(reached) / tolerance - 1)) < 20 * tolerance
+    T = estimated_temperature(np.array([[3.0, -3.0]]), v=np.array([[5.0, -5.0]]), tolerance=0.01)
+    assert T[0, 0] == pytest.approx((98 / 3 / (2 * 0.01)) ** 0.5, rel=1e-12)  # 40.4
+
+
 @pytest.mark.derivation("D3.14", "D3.15")
 def test_high_means_high_against_the_logits_and_the_tolerance():
     z, v = pair()

@@ -139,11 +139,14 @@ def sufficient_temperature(z: A, *, v: A, tolerance: float) -> A:
 
 @guard(z=floats, v=floats, tolerance=_tolerance)
 def estimated_temperature(z: A, *, v: A, tolerance: float) -> A:
-    """Estimate the temperature at which logit matching is right to within a tolerance, from the next term only.
+    """Estimate the temperature at which logit matching is right to within a tolerance, from the next two terms.
 
-        T ≈ max_i |(z_i² − mean z²) − (v_i² − mean v²)| / (2 tolerance max_i |z_i − v_i|)        (derivation D3.15)
+        T ≈ max(max_i |a_i| / (2 tolerance D), √(max_i |b_i| / (6 tolerance D))),   D = max_i |z_i − v_i|
+        a_i = (z_i² − mean z²) − (v_i² − mean v²)
+        b_i = (z_i³ − 3 z_i mean z² − mean z³) − (v_i³ − 3 v_i mean v² − mean v³)        (derivation D3.15)
 
-    Here the means of z and v are subtracted first. This is not a bound. It is more accurate for a smaller tolerance.
+    Here the means of z and v are subtracted first. The second temperature counts where all a_i are about zero: for two
+    classes, or v = −z. This is not a bound. It is more accurate for a smaller tolerance.
 
     Args:
         z: as `first_order_gradient` takes it.
@@ -162,9 +165,12 @@ def estimated_temperature(z: A, *, v: A, tolerance: float) -> A:
     >>> print(estimated_temperature(z, v=v, tolerance=0.1).round(1))
     [[35.5]]
     """
-    xp = get_xp(z=z)
-    term = _largest(xp, second_order_term(z, v=v, T=1.0))  # (..., B, 1)
-    return _per_difference(xp, z.shape[-1] * term / tolerance, z, v)
+    xp, K = get_xp(z=z), z.shape[-1]
+    second, third = second_order_term(z, v=v, T=1.0), _third_order_term(xp, z, v)  # (..., B, K)
+    from_second, from_third = (
+        _per_difference(xp, K * _largest(xp, term) / tolerance, z, v) for term in (second, third)
+    )
+    return xp.maximum(from_second, xp.sqrt(from_third))
 
 
 def _linear_softmax(xp: Namespace, u: A) -> A:
@@ -175,8 +181,19 @@ def _linear_softmax(xp: Namespace, u: A) -> A:
     return (1 + u) / total
 
 
+def _third_order_term(xp: Namespace, z: A, v: A) -> A:
+    """Return the term of the soft gradient in 1/T⁴, (..., B, K), at T = 1 (derivation D3.15)."""
+    z, v = _zero_mean(xp, z), _zero_mean(xp, v)
+    cubic = z**3 - v**3 - 3 * (z * _mean(xp, z * z) - v * _mean(xp, v * v))  # (..., B, K)
+    return (cubic - _mean(xp, z**3 - v**3)) / (6 * z.shape[-1])
+
+
+def _mean(xp: Namespace, z: A) -> A:
+    return xp.sum(z, axis=-1, keepdims=True) / z.shape[-1]
+
+
 def _zero_mean(xp: Namespace, z: A) -> A:
-    return z - xp.sum(z, axis=-1, keepdims=True) / z.shape[-1]
+    return z - _mean(xp, z)
 
 
 def _spread(xp: Namespace, z: A) -> A:
