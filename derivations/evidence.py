@@ -260,8 +260,9 @@ def tabulated(tree: Node, indices: list[str], e: Meaning) -> Any:
 def vanishes(difference: Any) -> bool:
     """Whether an expression is zero at one random place: it fails fast, where simplifying takes long."""
     rng = random.Random(0)
-    place = {symbol: sp.Rational(rng.randint(11, 99), 37) for symbol in sorted(difference.free_symbols, key=str)}
-    return abs(difference.evalf(30, subs=place)) < sp.Rational(1, 10**20)
+    symbols = sorted(difference.free_symbols, key=str)
+    place = [mpf(rng.randint(11, 99)) / 37 for _ in symbols]
+    return abs(sp.lambdify(symbols, difference, "mpmath", cse=True)(*place)) < mpf(10) ** -20
 
 
 @cache

@@ -6,6 +6,7 @@ A check says it for each: an array over the classes, a number, a function, or ho
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -141,9 +142,20 @@ class Meaning:
 
 def slope(f: Callable[[Any], Any], x: Any, symbolic: bool) -> Any:
     if symbolic:
-        y = sp.Dummy(real=True)
-        return np.frompyfunc(lambda out: sp.diff(out, y).subs(y, x), 1, 1)(f(y))
+        y = _stand_in(x)
+        return np.frompyfunc(lambda out: _slope_of(out, y, x), 1, 1)(f(y))
     return (f(x + STEP) - f(x - STEP)) / (2 * STEP)
+
+
+@cache
+def _stand_in(x: Any) -> Any:
+    """A symbol to differentiate along: the same one for the same expression, so that its slopes are found again."""
+    return sp.Dummy(real=True)
+
+
+@cache
+def _slope_of(out: Any, y: Any, x: Any) -> Any:
+    return sp.diff(out, y).subs(y, x)
 
 
 def derived(function: Function, order: int) -> Function:

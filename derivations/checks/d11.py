@@ -142,7 +142,7 @@ def priors_are_a_shift_of_the_biases():
 
 @checks("D11.9", kind=NUMERIC, scope="several numbers of frames and visits; with SymPy for all of them")
 def the_mean_duration_is_the_one_that_was_seen():
-    for D, V in ((mpf(30), mpf(4)), (mpf(100), mpf(99)), (mpf(7), mpf(1))):
+    for D, V in ((mpf(30), mpf(4)), (mpf(100), mpf(99)), (mpf(7), mpf(2))):
         for off in (mpf(0), V / D / 100, -V / D / 100):
             yield Meaning({"D": D, "V": V, "hat a": 1 - V / D + off}, {})
     a, D, V = sp.symbols("a D V", positive=True)
