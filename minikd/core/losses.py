@@ -62,8 +62,8 @@ def soft_cross_entropy(z: A, *, v: A, T: float | Array) -> tuple[A, A]:
 def hard_cross_entropy(z: A, *, y: Array) -> tuple[A, A]:
     """Return the cross-entropy of the student's probabilities at T = 1 with the labels.
 
-    A label is a soft target that puts all its weight on one class. It pushes each wrong class i down by q_i. So it pushes
-    two wrong classes equally only if their logits are equal.
+    A label is a soft target that puts all its weight on one class. It pushes each wrong class i down by q_i, so two
+    of them are pushed equally only if their logits are equal.
 
         C = −(1/B) Σ_b log q_y,      dz_i = (q_i − [i = y]) / B        (derivation D2.6)
 
