@@ -260,6 +260,8 @@ def tabulated(tree: Node, indices: list[str], e: Meaning) -> Any:
 def vanishes(difference: Any) -> bool:
     """Whether an expression is zero at one random place: it fails fast, where simplifying takes long."""
     rng = random.Random(0)
+    if difference.has(sp.zoo, sp.nan):  # of a division by zero
+        return False
     symbols = sorted(difference.free_symbols, key=str)
     place = [mpf(rng.randint(11, 99)) / 37 for _ in symbols]
     return abs(sp.lambdify(symbols, difference, "mpmath", cse=True)(*place)) < mpf(10) ** -20
