@@ -129,9 +129,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run what is missing, print the table, write the JSON."""
     parser = Parser("study_student", __doc__ or "", package="benchmarks")
     parser.add_argument("--out", type=Path, default=Path("runs"), metavar="DIR", help="where runs are kept [runs]")
-    store = Store(parser.parse_args(argv).out / "paper" / "cpu")
+    parser.add_argument("--workers", type=int, default=2, metavar="N", help="processes of one thread each [2]")
+    args = parser.parse_args(argv)
+    if args.workers < 1:
+        parser.fail(f"--workers must be ≥ 1, got {args.workers}")
+    store = Store(args.out / "paper" / "cpu")
     jobs = [[student(row, seed) for seed in SEEDS] for row in ROWS]
-    with executor.processes(2) as (pool, workers):
+    with executor.processes(args.workers) as (pool, workers):
         every = [job for seeds in jobs for job in seeds]
         executor.run(every, store, pool, workers=workers, on_done=lambda job: print(job.title, flush=True))
     rows = []

@@ -393,7 +393,8 @@ def test_what_the_page_says_of_graphs_and_populations_on_a_card_is_in_the_result
 
 def test_the_page_is_what_the_committed_results_say():
     text, results = report.README.read_text("utf-8"), report.load()
-    assert set(re.findall(r"<!-- table:(\w+) -->", text)) == {*report.SECTIONS, "card", "aims", "plots", "pairs"}
+    marks = {*report.SECTIONS, "card", "aims", "plots", "pairs", "quick"}
+    assert set(re.findall(r"<!-- table:(\w+) -->", text)) == marks
     assert report.fill(text, results) == text, "run python -m benchmarks.report"
     for plot in re.findall(r"\]\((plots/.*?)\)", text):
         assert (report.HERE / plot).stat().st_size < 100_000, plot
@@ -405,17 +406,26 @@ def test_the_quick_preset_is_chosen_among_candidates_of_which_one_diverges(monke
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(choose_quick, "RESULT", tmp_path / "choose_quick.json")
     monkeypatch.setattr(choose_quick, "DATA", Data(first=200, held_out=10_000))
-    monkeypatch.setattr(choose_quick, "TEACHER", tiny)
-    monkeypatch.setattr(choose_quick, "STUDENT", tiny)
-    monkeypatch.setattr(choose_quick, "TEACHERS", [{"learning_rate": 1e30}, {"learning_rate": 0.1}])
-    monkeypatch.setattr(choose_quick, "STUDENTS", [{"learning_rate": 0.1}, {"T": 8.0, "alpha": 0.9}])
+    monkeypatch.setattr(choose_quick, "TEACHER", replace(tiny, hidden=(9,)))
+    monkeypatch.setattr(choose_quick, "STUDENT", replace(tiny, T=8.0, alpha=0.9, seed=(0, 1)))
+    teachers = [{"learning_rate": 1e30, "clip_norm": None}, {"hidden": (7,), "epochs": 9}, {}, {"epochs": 5}]
+    monkeypatch.setattr(choose_quick, "TEACHERS", teachers)
+    monkeypatch.setattr(choose_quick, "STUDENTS", [{"epochs": 2}, {"learning_rate": 1e30, "clip_norm": None}])
+    monkeypatch.setattr(choose_quick, "ALONE", [{}])
     choose_quick.main([])
-    rows = json.loads((tmp_path / "choose_quick.json").read_text())["rows"]
-    assert [row["network"] for row in rows] == ["teacher", "teacher", "alone", "distilled"]
-    assert (rows[0]["errors"], rows[0]["mean"]) == ([None], None)
-    for row, seeds in zip(rows[1:], (1, 2, 2), strict=True):
-        assert len(row["errors"]) == seeds
-        assert 0 < row["mean"] == np.mean(row["errors"]) < 200
+    record = json.loads((tmp_path / "choose_quick.json").read_text())
+    assert record["teachers"][0] | {"work": 0} == {
+        "changes": teachers[0], "work": 0, "errors": [None] * 3, "students": [], "mean": None
+    }  # fmt: skip
+    means = [row["mean"] for row in record["teachers"][1:]]
+    for row, mean in zip(record["teachers"][1:], means, strict=True):
+        assert np.shape(row["students"]) == (3, 2)
+        assert 0 < mean == np.mean(row["students"]) < 200
+    assert record["best"] == teachers[2 + int(np.argmin(means[1:]))]  # the one of 7 units is smaller than its students
+    assert [row["mean"] is None for row in record["students"]] == [False, True]
+    text = choose_quick.markdown(record)
+    assert text.count("diverged") == 3
+    assert "| 7 units, 9 epochs | 0.1 |" in text
 
 
 @pytest.mark.slow

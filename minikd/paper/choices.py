@@ -81,12 +81,7 @@ def students() -> str:
 
 
 def study() -> str:
-    """Return what was changed about the distilled student, and what came of it; or what makes this table."""
-    if not (RESULTS / "study_student.json").exists():
-        return (
-            "A study changes one thing at a time: how long the student learns, the images that it learns from, and the "
-            "dropout of its teacher. It waits for a run of `python -m benchmarks.study_student`."
-        )
+    """Return what was changed about the distilled student, and what came of it."""
     record = _load("study_student")
     rows = []
     for row in record["rows"]:
