@@ -16,9 +16,9 @@ from benchmarks import against, choose_pairs, choose_paper, choose_quick, memory
 from benchmarks.contestants import FLOOR_GRAPH, MINIKD_GRAPH
 from benchmarks.timing import Bench
 from minikd.data.images import Dataset
-from minikd.paper.lab.statistics import Interval
 from minikd.paper.rows.specialists import PLANS
 from minikd.paper.tasks.networks import Data
+from minikd.theory.statistics import Interval
 from minikd.training.config import TrainConfig
 
 

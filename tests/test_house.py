@@ -12,7 +12,7 @@ FLOORS = [  # a room may import rooms of the floors above its own line, and noth
     {"engines", "doctor"},
     {"data", "theory"},
     {"training"},
-    {"speech"},
+    {"speech", "distil"},
     {"plots", "learn"},
     {"paper", "commands"},
 ]

@@ -7,9 +7,9 @@ import pytest
 
 from minikd.paper.lab.jobs import Result
 from minikd.paper.lab.scoreboard import DIRECTION, NOT, REFERENCE, REPRODUCED, Name
-from minikd.paper.lab.statistics import DRAWS, bootstrap
 from minikd.paper.rows import ROWS, speech
 from minikd.paper.rows.few import FEW, STOPPED
+from minikd.theory.statistics import DRAWS, bootstrap
 
 RECORDINGS = 200
 

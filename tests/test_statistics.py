@@ -1,12 +1,24 @@
 """The statistics behind the paper's verdicts."""
 
+import math
+
 import mpmath
 import numpy as np
 import pytest
 
-from minikd.paper.lab import statistics
 from minikd.paper.lab.scoreboard import DIRECTION, NOT, REPRODUCED, as_good, effect
-from minikd.paper.lab.statistics import DRAWS, Interval, bootstrap, holm, mean_interval, prediction, share, sign_flip_p
+from minikd.theory import statistics
+from minikd.theory.statistics import (
+    DRAWS,
+    Interval,
+    bootstrap,
+    holm,
+    mcnemar_p,
+    mean_interval,
+    prediction,
+    share,
+    sign_flip_p,
+)
 
 
 def below(t, freedom):
@@ -91,3 +103,11 @@ def test_a_share_of_a_gain_that_may_be_chance_is_none():
     assert share(5.0, 1.0, draws, draws + 1) is None
     kept = share(8.0, 10.0, 8 + draws, 10 + draws)
     assert kept.low < 0.8 == kept.value < kept.high < 1.0
+
+
+@pytest.mark.parametrize(("fewer", "more"), [(0, 0), (1, 7), (20, 9), (300, 260), (4000, 4500)])
+def test_mcnemars_p_is_that_of_a_fair_coin(fewer, more):
+    n, least = fewer + more, min(fewer, more)
+    tail = mpmath.mpf(sum(math.comb(n, k) for k in range(least + 1))) / mpmath.mpf(2) ** n
+    assert mcnemar_p(fewer, more) == pytest.approx(float(min(1, 2 * tail)), rel=1e-9)
+    assert mcnemar_p(more, fewer) == mcnemar_p(fewer, more)

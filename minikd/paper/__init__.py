@@ -15,7 +15,6 @@ lab/               how work is done and judged; it knows no experiment
   progress.py      how far the jobs are
   scoreboard.py    a row: claim, the paper's figure, its jobs, and how they are judged
   board.py         the rows of a call, judged and kept in a file as soon as they are finished
-  statistics.py    the statistics behind the verdicts
 
 tasks/             what a job can be; it imports lab
   networks.py      train a network on digits, average an ensemble, look at gradients

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from minikd.paper.lab.jobs import Json
-from minikd.paper.lab.statistics import mean_sd
+from minikd.theory.statistics import mean_sd
 
 USUAL_RATE = 0.2
 """A student's rate above this does harm."""

@@ -19,7 +19,6 @@ from matplotlib.ticker import MaxNLocator
 
 from minikd.core.softmax import softmax
 from minikd.data.images import load_mnist
-from minikd.paper.lab.statistics import fraction, prediction
 from minikd.paper.rows.gradients import balance, times_quieter
 from minikd.paper.rows.missing import SHIFTS
 from minikd.paper.rows.speech import PAPER as PAPER_SPEECH
@@ -29,6 +28,7 @@ from minikd.plots.speech import boundary, hearing
 from minikd.plots.teacher import dark_knowledge
 from minikd.speech.hmm import WORDS
 from minikd.theory.limits import first_order_gradient, remainder_bound
+from minikd.theory.statistics import fraction, prediction
 from minikd.training.teacher import load_teacher
 
 Numbers: TypeAlias = Mapping[str, Any]

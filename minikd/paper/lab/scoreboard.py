@@ -15,8 +15,8 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 
 from minikd.paper.lab.jobs import Job, Json, Result, Store
-from minikd.paper.lab.statistics import Interval, prediction
 from minikd.system.files import write_atomically
+from minikd.theory.statistics import Interval, prediction
 
 PROFILES = ("smoke", "cpu", "full")
 REPRODUCED, DIRECTION, NOT = "reproduced", "reproduced in direction", "not reproduced"

@@ -12,9 +12,9 @@ import numpy as np
 
 from minikd.paper.lab.jobs import Json
 from minikd.paper.lab.scoreboard import DIRECTION, NOT, REPRODUCED, Jobs, Name, Outcome, Results, Row, effect
-from minikd.paper.lab.statistics import bootstrap, interval, mean_sd, share
 from minikd.paper.rows.students import PLANS, errors, student, wrong
 from minikd.paper.tasks.networks import mean, training
+from minikd.theory.statistics import bootstrap, interval, mean_sd, share
 
 KINDS = ("arithmetic", "geometric")
 T = 4.0

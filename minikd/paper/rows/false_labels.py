@@ -13,9 +13,9 @@ import numpy as np
 
 from minikd.paper.lab.jobs import Json
 from minikd.paper.lab.scoreboard import Jobs, Name, Outcome, Results, Row, errors_by, verdict
-from minikd.paper.lab.statistics import mean_interval, mean_sd
 from minikd.paper.rows.students import PLANS, student
 from minikd.paper.tasks.networks import training
+from minikd.theory.statistics import mean_interval, mean_sd
 
 WRONG = (0.0, 0.1, 0.2, 0.4)
 ALPHAS = (0.0, 0.5, 0.9, 1.0)

@@ -15,9 +15,9 @@ import numpy as np
 
 from minikd.paper.lab.jobs import Job, Json, Result
 from minikd.paper.lab.scoreboard import REFERENCE, Jobs, Name, Outcome, Results, Row, effect, verdict
-from minikd.paper.lab.statistics import bootstrap, interval, mean_interval, mean_sd, share
 from minikd.paper.rows.students import PLANS, student, teacher
 from minikd.paper.tasks.networks import training
+from minikd.theory.statistics import bootstrap, interval, mean_interval, mean_sd, share
 
 SHARES = (0.01, 0.03, 0.1, 0.3, 1.0)
 FEW = 0.03

@@ -14,9 +14,9 @@ import numpy as np
 
 from minikd.paper.lab.jobs import Json
 from minikd.paper.lab.scoreboard import Jobs, Name, Outcome, Results, Row, errors_by, of, verdict
-from minikd.paper.lab.statistics import Interval, mean_interval
 from minikd.paper.rows.students import PLANS, student, teacher
 from minikd.paper.tasks.networks import GRADIENT_TEMPERATURES, gradients, training
+from minikd.theory.statistics import Interval, mean_interval
 
 WIDTH = {"smoke": 16, "cpu": 300, "full": 800}
 EPOCHS = {"smoke": 2, "cpu": 10, "full": 20}

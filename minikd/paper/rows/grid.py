@@ -12,9 +12,9 @@ import numpy as np
 
 from minikd.paper.lab.jobs import Json
 from minikd.paper.lab.scoreboard import Jobs, Name, Outcome, Results, Row, errors_by, verdict
-from minikd.paper.lab.statistics import holm, mean_interval, sign_flip_p
 from minikd.paper.rows.students import PLANS, student, teacher
 from minikd.paper.tasks.networks import training
+from minikd.theory.statistics import holm, mean_interval, sign_flip_p
 
 FINE = (1.0, 2.0, 2.5, 3.0, 4.0, 6.0, 8.0, 12.0, 20.0, 40.0)
 COARSE = (1.0, 2.0, 4.0, 8.0, 12.0, 20.0, 40.0)

@@ -16,10 +16,10 @@ import numpy as np
 from minikd.core.softmax import softmax
 from minikd.paper.lab.jobs import Json
 from minikd.paper.lab.scoreboard import Jobs, Name, Outcome, Results, Row, as_good, of, verdict
-from minikd.paper.lab.statistics import Interval, mean_interval, mean_sd, prediction
 from minikd.paper.rows.students import PLANS, one_more, student, teacher
 from minikd.paper.tasks.networks import errors, training
 from minikd.theory.priors import matching_shift, shift_classes
+from minikd.theory.statistics import Interval, mean_interval, mean_sd, prediction
 
 SHIFTS = np.round(np.arange(-12.0, 12.01, 0.1), 1)  # nats, that the oracle tries
 WAYS = ("none", "oracle", "honest")

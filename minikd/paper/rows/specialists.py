@@ -13,8 +13,8 @@ import numpy as np
 
 from minikd.paper.lab.jobs import Job, Json
 from minikd.paper.lab.scoreboard import NOT, Jobs, Name, Outcome, Results, Row, of, verdict
-from minikd.paper.lab.statistics import Interval, fraction, mean_interval, mean_sd
 from minikd.paper.tasks.pairs import answers_task, closed_forms_task, generalist_task, specialist_task
+from minikd.theory.statistics import Interval, fraction, mean_interval, mean_sd
 from minikd.training.config import TrainConfig
 
 

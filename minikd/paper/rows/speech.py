@@ -21,7 +21,6 @@ from minikd.core.mlp import parameter_count
 from minikd.data.checks import DataError
 from minikd.paper.lab.jobs import Job, Json, Result, Task
 from minikd.paper.lab.scoreboard import NOT, REFERENCE, Jobs, Name, Outcome, Results, Row, effect, grouped, of, verdict
-from minikd.paper.lab.statistics import Interval, bootstrap, interval, mean_sd, share
 from minikd.paper.rows.few import FEW, HARD, SHARES, SOFT, STOPPED, Judges, Run
 from minikd.paper.tasks.speech import (
     JUDGED,
@@ -34,6 +33,7 @@ from minikd.paper.tasks.speech import (
 )
 from minikd.speech.features import ADVANCE
 from minikd.speech.recordings import FSDD_DIGEST, PARTS, Recordings
+from minikd.theory.statistics import Interval, bootstrap, interval, mean_sd, share
 from minikd.training.config import TrainConfig
 
 TEMPERATURES = (1.0, 2.0, 5.0, 10.0)

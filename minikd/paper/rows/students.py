@@ -11,8 +11,8 @@ import numpy as np
 
 from minikd.paper.lab.jobs import Job
 from minikd.paper.lab.scoreboard import Jobs, Name, Outcome, Results, Row, as_good, errors_by, of, verdict
-from minikd.paper.lab.statistics import bootstrap, interval, mean_sd, prediction
 from minikd.paper.tasks.networks import Data, training
+from minikd.theory.statistics import bootstrap, interval, mean_sd, prediction
 from minikd.training.config import TrainConfig
 
 

@@ -1,4 +1,4 @@
-"""The statistics behind the verdicts: what a row must show, and how sure it must be.
+"""The statistics behind every verdict on networks: what must be shown, and how sure it must be.
 
 Every verdict rests on a 95 % interval. There are two kinds, for two questions:
 
@@ -126,6 +126,26 @@ def sign_flip_p(differences: ArrayLike) -> float:
         raise ValueError(f"sign_flip_p takes 1 to 16 differences, got shape {d.shape}")
     sums = np.abs(np.array(list(product((1.0, -1.0), repeat=len(d)))) @ d)  # (2ⁿ,)
     return float(np.mean(sums >= abs(d.sum()) * (1 - 1e-12)))
+
+
+def mcnemar_p(first: int, second: int) -> float:
+    """Return the two-sided p-value of McNemar's exact test, for two networks on the same cases.
+
+    Only cases that exactly one of them gets right tell them apart. If both are equally good, each of these cases falls
+    to either network as a coin does.
+
+    Args:
+        first: how many cases only the first network gets right.
+        second: how many cases only the second one gets right.
+
+    >>> round(mcnemar_p(0, 5), 4), round(mcnemar_p(0, 6), 4), mcnemar_p(3, 3)
+    (0.0625, 0.0312, 1.0)
+    """
+    n = first + second
+    k = np.arange(min(first, second) + 1)
+    log_factorial = np.cumsum(np.log(np.maximum(np.arange(n + 1), 1)))  # (n + 1,)
+    logs = log_factorial[n] - log_factorial[k] - log_factorial[n - k] - n * math.log(2)
+    return min(1.0, float(2 * np.sum(np.exp(logs))))
 
 
 def holm(p: Sequence[float]) -> list[float]:

@@ -1,0 +1,119 @@
+"""What a network reads of an example: the pixels of an image as numbers in [0, 1], or standardised features.
+
+`Inputs` is learnt from the training part, and goes with the network wherever it goes. So whoever uses the network gives
+images as they are, or features in their own units.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from minikd.data.checks import DataError, describe, freeze
+from minikd.data.frames import Frames
+from minikd.data.images import Dataset
+
+
+@dataclass(frozen=True, eq=False)
+class Inputs:
+    """How raw examples become what a network reads: D numbers each.
+
+    Args:
+        shape: of an example: (rows, cols) or (rows, cols, 3) for images, (D,) for features.
+        mean: (D,) float64 for features, None for images.
+        scale: (D,) float64, > 0, for features, None for images. The network reads (x − mean) / scale.
+    """
+
+    shape: tuple[int, ...]
+    mean: NDArray[np.float64] | None = None
+    scale: NDArray[np.float64] | None = None
+
+    @classmethod
+    def of(cls, x: NDArray[Any]) -> Inputs:
+        """Learn from training examples what a network shall read.
+
+        Args:
+            x: (N, D) features, any real dtype, or images as `Dataset` takes them, (N, rows, cols) or
+                (N, rows, cols, 3).
+
+        Returns:
+            The inputs. Features that are constant get the scale 1.
+
+        Raises:
+            DataError: if x is anything else, or features are not finite.
+        """
+        if not isinstance(x, np.ndarray) or x.ndim not in (2, 3, 4) or 0 in x.shape:
+            rule = "examples must be features (N, D), or images (N, rows, cols) or (N, rows, cols, 3)"
+            raise DataError(f"{rule}, got {describe(x)}: reshape them")
+        if x.ndim > 2:
+            return cls(x.shape[1:])
+        features = _finite(x)
+        mean, scale = features.mean(axis=0), features.std(axis=0)
+        scale[scale <= 1e-12 * np.abs(mean)] = 1.0  # constant, to within rounding
+        scale[scale == 0] = 1.0
+        return cls(x.shape[1:], freeze(mean), freeze(scale))
+
+    @property
+    def size(self) -> int:
+        """D: how many numbers the network reads."""
+        return math.prod(self.shape)
+
+    def rows(self, x: NDArray[Any], dtype: str = "float32") -> NDArray[Any]:
+        """Return what the network reads: (N, D) of the dtype."""
+        if self.mean is None:
+            return (self.dataset(x, None, "images", 2).images.reshape(len(x), -1) / 255).astype(dtype)
+        return self._standardised(x).astype(dtype)
+
+    def dataset(self, x: NDArray[Any], y: NDArray[Any] | None, name: str, classes: int) -> Dataset | Frames:
+        """Return examples as minikd trains on them.
+
+        Args:
+            x: as `of` takes them, of this shape.
+            y: (N,) integers below `classes`, or None for a transfer set without labels.
+            name: for messages.
+            classes: how many classes there are.
+
+        Raises:
+            DataError: if the examples have another shape, or break a rule of `Dataset` or `Frames`.
+        """
+        if not isinstance(x, np.ndarray) or x.shape[1:] != self.shape:
+            raise DataError(
+                f"{name}: examples must have the shape {self.shape} of those learnt from, got {describe(x)}"
+            )
+        if self.mean is None:
+            return Dataset(x, y, name, classes)
+        standard = freeze(self._standardised(x).astype(np.float32))
+        return Frames(standard, np.arange(len(x)), y, name, classes, 1)
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Return what a file keeps beside the weights."""
+        return {} if self.mean is None or self.scale is None else {"mean": self.mean, "scale": self.scale}
+
+    @classmethod
+    def from_file(cls, shape: list[int], arrays: Mapping[str, NDArray[Any]]) -> Inputs:
+        """Return the inputs that a file describes by their shape and `arrays`."""
+        return cls(tuple(shape), arrays.get("mean"), arrays.get("scale"))
+
+    def _standardised(self, x: NDArray[Any]) -> NDArray[np.float64]:
+        """Return (x − mean) / scale, (N, D) float64."""
+        assert self.mean is not None and self.scale is not None
+        standard: NDArray[np.float64] = (_finite(x) - self.mean) / self.scale
+        return standard
+
+
+def _finite(x: NDArray[Any]) -> NDArray[np.float64]:
+    """Return features as float64, or refuse them."""
+    if x.dtype.kind not in "biuf":
+        raise DataError(f"features must be numbers, got {x.dtype}: encode categories as numbers first")
+    features = x.astype(np.float64)
+    bad = np.argwhere(~np.isfinite(features))
+    if len(bad):
+        row, column = bad[0]
+        fix = "fill gaps in, or leave these examples out"
+        raise DataError(f"features must be finite, got {features[row, column]} in row {row}, column {column}: {fix}")
+    return features
