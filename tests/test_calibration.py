@@ -31,11 +31,11 @@ def test_chance_leaves_about_the_error_that_the_docstring_names(N):
 def test_the_curve_is_that_of_a_plain_loop():
     z, y = drawn(500)
     q = np.exp(z) / np.exp(z).sum(axis=1, keepdims=True)
-    edges, count, confidence, accuracy = reliability(z, y, bins=10)
+    edges, number, confidence, accuracy = reliability(z, y, bins=10)
     error = 0.0
     for b in range(10):
         inside = [i for i in range(500) if b / 10 < q[i].max() <= (b + 1) / 10]
-        assert count[b] == len(inside)
+        assert number[b] == len(inside)
         if inside:
             assert confidence[b] == pytest.approx(np.mean([q[i].max() for i in inside]))
             assert accuracy[b] == pytest.approx(np.mean([q[i].argmax() == y[i] for i in inside]))

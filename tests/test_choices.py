@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from minikd.distil.choices import choose_T
+from minikd.core.losses import hard_cross_entropy, soft_cross_entropy
+from minikd.distil.choices import choose_alpha, choose_T, settings
 from minikd.theory.statistics import mean_interval
 
 RESULTS = Path(__file__).parent.parent / "minikd" / "paper" / "results"
@@ -81,10 +82,76 @@ def test_the_reason_is_one_sentence_with_the_numbers_that_decided():
 
 @pytest.mark.parametrize("wrong", [np.zeros(3), np.zeros((2, 1)), np.full((2, 3), np.nan)])
 def test_other_logits_are_refused(wrong):
-    with pytest.raises(ValueError, match="^v must"):
+    with pytest.raises(ValueError, match="v must"):
         choose_T(wrong, (30,))
 
 
 def test_a_student_without_hidden_layers_has_no_width():
     with pytest.raises(ValueError, match="hidden must name at least one layer"):
         choose_T(ranged(3.0), ())
+
+
+def taught(K=5, N=4000, mistaken=0.0, false=0.0):
+    """Logits of a teacher that is unsure where it is mistaken, and labels of which a share is false."""
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, K, N)
+    v = rng.uniform(-12, -8, (N, K))
+    v[np.arange(N), y] = 0
+    unsure = np.arange(N) < mistaken * N
+    v[unsure] += 20 * (np.arange(K) == (y[unsure, None] + 1) % K) - 7 * (np.arange(K) == y[unsure, None])
+    v[unsure] /= 10
+    flipped = rng.random(N) < false
+    return v, np.where(flipped, (y + 1 + rng.integers(0, K - 1, N)) % K, y)
+
+
+def label_share(v, y, alpha, T):
+    """The labels' share of the norms in a fresh student's gradient, by the losses themselves, case by case."""
+    soft, hard = [], []
+    for row, label in zip(v[:200], y[:200], strict=True):
+        z = np.zeros((1, v.shape[1]))
+        soft.append(alpha * T**2 * np.linalg.norm(soft_cross_entropy(z, v=row[None], T=T)[1]))
+        hard.append((1 - alpha) * np.linalg.norm(hard_cross_entropy(z, y=np.array([label]))[1]))
+    return np.mean(hard) / (np.mean(soft) + np.mean(hard))
+
+
+@pytest.mark.parametrize("T", [1.0, 4.0, 20.0])
+def test_the_labels_of_a_teacher_without_mistakes_get_a_tenth_of_the_first_gradient(T):
+    v, y = taught(N=200)
+    assert label_share(v, y, choose_alpha(v, y, T).value, T) == pytest.approx(0.1)
+
+
+def test_the_labels_get_more_the_more_often_the_teacher_is_mistaken_and_at_most_half():
+    shares = []
+    for mistaken in (0.0, 0.01, 0.04, 0.06, 0.1, 0.3, 0.7):
+        v, y = taught(mistaken=mistaken)
+        alpha = choose_alpha(v, y, 4.0).value
+        rng = np.random.default_rng(1).permutation(len(v))
+        shares.append(label_share(v[rng], y[rng], alpha, 4.0))
+    assert shares == pytest.approx([0.1, 0.1, 0.2, 0.3, 0.5, 0.5, 0.5], abs=0.03)
+
+
+def test_false_labels_are_not_held_against_the_teacher():
+    clean, false = (choose_alpha(*taught(false=share), T=4.0).value for share in (0.0, 0.3))
+    assert false > 0.9 * clean
+    assert choose_alpha(*taught(mistaken=0.3), T=4.0).value < 0.6 * clean
+
+
+def test_without_labels_the_teacher_has_all_the_weight():
+    assert choose_alpha(ranged(20.0), None, 4.0) == (1.0, choose_alpha(ranged(20.0), None, 4.0).why)
+
+
+def test_the_reason_for_alpha_has_its_numbers():
+    v, y = taught(mistaken=0.04)
+    words = choose_alpha(v, y, 4.0).why
+    assert "agrees with 96 % of the labels and is probably mistaken about 4 %" in words
+    assert "so the labels get 20 % of a fresh student's gradient" in words
+
+
+@pytest.mark.parametrize("N", [1, 7, 100, 500, 3000, 20_000, 60_000, 200_000])
+def test_settings_fit_every_size_of_data_set(N):
+    config = settings(np.zeros((N, 2), np.float32), [30, 20], T=3.0, alpha=0.8, seed=4)
+    assert (config.hidden, config.T, config.alpha, config.seed) == ((30, 20), 3.0, 0.8, 4)
+    assert config.batch_size <= N
+    assert config.epochs * (N // config.batch_size) >= (1800 if N >= 100 else 300)
+    assert config.clip_norm == 1
+    assert config.learning_rate <= 0.1

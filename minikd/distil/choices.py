@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from minikd.core.guard import guard, temperature
+from minikd.core.guard import guard, optional, temperature
 from minikd.core.guard import labels as labels_of
 from minikd.core.softmax import softmax
 from minikd.theory.host import cases
@@ -20,6 +20,10 @@ from minikd.training.config import TrainConfig
 
 NARROW, WIDE = (3.0, 8.0), (30.0, 3.0)
 """Two students: units per class, and the range of the logits in units of T that suits such a student."""
+LEAST, MOST = 0.1, 0.5
+"""The labels' share of a fresh student's gradient."""
+PER_ERROR = 5.0
+"""How much of that share each share of the teacher's mistakes gives to the labels."""
 
 
 class Choice(NamedTuple):
@@ -38,8 +42,8 @@ class Choice(NamedTuple):
 def choose_T(v: NDArray[Any], hidden: Sequence[int]) -> Choice:
     """Choose the temperature for a student from the range of its teacher's logits and its own width.
 
-    A class that lies b below the teacher's top pulls with the share exp(−b/T) of the top's weight (derivation D4.6). For
-    the least likely class, b is the range R of the logits. So R/T decides how much of the tail the student must match:
+    A class that lies b below the teacher's top pulls with exp(−b/T) of the top's weight (derivation D4.6). For the
+    least likely class, b is the range R of the logits. So R/T decides how much of the tail the student must match:
 
     - A wide student can match all logits, so the tail may keep a share of 5 %: T = R/3. From there on distillation is
       so near to matching logits (derivation D3.10) that a higher T changes little.
@@ -70,7 +74,7 @@ def choose_T(v: NDArray[Any], hidden: Sequence[int]) -> Choice:
     nats = WIDE[1] * (WIDE[0] / min(max(per_class, NARROW[0]), WIDE[0])) ** power  # R/T
     T = min(max(1.0, R / nats), 1e6)
     about = f"the teacher's logits have a range of {R:.3g} in the median"
-    if R < nats:
+    if nats > R:
         return Choice(T, f"T = {T:g}, because {about}: so small a range needs no softening.")
     able = "can match all logits" if per_class >= WIDE[0] else "must leave the least likely classes out"
     if NARROW[0] < per_class < WIDE[0]:
@@ -79,4 +83,87 @@ def choose_T(v: NDArray[Any], hidden: Sequence[int]) -> Choice:
         T,
         f"T = {T:.3g}, because {about}, and a student with {per_class:.3g} units per class {able}: the range is "
         f"{nats:.2g} T, so the least likely class keeps {100 * math.exp(-nats):.2g} % of the likeliest one's weight.",
+    )
+
+
+@guard(v=cases, labels=optional(labels_of("v")), T=temperature())
+def choose_alpha(v: NDArray[Any], labels: NDArray[Any] | None, T: float) -> Choice:
+    """Choose the weight of the soft targets from what the labels can add to them.
+
+    Without labels it is 1. With them, the labels get a share g of the gradient of a fresh student, whose logits are
+    equal. It is the share of norms in α T ‖q − p‖ and (1 − α) ‖q − [y]‖ (derivation D5.2), averaged over the examples.
+    g is 5 times the share of examples on which the teacher is mistaken, but at least a tenth and at most a half.
+
+    A label that the teacher contradicts is the teacher's mistake or a false label. False labels do not care how sure
+    the teacher is, and mistakes happen where it is not. So for each contradiction where the teacher is surer than
+    usual, one where it is not counts as a false label too; the rest are mistakes. If the teacher contradicts more than
+    half of the labels, all are mistakes.
+
+    Args:
+        v: (N, K) float, the teacher's logits of the transfer set, in nats.
+        labels: (N,) int, or None.
+        T: the temperature at which the student will learn.
+
+    Raises:
+        ValueError: if a shape is wrong, a logit is not finite, a label is out of range, or T is.
+        TypeError: if a dtype is wrong.
+
+    >>> logits = np.array([[24.0, 9.0, 0.0], [0.0, 24.0, 8.0]])
+    >>> round(choose_alpha(logits, np.array([0, 1]), T=8.0).value, 2), choose_alpha(logits, None, T=8.0).value
+    (0.6, 1.0)
+    """
+    if labels is None:
+        return Choice(1.0, "alpha = 1, because there are no labels: the student learns from the teacher only.")
+    K = v.shape[1]
+    margin = np.diff(np.partition(v, -2, axis=-1)[:, -2:])[:, 0]  # (N,), of the top over the next
+    wrong = np.argmax(v, axis=-1) != labels
+    contradicted, sure = float(np.mean(wrong)), float(np.mean(wrong & (margin > np.median(margin))))
+    mistaken = contradicted if contradicted > 0.5 else max(0.0, contradicted - 2 * sure)
+    g = min(max(LEAST, PER_ERROR * mistaken), MOST)
+    soft = T * float(np.mean(np.linalg.norm(np.asarray(softmax(v, T)) - 1 / K, axis=-1)))
+    hard = math.sqrt(1 - 1 / K)
+    alpha = (1 - g) * hard / ((1 - g) * hard + g * soft)
+    why = (
+        f"alpha = {alpha:.2g}, because the teacher agrees with {100 * (1 - contradicted):.3g} % of the labels and is "
+        f"probably mistaken about {100 * mistaken:.2g} %: so the labels get {100 * g:.0f} % of a fresh student's "
+        f"gradient, whose soft part is {soft / hard:.2g} times as long as its hard part."
+    )
+    return Choice(alpha, why)
+
+
+def settings(
+    v: NDArray[Any], hidden: Sequence[int], *, T: float, alpha: float, seed: int = 0, dtype: str = "float32"
+) -> TrainConfig:
+    """Return how to train a student on a data set of this size, from 100 to 60,000 examples.
+
+    Batches get smaller with few examples, and epochs grow as 1/√N. So few examples still make 2,000 steps, because a
+    student needs more steps for its teacher's answers than for labels. The rate is that of the paper's students. It is
+    safe for every teacher and T because the gradient is clipped: without that, a fresh student's gradient may be as
+    long as half the teacher's logits (derivation D5.6).
+
+    Args:
+        v: (N, K), the teacher's logits of the transfer set.
+        hidden: the units of each of the student's hidden layers.
+        T: the temperature.
+        alpha: the weight of the soft targets.
+        seed: of the run.
+        dtype: of all arithmetic.
+
+    Raises:
+        ValueError: as `TrainConfig`.
+
+    >>> config = settings(np.zeros((1000, 3)), (30,), T=4.0, alpha=0.9)
+    >>> config.batch_size, config.epochs, config.learning_rate, config.clip_norm
+    (62, 155, 0.1, 1.0)
+    """
+    N = len(v)
+    return TrainConfig(
+        hidden=tuple(hidden),
+        epochs=max(20, min(300, round(20 * math.sqrt(60_000 / N)))),
+        batch_size=min(N, max(16, min(128, N // 16))),
+        learning_rate=0.1,
+        alpha=alpha,
+        T=T,
+        seed=seed,
+        dtype=dtype,
     )

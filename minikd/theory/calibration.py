@@ -25,22 +25,22 @@ class Reliability(NamedTuple):
 
     Attributes:
         edges: (bins + 1,), from 0 to 1. A confidence on an edge belongs to the bin below it.
-        count: (bins,) int, how many cases are in each bin.
+        number: (bins,) int, how many cases are in each bin.
         confidence: (bins,), their mean confidence, nan in an empty bin.
         accuracy: (bins,), which share of them is right, nan in an empty bin.
     """
 
     edges: NDArray[np.float64]
-    count: NDArray[np.int64]
+    number: NDArray[np.int64]
     confidence: NDArray[np.float64]
     accuracy: NDArray[np.float64]
 
     @property
     def error(self) -> float:
         """The expected calibration error, as `calibration_error` returns it."""
-        some = self.count > 0
+        some = self.number > 0
         gap = np.abs(self.accuracy[some] - self.confidence[some])
-        return float(np.sum(self.count[some] * gap) / np.sum(self.count))
+        return float(np.sum(self.number[some] * gap) / np.sum(self.number))
 
 
 @guard(z=cases, y=labels_of("z"))
@@ -58,7 +58,7 @@ def reliability(z: NDArray[Any], y: NDArray[Any], bins: int = BINS) -> Reliabili
 
     >>> z = np.log([[0.9, 0.1], [0.9, 0.1], [0.4, 0.6]])
     >>> curve = reliability(z, np.array([0, 1, 1]), bins=2)
-    >>> curve.count.tolist(), curve.confidence[1].round(3).item(), curve.accuracy[1].round(3).item()
+    >>> curve.number.tolist(), curve.confidence[1].round(3).item(), curve.accuracy[1].round(3).item()
     ([0, 3], 0.8, 0.667)
     """
     if bins < 1:
@@ -67,9 +67,9 @@ def reliability(z: NDArray[Any], y: NDArray[Any], bins: int = BINS) -> Reliabili
     right = np.argmax(z, axis=-1) == y  # (N,)
     edges = np.linspace(0, 1, bins + 1)
     place = np.clip(np.searchsorted(edges, confident, side="left") - 1, 0, bins - 1)  # (N,)
-    count, sure, hits = (np.bincount(place, weights, bins) for weights in (None, confident, right.astype(float)))
-    each = np.where(count > 0, count, np.nan)  # (bins,)
-    return Reliability(edges, count, sure / each, hits / each)
+    number, sure, hits = (np.bincount(place, weights, bins) for weights in (None, confident, right.astype(float)))
+    each = np.where(number > 0, number, np.nan)  # (bins,)
+    return Reliability(edges, number, sure / each, hits / each)
 
 
 def calibration_error(z: NDArray[Any], y: NDArray[Any], bins: int = BINS) -> float:

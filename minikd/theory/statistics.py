@@ -138,8 +138,8 @@ def mcnemar_p(first: int, second: int) -> float:
         first: how many cases only the first network gets right.
         second: how many cases only the second one gets right.
 
-    >>> round(mcnemar_p(0, 5), 4), round(mcnemar_p(0, 6), 4), mcnemar_p(3, 3)
-    (0.0625, 0.0312, 1.0)
+    >>> round(mcnemar_p(0, 5), 3), round(mcnemar_p(0, 6), 3), mcnemar_p(3, 3)
+    (0.062, 0.031, 1.0)
     """
     n = first + second
     k = np.arange(min(first, second) + 1)
