@@ -26,9 +26,9 @@ from minikd.engines.device import get_device
 from minikd.engines.machine import machine
 from minikd.paper.lab import executor
 from minikd.paper.lab.jobs import Job, Json, Store
-from minikd.paper.lab.statistics import mean_sd
 from minikd.paper.tasks.networks import Data, training
 from minikd.system.cli import Parser, start
+from minikd.theory.statistics import mean_sd
 from minikd.training.config import TrainConfig
 
 RESULT = Path(__file__).parent / "results" / "choose_quick.json"
