@@ -12,9 +12,21 @@ import pytest
 import strict_cupy
 
 from benchmarks import __main__ as command
-from benchmarks import against, choose_pairs, choose_paper, choose_quick, memory, pytorch, report, study_student, timing
+from benchmarks import (
+    against,
+    choose_pairs,
+    choose_paper,
+    choose_quick,
+    dark_knowledge,
+    memory,
+    pytorch,
+    report,
+    study_student,
+    timing,
+)
 from benchmarks.contestants import FLOOR_GRAPH, MINIKD_GRAPH
 from benchmarks.timing import Bench
+from minikd.core.softmax import softmax
 from minikd.data.images import Dataset
 from minikd.paper.rows.specialists import PLANS
 from minikd.paper.tasks.networks import Data
@@ -508,3 +520,62 @@ def test_the_rows_of_specialists_have_the_settings_that_were_chosen():
     chosen = json.loads(choose_pairs.RESULT.read_text("utf-8"))["chosen"]
     for profile in ("cpu", "full"):
         assert {"width": PLANS[profile].width, "T": PLANS[profile].T} == chosen
+
+
+# ---- what soft targets pass on ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def said():
+    """What the teacher of each row says of 500 made-up images: probabilities (N, K) at T, and the labels."""
+    rng = np.random.default_rng(1)
+    v, y = 6 * rng.standard_normal((500, 10)), rng.integers(0, 10, 500)
+    rows = {row: dark_knowledge.targets(row, v, y) for row in dark_knowledge.ROWS[:-1]}
+    return {row: softmax(made, dark_knowledge.T) for row, made in rows.items()}, y
+
+
+def true_and_wrong(p, y):
+    """The probability of the true class, (N,), and those of the wrong classes, (N, K − 1)."""
+    true = np.arange(p.shape[-1]) == y[:, np.newaxis]
+    return p[true], p[~true].reshape(len(p), -1)
+
+
+def test_a_row_changes_only_what_it_says_of_the_teacher(said):
+    rows, y = said
+    sure, wrong = true_and_wrong(rows["soft targets"], y)
+    shares = wrong / wrong.sum(axis=-1, keepdims=True)
+    for row, p in rows.items():
+        np.testing.assert_allclose(p.sum(axis=-1), 1, rtol=1e-12)
+        p_y, others = true_and_wrong(p, y)
+        everywhere = row in ("equally sure of every image", "smoothed labels")
+        np.testing.assert_allclose(p_y, sure.mean() if everywhere else sure, rtol=1e-9)
+        found = others / others.sum(axis=-1, keepdims=True)
+        if row in ("wrong classes alike", "smoothed labels"):
+            np.testing.assert_allclose(found, 1 / 9, rtol=1e-9)
+        else:
+            moved = row == "wrong classes exchanged"
+            expected = (np.sort(shares), np.sort(found)) if moved else (shares, found)
+            np.testing.assert_allclose(*expected, rtol=1e-9)
+            assert (np.abs(found - shares).max() > 0.1) == moved
+
+
+def test_what_is_measured_of_a_student_is_its_errors_and_its_calibration():
+    z, y = np.log([[0.9, 0.1], [0.9, 0.1], [0.6, 0.4]]), np.array([0, 1, 0])
+    found = dark_knowledge.measured(z, y)
+    assert found["errors"] == 1
+    assert found["ece 1"] == pytest.approx((2 * 0.4 + 0.4) / 3)
+    assert found["log loss 1"] == pytest.approx(-np.log([0.9, 0.1, 0.6]).mean())
+    assert sum(found["bins"]["number"]) == 3
+    assert found["bins"]["right"][-2:] == [1.0, 0.0]
+
+
+@pytest.mark.slow
+def test_the_experiment_trains_students_of_every_row(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(dark_knowledge, "RESULT", tmp_path / "found.json")
+    tiny = replace(dark_knowledge.STUDENT, hidden=(4,), epochs=1, batch_size=30_000, seed=(0, 1))
+    monkeypatch.setattr(dark_knowledge, "STUDENT", tiny)
+    dark_knowledge.main([])
+    record = json.loads((tmp_path / "found.json").read_text())
+    assert [row["targets"] for row in record["rows"]] == list(dark_knowledge.ROWS)
+    assert [len(row["students"]) for row in record["rows"]] == [2] * 6
+    assert record["teacher"]["errors"] < 100

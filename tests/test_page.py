@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from minikd.paper import page
+from minikd.paper.choices import KNOWLEDGE, load_study
 from minikd.paper.command import build_parser
 from minikd.paper.figures import FIGURES, OF_THE_TEACHER
 from minikd.paper.lab.jobs import missing
@@ -144,6 +145,12 @@ def test_a_figure_of_the_readme_is_drawn_from_the_teacher_that_ships_and_small(n
     path = page.PLOTS / f"{name}.png"
     assert path.stat().st_size < 150_000
     assert Image.open(path).text["Source"] == load_teacher()[1].teacher
+
+
+def test_the_figure_of_the_calibration_is_drawn_from_the_committed_result_and_small():
+    path = page.PLOTS / "calibration.png"
+    assert path.stat().st_size < 150_000
+    assert Image.open(path).text["Source"] == runs.key(load_study(KNOWLEDGE))
 
 
 @pytest.mark.parametrize("profile", PROFILES)
