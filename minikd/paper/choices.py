@@ -135,7 +135,7 @@ def calibration() -> Figure:
         panel.plot([0, 1], [0, 1], color="black", linewidth=0.8, linestyle=":")
         ends = {"capsize": 3, "linewidth": 1, "marker": "o", "linestyle": "none", "color": OKABE_ITO[i]}
         panel.errorbar((sure[some] / number[some]), (right[some] / number[some]), yerr=error, **ends)
-        panel.set(xlim=(0, 1.02), ylim=(0, 1.02), xlabel="probability of the class that it names")
+        panel.set(xlim=(0.4, 1.02), ylim=(0.2, 1.02), xlabel="probability of the class that it names")
         panel.set_title(title, loc="left")
     panels[0].set_ylabel("share that is right")
     return figure
