@@ -130,9 +130,8 @@ def test_near_the_teacher_the_gradient_is_the_fisher_information_times_the_diffe
     p, d = softmax(v, T), z - v
     linear = p * (d - np.sum(p * d, axis=-1, keepdims=True)) / T**2
     error = np.abs(soft_gradient(z, v, T) - linear).max(axis=-1)
-    assert np.all(
-        error <= spread(d) ** 2 / (12 * math.sqrt(3) * T**3) * (1 + 1e-9) + 64 * EPS * (1 + spread(d) / T) / T
-    )
+    rounding = 64 * EPS * (1 + np.abs(d).max(axis=-1) / T) / T  # of d, whose mean may be far from 0
+    assert np.all(error <= spread(d) ** 2 / (12 * math.sqrt(3) * T**3) * (1 + 1e-9) + rounding)
 
 
 @pytest.mark.derivation("D12.8")
