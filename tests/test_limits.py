@@ -146,6 +146,24 @@ def test_a_search_reaches_the_bound_to_within_a_thousandth():
     assert reached[2] < 0.75  # and not everywhere
 
 
+@pytest.mark.derivation("D3.11")
+def test_from_below_a_search_finds_an_error_of_at_most_two_thirds_of_the_bound_with_two_classes():
+    """Against a teacher who knows nothing, over two-class students, and over random ones of 2 to 12 classes."""
+
+    def lowest(z):  # least error of any class, in units of R²/T³, at T = 1
+        R = np.ptp(z, axis=-1, keepdims=True)
+        error = soft_gradient(z, np.zeros_like(z), 1.0) - z / z.shape[-1]
+        return float(np.min(error / R**2))
+
+    apart = np.linspace(0.1, 20, 2000)[:, None]
+    heights = np.concatenate([apart / 2, -apart / 2], axis=-1)
+    assert lowest(heights) == pytest.approx(-0.0331, abs=5e-5)
+    rng = np.random.default_rng(0)
+    for K in range(2, 13):
+        random = zero_mean(rng.uniform(0.1, 12, (20_000, 1)) * rng.beta(0.3, 0.3, (20_000, K)))
+        assert lowest(random[np.ptp(random, axis=-1) > 0.05]) > -0.03313
+
+
 @pytest.mark.derivation("D3.13")
 @pytest.mark.parametrize("K", [2, 3, 10, 100])
 def test_T_squared_times_the_soft_cost_tends_to_half_the_squared_distance_over_K(K):
