@@ -8,13 +8,14 @@ import pytest
 from test_idx import refused
 
 from minikd.data.checks import freeze, private
+from minikd.data.frames import Frames
 from minikd.data.images import Dataset, held_out_split, subset
 from minikd.data.jitter import pad, window_index
 
 
 def small(count=5, rows=2, cols=2):
     images = np.arange(count * rows * cols, dtype=np.uint8).reshape(count, rows, cols)
-    return Dataset(images, (np.arange(count) % 10).astype(np.uint8), "small")
+    return Dataset(images, (np.arange(count) % 10).astype(np.uint8), "small", classes=10)
 
 
 # Datasets
@@ -29,7 +30,11 @@ BLACK = np.zeros((1, 2, 2), np.uint8)
         ([[0]], np.zeros(1, np.uint8), ["images must be a NumPy array", "list"]),
         (BLACK, [0], ["labels must be a NumPy array", "list"]),
         (BLACK[0], np.zeros(1, np.uint8), ["images must have 3 axes", "(2, 2)"]),
-        (np.zeros((1, 2, 2, 3), np.uint8), np.zeros(1, np.uint8), ["3 axes", "(1, 2, 2, 3)", "average colours"]),
+        (np.zeros((1, 2, 2, 4), np.uint8), np.zeros(1, np.uint8), ["(N, rows, cols, 3)", "(1, 2, 2, 4)", "[..., :3]"]),
+        (np.zeros((1, 2, 2, 1), np.uint8), np.zeros(1, np.uint8), ["(N, rows, cols, 3)", "images[..., 0]"]),
+        (np.zeros((1, 3, 2, 2), np.uint8), np.zeros(1, np.uint8), ["channels last", "transpose(0, 2, 3, 1)"]),
+        (np.zeros((1, 2, 2, 3, 1), np.uint8), np.zeros(1, np.uint8), ["3 axes", "average colours"]),
+        (BLACK, None, ["examples without labels", "give classes"]),
         (BLACK, np.zeros((1, 10), np.uint8), ["labels must have 1 axis", "(1, 10)", "argmax"]),
         (np.zeros((2, 2, 2), np.uint8), np.zeros(3, np.uint8), ["2 images and 3 labels"]),
         (np.zeros((0, 2, 2), np.uint8), np.zeros(0, np.uint8), ["must not be empty", "(0, 2, 2)"]),
@@ -98,7 +103,10 @@ def test_labels_of_every_integer_type_are_read(dtype):
     ("labels", "parts"),
     [
         (np.array([0, 9, 10, 3]), ["0..9", "got 10 at position 2, 1 outside, all in 0..10", "give classes=11"]),
-        (np.array([0, 255, 256, 300]), ["got 255 at position 1, 3 outside, all in 0..300", "at most 256 classes"]),
+        (
+            np.array([0, 9, 99_999, 3]),
+            ["got 99999 at position 2, 1 outside, all in 0..99999", "at most 65,536 classes"],
+        ),
         (np.array([0, -1, 3, -1]), ["got -1 at position 1, 2 outside", "drop the examples that have no class"]),
         (np.array([1, 2, 10, 3]), ["give classes=11, or labels - 1 if they count from 1"]),
         (np.array([0, 2**64 - 1, 0, 0], np.uint64), ["got 18446744073709551615 at position 1"]),
@@ -110,7 +118,7 @@ def test_labels_of_every_integer_type_are_read(dtype):
     ],
 )
 def test_labels_that_would_wrap_or_be_cut_are_refused(labels, parts):
-    refused(lambda: Dataset(EVERY_BYTE, labels, "mine"), "mine: labels", *parts)
+    refused(lambda: Dataset(EVERY_BYTE, labels, "mine", classes=10), "mine: labels", *parts)
 
 
 def test_sixty_thousand_floats_are_converted_in_the_memory_of_a_few():
@@ -242,8 +250,51 @@ def test_a_data_set_may_have_more_classes_than_ten_and_its_parts_keep_them():
         assert part.classes == 100
     refused(lambda: Dataset(images, labels, "pairs", classes=99), "0..98", "got 99 at position 1")
     refused(lambda: subset(pairs, [100]), "a class to keep", "0..99", "100")
-    for classes in (1, 257, 10.0):
-        refused(lambda classes=classes: Dataset(images, labels, "pairs", classes=classes), "2..256", repr(classes))
+    for classes in (1, 65_537, 10.0, -1):
+        refused(lambda classes=classes: Dataset(images, labels, "pairs", classes=classes), "2..65536", repr(classes))
+
+
+@pytest.mark.parametrize(
+    ("largest", "classes", "dtype"),
+    [(0, 2, np.uint8), (2, 3, np.uint8), (255, 256, np.uint8), (256, 257, np.uint16), (65_535, 65_536, np.uint16)],
+)
+def test_the_labels_show_how_many_classes_there_are(largest, classes, dtype):
+    labels = np.array([0, largest, 0, largest])
+    made = Dataset(EVERY_BYTE, labels, "mine")
+    assert made.classes == classes
+    np.testing.assert_array_equal(made.labels, labels.astype(dtype), strict=True)
+    assert made.take([0]).classes == classes
+    refused(lambda: Dataset(EVERY_BYTE, labels + 65_536, "mine"), "at most 65,536 classes")
+
+
+def test_a_transfer_set_needs_no_labels():
+    images = EVERY_BYTE + np.uint8(0)
+    unlabelled, labelled = (Dataset(images, labels, "mine", classes=2) for labels in (None, np.zeros(4, np.int64)))
+    assert (unlabelled.labelled, labelled.labelled) == (False, True)
+    assert unlabelled.labels is None
+    assert unlabelled.fingerprint != labelled.fingerprint
+    taken = unlabelled.take([2, 0])
+    assert (len(unlabelled), len(taken), taken.labels, taken.classes) == (4, 2, None, 2)
+    np.testing.assert_array_equal(taken.images, images[[2, 0]])
+    refused(lambda: held_out_split(unlabelled, 1), "mine has no labels", "held out")
+    refused(lambda: subset(unlabelled, [1]), "mine has no labels", "told apart")
+
+
+def test_colour_images_are_kept_as_they_are_and_told_from_grey_ones():
+    grey = EVERY_BYTE.reshape(2, 2, 8, 8)[:, :, :, :6].reshape(4, 8, 6)
+    colour = Dataset(grey.reshape(4, 8, 2, 3), np.arange(4), "mine")
+    assert colour.shape == (8, 2, 3)
+    np.testing.assert_array_equal(colour.images, grey.reshape(4, 8, 2, 3), strict=True)
+    assert colour.fingerprint != Dataset(grey, np.arange(4), "mine").fingerprint
+    floats = Dataset(grey.reshape(4, 8, 2, 3) / 255, np.arange(4), "mine")
+    assert floats.fingerprint == colour.fingerprint
+
+
+def test_frames_are_split_and_chosen_from_by_class_as_images_are():
+    frames = Frames(np.eye(6, dtype=np.float32), np.arange(6), np.array([0, 0, 0, 1, 1, 2]), "rows", 3, 1)
+    rest, held = held_out_split(frames, 2)
+    assert (rest.labels.tolist(), held.labels.tolist(), held.starts.tolist()) == ([0, 0, 1, 2], [0, 1], [2, 4])
+    assert subset(frames, [1, 2]).starts.tolist() == [3, 4, 5]
 
 
 def of_classes(*labels, classes=10):

@@ -129,7 +129,8 @@ def test_a_later_change_of_the_callers_arrays_does_not_reach_the_windows():
         ({"labels": np.zeros(60)}, "labels must be integers, got float64"),
         ({"labels": np.full(60, 3, np.uint8)}, "labels lie in 0..2, got 3 at position 0"),
         ({"context": 0}, "context must be a whole number >= 1, got 0"),
-        ({"classes": 300}, "classes must be a whole number in 2..256, got 300"),
+        ({"classes": 65_537}, "classes must be a whole number in 2..65536, got 65537"),
+        ({"classes": 1}, "classes must be a whole number in 2..65536, got 1"),
     ],
 )
 def test_what_frames_refuse(change, words):

@@ -38,9 +38,9 @@ def arrays(seed=0, rows=4, cols=3):
     rng = np.random.default_rng(seed)
     return {
         TRAIN_IMAGES: rng.integers(0, 256, (6, rows, cols), dtype=np.uint8),
-        TRAIN_LABELS: np.array([3, 1, 4, 1, 5, 9], dtype=np.uint8),
+        TRAIN_LABELS: np.array([3, 1, 4, 1, 2, 0], dtype=np.uint8),
         TEST_IMAGES: rng.integers(0, 256, (2, rows, cols), dtype=np.uint8),
-        TEST_LABELS: np.array([2, 7], dtype=np.uint8),
+        TEST_LABELS: np.array([2, 4], dtype=np.uint8),
     }
 
 
@@ -258,7 +258,7 @@ def test_the_usual_spellings_of_the_four_names_are_read(folder, spell):
         (folder / name).rename(folder / spell(name))
     train, test = load_idx_folder(folder)
     np.testing.assert_array_equal(train.images, arrays()[TRAIN_IMAGES])
-    assert (train.labels.tolist(), test.labels.tolist()) == ([3, 1, 4, 1, 5, 9], [2, 7])
+    assert (train.labels.tolist(), test.labels.tolist()) == ([3, 1, 4, 1, 2, 0], [2, 4])
 
 
 @pytest.mark.parametrize("kind", ["i2", "i4", "f4", "f8"])
@@ -285,7 +285,7 @@ def test_the_first_of_qmnists_eight_columns_is_the_class(folder):
         columns[:, 0] = labels
         (folder / name).write_bytes(idx(columns, "i4"))
     train, test = load_idx_folder(folder)
-    assert (train.labels.tolist(), test.labels.tolist()) == ([3, 1, 4, 1, 5, 9], [2, 7])
+    assert (train.labels.tolist(), test.labels.tolist()) == ([3, 1, 4, 1, 2, 0], [2, 4])
 
 
 @pytest.mark.parametrize("columns", [np.eye(8)[:6], np.full((6, 10), 7)], ids=["a 1 in the class's column", "ten"])
@@ -313,9 +313,49 @@ def test_as_many_labels_as_images_are_asked_for(folder):
     refused(lambda: load_idx_folder(folder), TEST_LABELS, f"3 labels, but {TEST_IMAGES} has 2 images")
 
 
-def test_a_label_out_of_range_is_named_with_its_place(folder):
-    (folder / TRAIN_LABELS).write_bytes(idx(np.array([0, 9, 1, 10, 255, 3], dtype=np.uint8)))
-    refused(lambda: load_idx_folder(folder), TRAIN_LABELS, "0..9", "got 10 at position 3")
+def test_a_test_label_that_the_training_set_lacks_is_named_with_its_place(folder):
+    (folder / TEST_LABELS).write_bytes(idx(np.array([4, 255], dtype=np.uint8)))
+    refused(lambda: load_idx_folder(folder), TEST_LABELS, "label 255 at position 1 has no example in the training set")
+
+
+def test_labels_of_one_class_are_refused(folder):
+    (folder / TRAIN_LABELS).write_bytes(idx(np.full(6, 7, dtype=np.uint8)))
+    refused(lambda: load_idx_folder(folder), TRAIN_LABELS, "all labels are 7", "at least 2 classes")
+
+
+@pytest.mark.parametrize(
+    ("train", "test", "classes"),
+    [([1, 2, 3, 3, 2, 1], [3, 1], 3), ([0, 1, 0, 1, 1, 0], [1, 1], 2), ([5, 200, 9, 9, 5, 200], [200, 9], 3)],
+)
+def test_the_classes_are_those_of_the_labels_in_sorted_order(folder, train, test, classes):
+    for name, labels in ((TRAIN_LABELS, train), (TEST_LABELS, test)):
+        (folder / name).write_bytes(idx(np.array(labels)))
+    for part, labels in zip(load_idx_folder(folder), (train, test), strict=True):
+        assert part.labels.tolist() == [sorted(set(train)).index(label) for label in labels]
+        assert part.classes == classes
+
+
+def test_more_classes_than_a_byte_holds_are_read(tmp_path):
+    labels = np.arange(600) % 300
+    images = np.full((600, 2, 2), 255, np.uint8)
+    files = {TRAIN_IMAGES: images, TEST_IMAGES: images}
+    write_folder(tmp_path, files)
+    for name in (TRAIN_LABELS, TEST_LABELS):
+        (tmp_path / name).write_bytes(idx(labels, "i4"))
+    train, test = load_idx_folder(tmp_path)
+    assert (train.classes, train.labels.tolist(), test.labels.tolist()) == (300, labels.tolist(), labels.tolist())
+
+
+@pytest.mark.parametrize("suffix", ["", ".gz"])
+def test_the_files_of_one_set_of_emnist_are_read_by_their_usual_names(tmp_path, suffix):
+    for name, array in arrays().items():
+        own = "emnist-letters-" + name.replace("t10k", "test")
+        (tmp_path / (own + suffix)).write_bytes(PACKERS[suffix](idx(array + 1 if "labels" in name else array)))
+    train, test = load_idx_folder(tmp_path)
+    assert (train.labels.tolist(), test.labels.tolist(), train.classes) == ([3, 1, 4, 1, 2, 0], [2, 4], 5)
+    np.testing.assert_array_equal(test.images, arrays()[TEST_IMAGES])
+    (tmp_path / "emnist-digits-train-images-idx3-ubyte").touch()
+    refused(lambda: load_idx_folder(tmp_path), "several sets of EMNIST (emnist-digits, emnist-letters)", "one")
 
 
 def test_training_and_test_images_have_one_size(folder):

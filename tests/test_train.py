@@ -29,7 +29,7 @@ TINY = TrainConfig(hidden=(12, 9), epochs=3, batch_size=16, learning_rate=0.05, 
 @pytest.fixture(scope="module")
 def white() -> Dataset:
     """A hundred white images, in whose batches every zero was dropped."""
-    return Dataset(np.full((100, 5, 6), 255, np.uint8), np.zeros(100, np.uint8), "white")
+    return Dataset(np.full((100, 5, 6), 255, np.uint8), np.zeros(100, np.uint8), "white", classes=10)
 
 
 @pytest.fixture(scope="module")

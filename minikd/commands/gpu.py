@@ -115,7 +115,7 @@ def deviations(device: Device) -> dict[str, float]:
     """
     rng, sizes = np.random.default_rng(0), (784, 100, 70, 10)
     images = rng.integers(0, 256, (500, 28, 28), dtype=np.uint8)
-    dataset = Dataset(images, rng.integers(0, 10, 500, dtype=np.uint8), "random")
+    dataset = Dataset(images, rng.integers(0, 10, 500, dtype=np.uint8), "random", sizes[-1])
     config = TrainConfig(hidden=sizes[1:-1], batch_size=64, jitter=2, drop_input=0.2, drop_hidden=0.5, seed=(1, 2, 3))
     numbers = {name: np.array(values, np.float32).reshape(-1, 1, 1) for name, values in NUMBERS.items()}
     v = 5 * rng.standard_normal((3, 64, 10)).astype(np.float32)  # (S, B, K)

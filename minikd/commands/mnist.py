@@ -31,7 +31,8 @@ import numpy as np
 
 from minikd.commands.export import check_onnx_path, to_onnx
 from minikd.commands.report import ALONE, DISTILLED, NETWORKS, TEACHER, draw, summarise, table
-from minikd.data.images import held_out_split, load_idx_folder, load_mnist
+from minikd.data.images import Dataset, held_out_split, load_mnist
+from minikd.data.load import load_idx
 from minikd.data.soft_targets import SoftTargets
 from minikd.engines.device import get_device
 from minikd.engines.gpu import DeviceError, gpu_errors
@@ -181,7 +182,7 @@ def _add_options_of_the_run(parser: Parser) -> None:
     add("--tf32", action="store_true", help="with --gpu: multiply on tensor cores, which round the factors to 10 bits")
 
     add = parser.add_argument_group("data and results").add_argument
-    add("--data", type=place, metavar="DIR", help="a folder with four IDX files, plain, .gz or .xz, in place of MNIST")
+    add("--data", type=place, metavar="DIR", help="a folder with four IDX files, in place of MNIST")
     about = "count errors on N training images, not on the test set: the last of each class, in proportion to its size"
     add("--held-out", type=int, metavar="N", help=about)
     add("--out", type=place, default=Path("runs"), metavar="DIR", help="where run folders and teachers are kept [runs]")
@@ -213,7 +214,14 @@ class Run:
         if args.seed < 0 or args.seeds < 1:
             raise ValueError(f"--seed must be ≥ 0 and --seeds ≥ 1, got {args.seed} and {args.seeds}")
         self.seeds = list(range(args.seed, args.seed + args.seeds))
-        train_set, test_set = load_mnist() if args.data is None else load_idx_folder(args.data)
+        self.said: list[str] = []  # remarks on the data
+        if args.data is None:
+            train_set, test_set = load_mnist()
+        else:
+            loaded = load_idx(args.data)
+            assert isinstance(loaded.train, Dataset)
+            assert isinstance(loaded.test, Dataset)
+            train_set, test_set, self.said = loaded.train, loaded.test, loaded.said
         if args.held_out is not None:
             train_set, test_set = held_out_split(train_set, args.held_out)
         for name, config in self.configs.items():
@@ -322,6 +330,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parser.parse_args(argv)
     with _one_line(parser):
         run = Run(args)
+        for remark in run.said:
+            parser.remark(remark)
         results, networks = run.train()
     print(json.dumps(results, indent=1) if args.json else fit(table(results)), flush=True)
     distilled = run.configs[DISTILLED]

@@ -15,6 +15,8 @@ from numpy.typing import ArrayLike, NDArray
 
 Number = TypeVar("Number", bound=np.generic)
 
+MOST_CLASSES = 1 << 16
+"""Labels are kept in one or two bytes."""
 RANKS = {"images": 3, "labels": 1}
 FIXES = {  # for arrays and files of another rank; a mere reshape would scramble colours
     "images": "give grey images, (N, rows, cols): reshape flat rows, average colours",
@@ -51,7 +53,7 @@ def whole_number(what: str, value: object, low: int, high: int | None = None) ->
 
 
 def axes(what: str, array: object, kind: str) -> None:
-    """Refuse anything that is empty, or not a NumPy array with the axes of images or of labels.
+    """Refuse anything that is empty, or not a NumPy array with the axes of images, grey or RGB, or of labels.
 
     Args:
         what: names the array in the message.
@@ -64,27 +66,35 @@ def axes(what: str, array: object, kind: str) -> None:
     rank = RANKS[kind]
     if not isinstance(array, np.ndarray):
         raise DataError(f"{what} must be a NumPy array, got {describe(array)}: convert it on the host")
-    if array.ndim != rank:
+    colour = kind == "images" and array.ndim == 4
+    if colour and array.shape[3] != 3:
+        fix = "give grey images as images[..., 0], RGB without alpha as images[..., :3]"
+        if array.shape[1] in (1, 3):
+            fix = "put the channels last, as images.transpose(0, 2, 3, 1) does"
+        raise DataError(f"{what} of 4 axes must be (N, rows, cols, 3), got shape {array.shape}: {fix}")
+    if array.ndim != rank and not colour:
         words = "1 axis" if rank == 1 else f"{rank} axes"
         raise DataError(f"{what} must have {words}, got shape {array.shape}: {FIXES[kind]}")
     if 0 in array.shape:
         raise DataError(f"{what} must not be empty, got shape {array.shape}: give at least 1 example")
 
 
-def labels(name: str, given: NDArray[Any], classes: int, count: int, example: str) -> NDArray[np.uint8]:
-    """Return the labels of a data set as bytes.
+def labels(name: str, given: NDArray[Any] | None, classes: int, count: int, example: str) -> Any:
+    """Return the labels of a data set, (count,) uint8 or, of more than 256 classes, uint16; None where there are none.
 
     Args:
         name: the name of the data set.
-        given: (count,) integers below `classes`.
-        classes: how many classes there are, 2 to 256.
+        given: (count,) integers below `classes`, or None for a transfer set without labels.
+        classes: how many classes there are, 2 to 65,536.
         count: how many examples the data set has.
         example: what one example is called, such as "image".
 
     Raises:
         DataError: if a rule is broken.
     """
-    whole_number(f"{name}: classes", classes, 2, 256)
+    whole_number(f"{name}: classes", classes, 2, MOST_CLASSES)
+    if given is None:
+        return None
     axes(f"{name}: labels", given, "labels")
     if len(given) != count:
         counts = f"{count} {example}s and {len(given)} labels"
@@ -92,14 +102,42 @@ def labels(name: str, given: NDArray[Any], classes: int, count: int, example: st
     return class_numbers(name, given, classes)
 
 
-def class_numbers(what: str, labels: NDArray[Any], classes: int, fix: str = "") -> NDArray[np.uint8]:
-    """Return labels as bytes.
+def classes_of(name: str, labels: object) -> int:
+    """Return the number of classes that labels show, counted from 0: at least 2.
+
+    Raises:
+        DataError: if there are no labels.
+    """
+    if labels is None:
+        raise DataError(f"{name}: examples without labels do not show how many classes there are: give classes")
+    if not isinstance(labels, np.ndarray) or labels.size == 0 or labels.dtype.kind not in "iu":
+        return 2  # `labels` refuses them
+    return min(max(2, int(labels.max()) + 1), MOST_CLASSES)
+
+
+def need_labels(dataset: Any, what: str) -> NDArray[np.unsignedinteger[Any]]:
+    """Return the labels of a data set.
+
+    Args:
+        dataset: a `Dataset` or `Frames`.
+        what: cannot be done without them, as in "errors cannot be counted".
+
+    Raises:
+        DataError: if it is a transfer set without labels.
+    """
+    if not dataset.labelled:
+        raise DataError(f"{dataset.name} has no labels, so {what}: give a data set with labels")
+    found: NDArray[np.unsignedinteger[Any]] = dataset.labels
+    return found
+
+
+def class_numbers(what: str, labels: NDArray[Any], classes: int) -> NDArray[np.unsignedinteger[Any]]:
+    """Return labels as uint8, or as uint16 if there are more than 256 classes.
 
     Args:
         what: names the labels in the message.
         labels: (N,) integers in 0 … classes − 1.
         classes: how many classes there are.
-        fix: replaces the usual advice on labels out of range.
 
     Raises:
         DataError: if the labels are not integers, or are out of range.
@@ -113,14 +151,15 @@ def class_numbers(what: str, labels: NDArray[Any], classes: int, fix: str = "") 
         low, high = int(labels.min()), int(labels.max())
         if low < 0:
             advice = "drop the examples that have no class"
-        elif high > 255:
-            advice = "there are at most 256 classes: number them from 0"
+        elif high >= MOST_CLASSES:
+            advice = f"there are at most {MOST_CLASSES:,} classes: number them from 0"
         else:
             from_one = ", or labels - 1 if they count from 1" if low == 1 else ""
             advice = f"give classes={high + 1}{from_one}, or drop or relabel those examples"
         first = f"{labels[wrong[0]]} at position {wrong[0]}, {wrong.size} outside, all in {low}..{high}"
-        raise DataError(f"{what}: labels lie in 0..{classes - 1}, got {first}: {fix or advice}")
-    return labels if labels.dtype == np.uint8 else freeze(labels.astype(np.uint8))
+        raise DataError(f"{what}: labels lie in 0..{classes - 1}, got {first}: {advice}")
+    kind = np.uint8 if classes <= 256 else np.uint16
+    return labels if labels.dtype == kind else freeze(labels.astype(kind))
 
 
 def index(name: str, given: ArrayLike, count: int) -> NDArray[np.integer]:
@@ -172,9 +211,10 @@ def private(array: NDArray[Number]) -> NDArray[Number]:
     return freeze((array if owner is None or isinstance(owner, bytes) else freeze(array.copy())).view())
 
 
-def sha256(sizes: Sequence[int], *arrays: NDArray[Any]) -> str:
+def sha256(sizes: Sequence[int], *arrays: NDArray[Any] | None) -> str:
     """Return the SHA-256 (hex) of sizes and of the bytes of arrays: equal data have equal digests."""
     digest = hashlib.sha256(np.array(sizes, dtype="<i8").tobytes())
     for array in arrays:
-        digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+        if array is not None:
+            digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
     return digest.hexdigest()

@@ -1,4 +1,4 @@
-"""Windows of frames: labelled examples that overlap, because this is how an acoustic model reads speech.
+"""Windows of frames: examples that overlap, because this is how an acoustic model reads speech.
 
 A frame is a short stretch of a signal, described by M numbers. An example is `context` frames in a row, and its label
 is the class of one of them. Windows share the frames that they have in common, so a second of speech takes the memory
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -20,16 +21,16 @@ from minikd.data.checks import DataError, describe, freeze, private
 
 @dataclass(frozen=True, eq=False)
 class Frames:
-    """Labelled windows of frames, at least one, checked at construction and kept read-only.
+    """Windows of frames, at least one, labelled or not, checked at construction and kept read-only.
 
     Arrays that something can still write to are copied, so the fingerprint stays true. Read-only ones are shared.
 
     Args:
         frames: (F, M) float32, finite, of about unit size: they reach the network as they are.
         starts: (N,) integers of any dtype; window n is frames[starts[n] : starts[n] + context].
-        labels: (N,) integers of any dtype, below `classes`.
+        labels: (N,) integers of any dtype, below `classes`; None for a transfer set without labels.
         name: for messages.
-        classes: how many classes there are, 2 to 256.
+        classes: how many classes there are, 2 to 65,536.
         context: frames in a window.
 
     Raises:
@@ -43,7 +44,7 @@ class Frames:
 
     frames: NDArray[np.float32]
     starts: NDArray[np.int64]
-    labels: NDArray[np.uint8]
+    labels: Any  # (N,) uint8 or uint16, or None
     name: str
     classes: int
     context: int
@@ -71,11 +72,16 @@ class Frames:
         if starts.dtype != np.int64:
             starts = freeze(starts.astype(np.int64))
         for kind, array in (("frames", frames), ("starts", starts), ("labels", labels)):
-            object.__setattr__(self, kind, private(array))
+            object.__setattr__(self, kind, None if array is None else private(array))
 
     def __len__(self) -> int:
         """Return the number of examples, N."""
-        return len(self.labels)
+        return len(self.starts)
+
+    @property
+    def labelled(self) -> bool:
+        """Whether the examples have labels."""
+        return self.labels is not None
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -97,7 +103,8 @@ class Frames:
             DataError: as `minikd.data.images.Dataset.take`.
         """
         chosen = checks.index(self.name, index, len(self))
-        return replace(self, starts=freeze(self.starts[chosen]), labels=freeze(self.labels[chosen]))
+        labels = freeze(self.labels[chosen]) if self.labelled else None
+        return replace(self, starts=freeze(self.starts[chosen]), labels=labels)
 
     def windows(self, index: ArrayLike) -> NDArray[np.float32]:
         """Return the inputs of the examples at `index` (n,), as a network reads them: (n, context · M) float32."""

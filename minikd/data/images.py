@@ -1,4 +1,4 @@
-"""Labelled images on the host: MNIST as it ships with minikd, any folder of IDX files, splits and subsets.
+"""Images on the host: MNIST as it ships with minikd, any folder of IDX files, splits and subsets.
 
 Everything here is checked once, when it enters. Code that comes after may trust a `Dataset`. N counts examples.
 """
@@ -6,19 +6,22 @@ Everything here is checked once, when it enters. Code that comes after may trust
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib import resources
 from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from minikd.data import checks
 from minikd.data.checks import RANKS, DataError, freeze, private
+from minikd.data.classes import Classes
+from minikd.data.frames import Frames
 from minikd.data.idx import IdxError, read_idx
 
 if TYPE_CHECKING:
@@ -34,23 +37,27 @@ MNIST_SHA256 = {  # of the unpacked files
 # How people and programs name the four files, in order of preference. Some mirrors say test, 7-Zip puts a dot, and
 # QMNIST keeps what it knows about an image in eight columns.
 _PREFIXES = {"train": ("train", "qmnist-train"), "t10k": ("t10k", "test", "qmnist-test")}
+_EMNIST = re.compile(r"(emnist-[a-z]+)-train-images[-.]idx3-ubyte(?:\.gz|\.xz)?")
 _ENDINGS = {"images": ("idx3-ubyte",), "labels": ("idx1-ubyte", "idx2-int")}
 _SUFFIXES = ("", ".gz", ".xz")
 
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Labelled grey images, at least one, checked at construction and kept as read-only bytes.
+    """Grey or RGB images, at least one, labelled or not, checked at construction and kept as read-only bytes.
 
     Arrays that something can still write to are copied, so the fingerprint stays true. Read-only ones are shared.
 
     Args:
-        images: (N, rows, cols), 0 for background. Three forms are taken: uint8; whole numbers of any integer or float
-            dtype, with white at 255; floats in [0, 1], which are multiplied by 255 and rounded. Refused as scaled
-            wrongly: converted images that are all darker than half white, and 100 or more images of 0 and 1.
-        labels: (N,) integers of any dtype, below `classes`.
+        images: (N, rows, cols), 0 for background, or (N, rows, cols, 3). Three forms are taken: uint8; whole numbers of
+            any integer or float dtype, with white at 255; floats in [0, 1], which are multiplied by 255 and rounded.
+            Refused as scaled wrongly: converted images that are all darker than half white, and 100 or more images of
+            0 and 1.
+        labels: (N,) integers of any dtype, below `classes`; None for a transfer set without labels, which only soft
+            targets can teach.
         name: for messages.
-        classes: how many classes there are, 2 to 256. Not every class needs an example.
+        classes: how many classes there are, 2 to 65,536. Not every class needs an example. 0 takes one more than the
+            largest label, and at least 2.
 
     Raises:
         DataError: if type, shape or a value breaks these rules.
@@ -61,25 +68,31 @@ class Dataset:
     """
 
     images: NDArray[np.uint8]
-    labels: NDArray[np.uint8]
+    labels: Any  # (N,) uint8 or uint16, or None
     name: str
-    classes: int = CLASSES
+    classes: int = 0
 
     def __post_init__(self) -> None:
-        images = _pixels(f"{self.name}: images", self.images)
+        images = pixels(f"{self.name}: images", self.images)
+        if self.classes == 0:
+            object.__setattr__(self, "classes", checks.classes_of(self.name, self.labels))
         labels = checks.labels(self.name, self.labels, self.classes, len(images), "image")
         object.__setattr__(self, "images", private(images))
-        object.__setattr__(self, "labels", private(labels))
+        object.__setattr__(self, "labels", None if labels is None else private(labels))
 
     def __len__(self) -> int:
         """Return the number of examples, N."""
-        return len(self.labels)
+        return len(self.images)
 
     @property
-    def shape(self) -> tuple[int, int]:
-        """(rows, cols): what an example is, for a network of rows · cols inputs."""
-        rows, cols = self.images.shape[1:]
-        return rows, cols
+    def labelled(self) -> bool:
+        """Whether the examples have labels."""
+        return self.labels is not None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(rows, cols) or (rows, cols, 3): what an example is, for a network of as many inputs as it has numbers."""
+        return self.images.shape[1:]
 
     @cached_property
     def fingerprint(self) -> str:
@@ -96,7 +109,11 @@ class Dataset:
             DataError: if the index is anything else, or no example is left.
         """
         chosen = checks.index(self.name, index, len(self))
-        return replace(self, images=freeze(self.images[chosen]), labels=freeze(self.labels[chosen]))
+        labels = freeze(self.labels[chosen]) if self.labelled else None
+        return replace(self, images=freeze(self.images[chosen]), labels=labels)
+
+
+Data = TypeVar("Data", Dataset, Frames)
 
 
 def load_mnist() -> tuple[Dataset, Dataset]:
@@ -110,34 +127,73 @@ def load_mnist() -> tuple[Dataset, Dataset]:
     ((60000, 28, 28), [7, 2, 1, 0])
     """
     folder = resources.files("minikd").joinpath("embedded").joinpath("mnist")
-    return _Folder(folder, "MNIST", MNIST_SHA256, "the installation is damaged: reinstall minikd").load()
+    fix = "the installation is damaged: reinstall minikd"
+    return _datasets(_Folder(folder, _PREFIXES, MNIST_SHA256, fix).load(), "MNIST")
 
 
 def load_idx_folder(folder: str | os.PathLike[str]) -> tuple[Dataset, Dataset]:
     """Return the training set and the test set in a folder of IDX files laid out like MNIST's, such as Fashion-MNIST.
 
     The four files have the names in `MNIST_SHA256`, or names with a dot, as in `train-images.idx3-ubyte`, or with
-    `test` in place of `t10k`, or QMNIST's. Each may be plain, `.gz` or `.xz`, and the first of these that exists is
-    read. The bytes tell whether a file is packed. Images may have any size, the same in both sets, and any type that
-    `Dataset` takes. Memory grows with the bytes that are there, never with what a header claims.
+    `test` in place of `t10k`, or QMNIST's, or those of one set of EMNIST. Each may be plain, `.gz` or `.xz`, and the
+    first of these that exists is read. The bytes tell whether a file is packed. Images may have any size, the same in
+    both sets, and any type that `Dataset` takes. The labels of the training set show the classes; labels other than
+    0 … K − 1, such as EMNIST's letters 1 to 26, become these in sorted order. Memory grows with the bytes that are
+    there, never with what a header claims.
 
     Args:
         folder: the path.
 
     Raises:
-        DataError: if a file is missing or cannot be used. The message names it.
+        DataError: if a file is missing or cannot be used, or the training set lacks a class. The message names it.
+    """
+    return _datasets(read_idx_folder(folder), Path(folder).resolve().name)
+
+
+class IdxPart(NamedTuple):
+    """Images, their labels as they are, and the name of the labels' file: one part of a folder of IDX files."""
+
+    images: NDArray[np.uint8]
+    labels: NDArray[Any]
+    what: str
+
+
+def read_idx_folder(folder: str | os.PathLike[str]) -> tuple[IdxPart, IdxPart]:
+    """Return the training part and the test part of a folder, as `load_idx_folder` finds them.
+
+    Raises:
+        DataError: as `load_idx_folder`, except for labels, which are not looked at.
     """
     path = Path(folder)
     try:
         problem = "" if path.is_dir() else "is not a folder" if path.exists() else "does not exist"
+        names = [file.name for file in path.iterdir()] if not problem else []
     except OSError as error:
         problem = f"cannot be read ({error.strerror})"
     if problem:
         raise DataError(f"{path}: {problem}: give the folder that holds the four IDX files")
-    return _Folder(path, path.resolve().name).load()
+    sets = sorted({found[1] for name in names if (found := _EMNIST.fullmatch(name))})
+    if len(sets) > 1:
+        fix = "put the four files of one into a folder of their own"
+        raise DataError(f"{path}: holds several sets of EMNIST ({', '.join(sets)}): {fix}")
+    parts = {
+        part: (*usual, *(f"{one}-{role}" for one in sets))
+        for (part, usual), role in zip(_PREFIXES.items(), ("train", "test"), strict=True)
+    }
+    return _Folder(path, parts).load()
 
 
-def held_out_split(train: Dataset, count: int) -> tuple[Dataset, Dataset]:
+def _datasets(parts: tuple[IdxPart, IdxPart], name: str) -> tuple[Dataset, Dataset]:
+    """Return the training set and the test set of two parts of a folder."""
+    classes = Classes.of(parts[0].what, parts[0].labels)
+    train, test = (
+        Dataset(one.images, classes.numbers(one.what, one.labels), f"{name} {role}", len(classes.labels))
+        for one, role in zip(parts, ("train", "test"), strict=True)
+    )
+    return train, test
+
+
+def held_out_split(train: Data, count: int) -> tuple[Data, Data]:
     """Cut off examples for choosing hyper-parameters, so that the test set stays unseen.
 
     The split is stratified by a fixed rule, so it does not matter whether the data are sorted by class, and nothing is
@@ -153,13 +209,15 @@ def held_out_split(train: Dataset, count: int) -> tuple[Dataset, Dataset]:
         The rest, and the held-out examples.
 
     Raises:
-        DataError: unless `count` is at least 1 and leaves one example in every class that has any.
+        DataError: unless `count` is at least 1 and leaves one example in every class that has any, and if there are no
+            labels.
 
     >>> five = Dataset(np.zeros((5, 1, 1), np.uint8), np.array([0, 0, 0, 1, 1]), "five")
     >>> [part.labels.tolist() for part in held_out_split(five, 2)]
     [[0, 0, 1], [0, 1]]
     """
-    N, sizes = len(train), np.bincount(train.labels, minlength=train.classes)  # (K,)
+    labels = checks.need_labels(train, "examples cannot be held out class by class")
+    N, sizes = len(train), np.bincount(labels, minlength=train.classes)  # (K,)
     most = N - int(np.count_nonzero(sizes))
     if most < 1:
         raise DataError(f"{train.name}: no class has 2 examples, so none can be held out: give more examples")
@@ -172,12 +230,12 @@ def held_out_split(train: Dataset, count: int) -> tuple[Dataset, Dataset]:
         given[spare[np.argmax((count * sizes - N * given)[spare])]] += 1
     held = np.zeros(N, dtype=np.bool_)
     for label in np.flatnonzero(given):
-        held[np.flatnonzero(train.labels == label)[-given[label] :]] = True
+        held[np.flatnonzero(labels == label)[-given[label] :]] = True
     rest = replace(train.take(~held), name=f"{train.name} less {count} of all classes")
     return rest, replace(train.take(held), name=f"{train.name}, {count} held out of all classes")
 
 
-def subset(dataset: Dataset, keep_classes: Iterable[int]) -> Dataset:
+def subset(dataset: Data, keep_classes: Iterable[int]) -> Data:
     """Return the examples of some classes, in their order, such as a transfer set without 3s.
 
     Args:
@@ -185,14 +243,15 @@ def subset(dataset: Dataset, keep_classes: Iterable[int]) -> Dataset:
         keep_classes: the labels to keep.
 
     Raises:
-        DataError: if the data set does not have a class, or no example is left.
+        DataError: if the data set does not have a class or labels, or no example is left.
 
-    >>> four = Dataset(np.zeros((4, 1, 1), np.uint8), np.array([3, 1, 3, 8], np.uint8), "four")
+    >>> four = Dataset(np.zeros((4, 1, 1), np.uint8), np.array([3, 1, 3, 8], np.uint8), "four", classes=10)
     >>> subset(four, set(range(10)) - {3}).labels.tolist()
     [1, 8]
     """
     classes = [checks.whole_number("a class to keep", one, 0, dataset.classes - 1) for one in keep_classes]
-    return dataset.take(np.isin(dataset.labels, np.array(classes, dtype=np.uint8)))
+    labels = checks.need_labels(dataset, "its classes cannot be told apart")
+    return dataset.take(np.isin(labels, np.array(classes, dtype=labels.dtype)))
 
 
 @dataclass(frozen=True)
@@ -200,33 +259,29 @@ class _Folder:
     """A folder with the four IDX files, on disk or inside the package; `fix` replaces each error's own advice."""
 
     folder: Traversable
-    name: str
+    prefixes: dict[str, tuple[str, ...]]
     sums: dict[str, str] = field(default_factory=dict)
     fix: str = ""
 
-    def load(self) -> tuple[Dataset, Dataset]:
-        """Return the training set and the test set, with images of one size."""
-        train, test = self._part("train", "train"), self._part("t10k", "test")
-        size, expected = (" × ".join(map(str, part.shape)) for part in (test, train))
+    def load(self) -> tuple[IdxPart, IdxPart]:
+        """Return the training part and the test part, with images of one size."""
+        train, test = self._part("train"), self._part("t10k")
+        size, expected = (" × ".join(map(str, part.images.shape[1:])) for part in (test, train))
         if size != expected:
             problem = f"images are {size}, but the training set's are {expected}"
             raise self._error(self._find("t10k", "images"), problem, "put files of one data set there")
         return train, test
 
-    def _part(self, prefix: str, role: str) -> Dataset:
+    def _part(self, prefix: str) -> IdxPart:
         image_file, label_file = (self._find(prefix, kind) for kind in RANKS)
         images, labels = self._read(image_file, "images"), self._read(label_file, "labels")
         if len(images) != len(labels):
             problem = f"{len(labels)} labels, but {image_file.name} has {len(images)} images"
             raise self._error(label_file, problem, "put files of one data set there")
-        images = _pixels(f"{image_file}: images", images)
-        labels = checks.class_numbers(
-            str(label_file), labels, CLASSES, f"use a set of {CLASSES} classes, numbered from 0"
-        )
-        return Dataset(images, labels, f"{self.name} {role}")
+        return IdxPart(pixels(f"{image_file}: images", images), labels, str(label_file))
 
     def _find(self, prefix: str, kind: str) -> Traversable:
-        spellings = product(_PREFIXES[prefix], _ENDINGS[kind], "-.")
+        spellings = product(self.prefixes[prefix], _ENDINGS[kind], "-.")
         names = [f"{start}-{kind}{mark}{ending}" for start, ending, mark in spellings]
         files = [self.folder.joinpath(name + suffix) for name in names for suffix in _SUFFIXES]
         try:
@@ -251,10 +306,18 @@ class _Folder:
         return DataError(f"{file}: {problem}: {self.fix or fix}")
 
 
-def _pixels(what: str, images: NDArray[Any]) -> NDArray[np.uint8]:
+def pixels(what: str, images: NDArray[Any], *, dark: bool = False) -> NDArray[np.uint8]:
     """Return images as bytes, from the three forms that `Dataset` takes.
 
     Floats need extra memory for only 1,000 images at a time.
+
+    Args:
+        what: names the images in messages.
+        images: (N, rows, cols) or (N, rows, cols, 3).
+        dark: whether they may all be dark, as a few images may, but hardly a whole set.
+
+    Raises:
+        DataError: if they break a rule of `Dataset`.
     """
     checks.axes(what, images, "images")
     kind = images.dtype.kind
@@ -266,18 +329,18 @@ def _pixels(what: str, images: NDArray[Any]) -> NDArray[np.uint8]:
         fix = "undo the standardisation, or scale both sets alike into [0, 1]"
         raise DataError(f"{what} must be whole numbers in 0..255 or floats in [0, 1], got {span}: {fix}")
     scale = 255 if kind == "f" and high <= 1 else 1
-    dark = 127 if images.dtype != np.uint8 else 1 if len(images) >= 100 else 0  # a few of a set may well be black
-    if 0 < high * scale <= dark:
+    darkest = 127 if images.dtype != np.uint8 else 1 if len(images) >= 100 else 0  # a few of a set may well be black
+    if 0 < high * scale <= darkest and not dark:
         fix = "divide by the number that is white; if they were cut from floats in [0, 1], give those"
         raise DataError(f"{what}: white is 1 for floats in [0, 1], else 255, got {span}, too dark: {fix}")
     if images.dtype == np.uint8:
         return images
-    pixels = np.empty(images.shape, dtype=np.uint8)
+    found = np.empty(images.shape, dtype=np.uint8)
     for start in range(0, len(images), 1000):
         scaled = images[start : start + 1000] * scale
         rounded = np.rint(scaled)
         if scale == 1 and (rounded != scaled).any():
             fix = "divide by 255, or round them"
             raise DataError(f"{what} above 1 must be whole numbers in 0..255, got {span} with fractions: {fix}")
-        pixels[start : start + 1000] = rounded
-    return freeze(pixels)
+        found[start : start + 1000] = rounded
+    return freeze(found)

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from minikd.data.checks import DataError, describe, freeze
+from minikd.data.checks import DataError, axes, describe, freeze
 from minikd.data.frames import Frames
-from minikd.data.images import Dataset
+from minikd.data.images import Dataset, pixels
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,9 +51,15 @@ class Inputs:
             rule = "examples must be features (N, D), or images (N, rows, cols) or (N, rows, cols, 3)"
             raise DataError(f"{rule}, got {describe(x)}: reshape them")
         if x.ndim > 2:
+            x = _one_channel(x)
+            axes("images", x, "images")
             return cls(x.shape[1:])
         features = _finite(x)
-        mean, scale = features.mean(axis=0), features.std(axis=0)
+        with np.errstate(over="ignore", invalid="ignore"):
+            mean, scale = features.mean(axis=0), features.std(axis=0)
+        if not (np.isfinite(mean).all() and np.isfinite(scale).all()):
+            column = int(np.argmin(np.isfinite(mean) & np.isfinite(scale)))
+            raise DataError(f"features are too large to standardise, in column {column}: use another unit")
         scale[scale <= 1e-12 * np.abs(mean)] = 1.0  # constant, to within rounding
         scale[scale == 0] = 1.0
         return cls(x.shape[1:], freeze(mean), freeze(scale))
@@ -64,10 +70,21 @@ class Inputs:
         return math.prod(self.shape)
 
     def rows(self, x: NDArray[Any], dtype: str = "float32") -> NDArray[Any]:
-        """Return what the network reads: (N, D) of the dtype."""
+        """Return what the network reads: (N, D) of the dtype, with the bits that it was trained on.
+
+        Args:
+            x: as `of` takes them, of this shape. Images may all be dark.
+            dtype: "float32" or "float64".
+
+        Raises:
+            DataError: as `dataset`.
+        """
+        x = self._checked(x, "the input")
         if self.mean is None:
-            return (self.dataset(x, None, "images", 2).images.reshape(len(x), -1) / 255).astype(dtype)
-        return self._standardised(x).astype(dtype)
+            read = pixels("the input: images", x, dark=True).reshape(len(x), -1).astype(dtype)
+            read *= 1 / 255
+            return read
+        return self._standardised(x).astype(np.float32).astype(dtype)
 
     def dataset(self, x: NDArray[Any], y: NDArray[Any] | None, name: str, classes: int) -> Dataset | Frames:
         """Return examples as minikd trains on them.
@@ -81,13 +98,13 @@ class Inputs:
         Raises:
             DataError: if the examples have another shape, or break a rule of `Dataset` or `Frames`.
         """
-        if not isinstance(x, np.ndarray) or x.shape[1:] != self.shape:
-            raise DataError(
-                f"{name}: examples must have the shape {self.shape} of those learnt from, got {describe(x)}"
-            )
+        x = self._checked(x, name)
         if self.mean is None:
             return Dataset(x, y, name, classes)
-        standard = freeze(self._standardised(x).astype(np.float32))
+        try:
+            standard = freeze(self._standardised(x).astype(np.float32))
+        except DataError as error:
+            raise DataError(f"{name}: {error}") from None
         return Frames(standard, np.arange(len(x)), y, name, classes, 1)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
@@ -99,11 +116,30 @@ class Inputs:
         """Return the inputs that a file describes by their shape and `arrays`."""
         return cls(tuple(shape), arrays.get("mean"), arrays.get("scale"))
 
+    def _checked(self, x: object, name: str) -> NDArray[Any]:
+        """Return examples of this shape, or refuse them."""
+        if isinstance(x, np.ndarray):
+            x = _one_channel(x)
+            if x.ndim == 1 + len(self.shape) and x.shape[1:] == self.shape and len(x):
+                return x
+        shape = f"(N, {', '.join(map(str, self.shape))})"
+        raise DataError(
+            f"{name}: examples must have the shape {shape} of those learnt from, got {describe(x)}: reshape them"
+        )
+
     def _standardised(self, x: NDArray[Any]) -> NDArray[np.float64]:
-        """Return (x − mean) / scale, (N, D) float64."""
-        assert self.mean is not None and self.scale is not None
-        standard: NDArray[np.float64] = (_finite(x) - self.mean) / self.scale
-        return standard
+        """Return (x − mean) / scale, (N, D) float64, within what float32 holds."""
+        assert self.mean is not None
+        assert self.scale is not None
+        largest = float(np.finfo(np.float32).max)
+        with np.errstate(over="ignore"):
+            standard: NDArray[np.float64] = (_finite(x) - self.mean) / self.scale
+        return np.clip(standard, -largest, largest)
+
+
+def _one_channel(x: NDArray[Any]) -> NDArray[Any]:
+    """Return images (N, rows, cols, 1), as some libraries keep grey ones, as (N, rows, cols); others as they are."""
+    return x[..., 0] if x.ndim == 4 and x.shape[3] == 1 else x
 
 
 def _finite(x: NDArray[Any]) -> NDArray[np.float64]:

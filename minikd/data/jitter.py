@@ -12,11 +12,11 @@ def pad(images: NDArray[np.uint8], by: int) -> NDArray[np.uint8]:
     """Put a border of zeros around each image, `by` pixels wide on all four sides, and flatten it.
 
     Args:
-        images: (N, rows, cols) uint8.
+        images: (N, rows, cols) or (N, rows, cols, 3) uint8.
         by: the width of the border in pixels, ≥ 0.
 
     Returns:
-        (N, (rows + 2 by)(cols + 2 by)) uint8, a new C-contiguous array.
+        (N, (rows + 2 by)(cols + 2 by)) uint8, or three times as long for RGB, a new C-contiguous array.
 
     Raises:
         DataError: if the images are of another kind, or the border is negative.
@@ -24,13 +24,13 @@ def pad(images: NDArray[np.uint8], by: int) -> NDArray[np.uint8]:
     >>> pad(np.full((1, 1, 2), 9, np.uint8), 1).reshape(3, 4).tolist()
     [[0, 0, 0, 0], [0, 9, 9, 0], [0, 0, 0, 0]]
     """
-    if not isinstance(images, np.ndarray) or images.dtype != np.uint8 or images.ndim != 3:
-        raise DataError(f"images must be (N, rows, cols) uint8, got {describe(images)}: give a Dataset's")
+    if not isinstance(images, np.ndarray) or images.dtype != np.uint8 or images.ndim not in (3, 4):
+        raise DataError(f"images must be (N, rows, cols) uint8, or RGB, got {describe(images)}: give a Dataset's")
     by = whole_number("by", by, 0)
-    count, rows, cols = images.shape
-    padded = np.zeros((count, rows + 2 * by, cols + 2 * by), dtype=np.uint8)
+    count, rows, cols, *channels = images.shape
+    padded = np.zeros((count, rows + 2 * by, cols + 2 * by, *channels), dtype=np.uint8)
     padded[:, by : by + rows, by : by + cols] = images
-    return padded.reshape(count, (rows + 2 * by) * (cols + 2 * by))
+    return padded.reshape(count, -1)
 
 
 def window_index(rows: int, cols: int, by: int) -> NDArray[np.int64]:
@@ -40,7 +40,7 @@ def window_index(rows: int, cols: int, by: int) -> NDArray[np.int64]:
     is at r·w + c. Adding down·w + right, with both in 0..2 by, slides the window over the padded image. This moves the
     picture by (by − down, by − right) pixels, where positive means down and to the right. At down = right = by the
     picture is not moved, and it has equal room on either side. The border's zeros enter at an edge, never the far side
-    of the picture.
+    of the picture. For RGB a row is 3 cols bytes in a border of 3 by, and a step to the right is 3 bytes.
 
     Args:
         rows: of an image before it was padded, ≥ 1.

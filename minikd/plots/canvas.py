@@ -180,17 +180,17 @@ def log_y(panel: Axes, ticks: int | None = None) -> None:
 def check_images(images: Images, n: int | None = None) -> Images:
     """Return the images. Raise ValueError unless they are uint8, and n of them, or any number > 0 for n = None."""
     images = np.asarray(images)
-    if images.dtype != np.uint8 or images.ndim != 3 or len(images) == 0 or n not in (None, len(images)):
+    if images.dtype != np.uint8 or images.ndim not in (3, 4) or len(images) == 0 or n not in (None, len(images)):
         number = "n" if n is None else f"n = {n}"
         raise ValueError(
-            f"images must be uint8 of shape (n, rows, cols) with {number} > 0, got {images.dtype} {images.shape}: "
-            "pass the raw images, one per example"
+            f"images must be uint8 of shape (n, rows, cols) or RGB with {number} > 0, got {images.dtype} "
+            f"{images.shape}: pass the raw images, one per example"
         )
     return images
 
 
 def show_image(panel: Axes, image: Images) -> None:
-    """Draw an image, white for 0, without axes."""
+    """Draw an image, grey with white for 0 or RGB, without axes."""
     panel.imshow(image, cmap="gray_r", vmin=0, vmax=255)
     panel.set_axis_off()
 
@@ -207,4 +207,5 @@ def draw_classes(panel: Axes, q: Floats, true_class: int | None, likeliest: int 
         colours[true_class] = TRUE_CLASS
         colours[rank_wrong(q, true_class)[0] if likeliest is None else likeliest] = LIKELIEST_WRONG
     panel.bar(np.arange(len(q)), q, color=colours)
-    panel.set_xticks(range(0, len(q), -(-len(q) // 10)))  # every class, or about ten of many
+    ticks = 10 if len(q) <= 100 else 5  # of three digits or more
+    panel.set_xticks(range(0, len(q), -(-len(q) // ticks)))  # every class, or a few of many

@@ -13,6 +13,7 @@ from minikd.core.guard import guard
 from minikd.core.guard import labels as labels_of
 from minikd.core.mlp import Layers, mlp_forward
 from minikd.core.softmax import softmax
+from minikd.data.checks import need_labels
 from minikd.data.frames import Frames
 from minikd.data.images import Dataset
 from minikd.engines.device import CPU, Device, as_device
@@ -34,8 +35,7 @@ def logits(network: Network, dataset: Dataset | Frames, device: Device | str = C
     """
     device = as_device(device)
     layers, held = network.layers(device), Resident(dataset, device)
-    parts = [z for z, _ in _answers(layers, held, network.flat.dtype.name)]
-    z: Array = device.xp.concat(parts, axis=-2)
+    z: Array = device.xp.concat([part for _, part in _answers(layers, held, network.flat.dtype.name)], axis=-2)
     return z
 
 
@@ -49,6 +49,9 @@ def count_errors(network: Network, dataset: Dataset | Frames, device: Device | s
 
     Returns:
         An int; for a population a list with one count per student.
+
+    Raises:
+        DataError: if the examples have no labels.
     """
     device = as_device(device)
     return errors_of(network.layers(device), Resident(dataset, device), device, network.flat.dtype.name)
@@ -56,18 +59,21 @@ def count_errors(network: Network, dataset: Dataset | Frames, device: Device | s
 
 def errors_of(layers: Layers[Array], held: Resident, device: Device, dtype: str) -> Any:
     """Count the wrong answers of layers on the device, as `count_errors` does."""
+    need_labels(held.dataset, "errors cannot be counted")
     xp, total = device.xp, 0
-    for z, y in _answers(layers, held, dtype):
-        total = total + xp.count_nonzero(xp.argmax(z, axis=-1) != y, axis=-1)  # (...,), on the device
+    y: Any = held.y
+    for part, z in _answers(layers, held, dtype):
+        total = total + xp.count_nonzero(xp.argmax(z, axis=-1) != y[part], axis=-1)  # (...,), on the device
     return device.get(total).tolist()
 
 
-def _answers(layers: Layers[Array], held: Resident, dtype: str, batch: int = 1000) -> Iterator[tuple[Array, Array]]:
-    """Yield logits and labels, 1,000 examples at a time."""
-    for start in range(0, held.y.shape[0], batch):
-        stop = min(start + batch, held.y.shape[0])
+def _answers(layers: Layers[Array], held: Resident, dtype: str, batch: int = 1000) -> Iterator[tuple[slice, Array]]:
+    """Yield which examples, and their logits, 1,000 at a time."""
+    N = len(held.dataset)
+    for start in range(0, N, batch):
+        stop = min(start + batch, N)
         z, _ = mlp_forward(held.inputs(start, stop, dtype), layers)
-        yield z, held.y[start:stop]
+        yield slice(start, stop), z
 
 
 @guard(logits=cases, labels=labels_of("logits"))

@@ -8,6 +8,7 @@ stay where they are on the device, so that a graph that was captured in one epoc
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -25,10 +26,10 @@ from minikd.training.config import STREAMS, TrainConfig, stream
 
 
 class Resident:
-    """A data set on a device, for answers in its own order: y (N,) int64, and its inputs."""
+    """A data set on a device, for answers in its own order: its inputs, and y, (N,) int64 or None."""
 
     def __init__(self, dataset: Dataset | Frames, device: Device) -> None:
-        self.y = device.put(dataset.labels.astype(np.int64))
+        self.y = device.put(dataset.labels.astype(np.int64)) if dataset.labelled else None
         self.device, self.dataset = device, dataset
         if isinstance(dataset, Dataset):
             self.X = device.put(dataset.images.reshape(len(dataset), -1))  # (N, D) uint8
@@ -55,9 +56,10 @@ class Feed:
         _check_fit(config, dataset, soft_targets)
         self.config, self.device, self.N = config, device, len(dataset)
         self.steps = self.N // config.batch_size  # per epoch
-        put, (rows, cols) = device.put, dataset.shape
+        put, rows, self.pixel = device.put, dataset.shape[0], math.prod(dataset.shape[2:])  # 1, or 3 for RGB
+        cols, border = dataset.shape[1] * self.pixel, config.jitter * self.pixel  # numbers in a row of an example
         self.sizes = (rows * cols, *config.hidden)  # of the inputs of each layer
-        self.width = cols + 2 * config.jitter  # of a row of an example, padded
+        self.width = cols + 2 * border  # of a row of an example, padded
         self.starts: np.ndarray | None = None  # (N,), where windows of frames start
         if isinstance(dataset, Frames):
             self.starts = dataset.starts * cols
@@ -70,12 +72,12 @@ class Feed:
         drops = (config.drop_input, *[config.drop_hidden] * len(config.hidden))
         self.source = Source(
             X=put(X.reshape(-1) if moved else X),
-            y=put(dataset.labels.astype(np.int64)),
+            y=put(dataset.labels.astype(np.int64) if dataset.labelled else np.zeros(self.N, np.int64)),  # of no weight
             V=None if soft_targets is None else put(soft_targets.logits.astype(config.dtype)),
             stride=stride,
             width=self.width,
             cols=cols,
-            window=put(window_index(rows, cols, config.jitter)) if moved else None,
+            window=put(window_index(rows, cols, border)) if moved else None,
             inputs=rows * cols,
             batch_size=config.batch_size,
             leading=(len(config.seed),) if isinstance(config.seed, tuple) else (),
@@ -125,7 +127,7 @@ class Feed:
 
         def offsets(rng: np.random.Generator) -> np.ndarray:
             down, right = rng.integers(0, 2 * self.config.jitter + 1, size=(2, self.steps * self.config.batch_size))
-            return np.asarray(down * self.width + right)
+            return np.asarray(down * self.width + right * self.pixel)
 
         return self._drawn("jitter", epoch, offsets)
 
@@ -171,6 +173,11 @@ def _check_fit(config: TrainConfig, dataset: Dataset | Frames, soft_targets: Sof
     if config.jitter and isinstance(dataset, Frames):
         raise ValueError(
             f"jitter moves images, but {dataset.name} holds frames, got jitter = {config.jitter}: set jitter=0"
+        )
+    if not dataset.labelled and not np.all(np.equal(config.alpha, 1)):
+        raise ValueError(
+            f"{dataset.name} has no labels, so all weight must be on soft targets, got alpha = {config.alpha}: "
+            "set alpha=1"
         )
     needs_soft = config.alpha != 0 and any(np.atleast_1d(config.alpha))
     if soft_targets is None:

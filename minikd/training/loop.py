@@ -20,6 +20,7 @@ import numpy as np
 from minikd.core.array import Array
 from minikd.core.guard import unguarded
 from minikd.core.mlp import initialise
+from minikd.data.checks import need_labels
 from minikd.data.frames import Frames
 from minikd.data.images import Dataset
 from minikd.data.soft_targets import SoftTargets
@@ -115,6 +116,8 @@ class Run:
         if evaluation is not None and evaluation.shape != dataset.shape:
             shapes = f"{dataset.shape} and {evaluation.shape}"
             raise ValueError(f"dataset and evaluation must have images of one size, got {shapes}")
+        if evaluation is not None:
+            need_labels(evaluation, "errors cannot be counted on it")
         self.sizes = (*self.feed.sizes, dataset.classes)
         parameters = _initial(self.sizes, config, start)
         self.state = State(self.sizes, device.put(parameters), device.put(np.zeros_like(parameters)))

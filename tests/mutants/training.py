@@ -113,12 +113,32 @@ one shift for all images of an epoch
 + rng.integers(0, 2 * self.config.jitter + 1, size=(2, 1)).repeat(self.steps * self.config.batch_size, axis=1)
 
 images moved along the diagonal alone
-- down * self.width + right
-+ down * self.width + down
+- down * self.width + right * self.pixel
++ down * self.width + down * self.pixel
 
 rows of a padded image counted without its border
-- self.width = cols + 2 * config.jitter
+- self.width = cols + 2 * border
 + self.width = cols
+""",
+    ),
+    *planted(
+        "jitter",
+        "batches",
+        "test_transfer_sets.py",
+        """
+red moved to where green was
+- down * self.width + right * self.pixel
++ down * self.width + right
+""",
+    ),
+    *planted(
+        "transfer set",
+        "batches",
+        "test_transfer_sets.py",
+        """
+labels that are not there given a weight
+- np.all(np.equal(config.alpha, 1))
++ np.any(np.equal(config.alpha, 1))
 """,
     ),
     *planted(
@@ -127,11 +147,11 @@ rows of a padded image counted without its border
         "test_data.py",
         """
 images wrapped round their edges
-- padded = np.zeros((count, rows + 2 * by, cols + 2 * by), dtype=np.uint8)
+- padded = np.zeros((count, rows + 2 * by, cols + 2 * by, *channels), dtype=np.uint8)
 + padded = np.pad(images, ((0, 0), (by, by), (by, by)), mode="wrap")
 
 edges smeared outwards, where zeros should enter
-- padded = np.zeros((count, rows + 2 * by, cols + 2 * by), dtype=np.uint8)
+- padded = np.zeros((count, rows + 2 * by, cols + 2 * by, *channels), dtype=np.uint8)
 + padded = np.pad(images, ((0, 0), (by, by), (by, by)), mode="edge")
 """,
     ),
