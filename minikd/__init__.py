@@ -19,12 +19,13 @@ _HOMES = {
     "minikd.training.loop": ("train", "Run"),
     "minikd.training.answers": ("logits", "count_errors"),
     "minikd.training.runs": ("save_network", "load_network"),
-    "minikd.commands.export": ("to_onnx",),
+    "minikd.distil.onnx_model": ("to_onnx",),
+    "minikd.distil.student": ("Student", "load_student"),
     "minikd.engines.device": ("get_device",),
     # Data, and a teacher's soft targets for them
     "minikd.data.images": ("Dataset", "load_mnist", "load_idx_folder"),
     "minikd.data.frames": ("Frames",),
-    "minikd.data.soft_targets": ("SoftTargets",),
+    "minikd.data.soft_targets": ("SoftTargets", "soft_targets_from", "logits_from_probabilities"),
     "minikd.training.teacher": ("soft_targets", "load_teacher"),
     # The gradient doctor
     "minikd.doctor": ("check_gradient",),
@@ -38,7 +39,6 @@ _HOMES = {
 __all__ = [name for names in _HOMES.values() for name in names]
 
 if TYPE_CHECKING:  # the same names for type-checkers and editors
-    from minikd.commands.export import to_onnx as to_onnx
     from minikd.core.losses import distillation_loss as distillation_loss
     from minikd.core.losses import hard_cross_entropy as hard_cross_entropy
     from minikd.core.losses import logit_matching as logit_matching
@@ -50,6 +50,11 @@ if TYPE_CHECKING:  # the same names for type-checkers and editors
     from minikd.data.images import load_idx_folder as load_idx_folder
     from minikd.data.images import load_mnist as load_mnist
     from minikd.data.soft_targets import SoftTargets as SoftTargets
+    from minikd.data.soft_targets import logits_from_probabilities as logits_from_probabilities
+    from minikd.data.soft_targets import soft_targets_from as soft_targets_from
+    from minikd.distil.onnx_model import to_onnx as to_onnx
+    from minikd.distil.student import Student as Student
+    from minikd.distil.student import load_student as load_student
     from minikd.doctor import check_gradient as check_gradient
     from minikd.engines.device import get_device as get_device
     from minikd.theory.ensembles import arithmetic_mean as arithmetic_mean

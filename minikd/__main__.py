@@ -15,7 +15,7 @@ COMMANDS = {
     "speech": ("minikd.paper.speech_command", "distil an ensemble that hears spoken digits into one network"),
     "notebooks": ("minikd.learn.notebooks", "open the notebooks, one question each"),
     "gpu": ("minikd.commands.gpu", "test the GPU: the kernels against the readable functions, and their speed"),
-    "export": ("minikd.commands.export", "write a trained network as ONNX, for any runtime"),
+    "export": ("minikd.commands.export", "write a trained network as ONNX, or as one Python file"),
 }
 """The module of each command, which is imported only when the command is used, and what the command does."""
 ABOUT = "Knowledge distillation (Hinton, Vinyals & Dean 2015) that you can read, check and use."

@@ -1,4 +1,4 @@
-"""`python -m minikd.export`: write a trained network as ONNX."""
+"""`python -m minikd.export`: write a trained network as ONNX, or as one Python file."""
 
 from minikd.commands.export import main
 from minikd.system.cli import start

@@ -132,7 +132,7 @@ def test_a_command_has_exactly_the_options_of_its_door(capsys, name):
         (["speech", "--members", "1"], "--members must be ≥ 2"),
         (["notebooks", "--check", "99"], "notebooks are numbered"),
         (["gpu", "--fast"], "unrecognized arguments: --fast (--help explains every option)"),
-        (["export", "a.safetensors", "a.pb"], "an ONNX file's name must end in .onnx"),
+        (["export", "a.safetensors", "a.pb"], "a student leaves as FILE.onnx or FILE.py, got 'a.pb'"),
     ],
 )
 def test_an_error_begins_with_what_the_reader_typed(capsys, words, wrong):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from minikd.commands import export, mnist
-from minikd.commands.export import to_onnx
+from minikd.distil.onnx_model import to_onnx
 from minikd.training import runs
 from minikd.training.answers import logits
 from minikd.training.config import TrainConfig

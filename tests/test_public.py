@@ -18,6 +18,7 @@ NAMES = [
     "Network", "TrainConfig", "train", "Run", "logits", "count_errors", "save_network", "load_network", "to_onnx",
     "get_device",
     "Dataset", "load_mnist", "load_idx_folder", "Frames", "SoftTargets", "soft_targets", "load_teacher",
+    "soft_targets_from", "logits_from_probabilities", "Student", "load_student",
     "check_gradient",
     "geometric_mean", "arithmetic_mean", "matching_shift", "shift_classes", "sufficient_temperature",
 ]  # fmt: skip

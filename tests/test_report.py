@@ -46,7 +46,7 @@ def test_a_clear_gain_needs_no_reason():
         ({"alpha": 0.1}, "a weight of only 0.1"),
         ({"epochs": 2}, "With --epochs 2 a student takes only 936 steps"),
         ({"epochs": 20, "examples": 6000}, "With --epochs 20 a student takes only 920 steps"),
-        ({"alone": (8900, 8900), "distilled": (9200, 9200)}, "makes 8900 errors on 10,000 images, so it has hardly"),
+        ({"alone": (8900, 8900), "distilled": (9200, 9200)}, "makes 8900 errors on 10,000 examples, so it has hardly"),
         ({"alone": (140, 160), "distilled": (150, 145)}, "the mean of 2 pairs differs by up to 25 errors"),
         ({"teacher": (70,), "alone": (140,), "distilled": (130,)}, "one pair of runs differs by up to 23 errors"),
     ],
@@ -67,7 +67,7 @@ def test_a_student_that_made_errors_only_when_distilled_hears_why():
 
 
 def test_a_loss_without_a_visible_cause_says_so():
-    assert said() == ["None of the causes that this command can see applies."]
+    assert said() == ["None of the causes that minikd can see applies."]
 
 
 def test_a_student_without_errors_has_nothing_to_gain():

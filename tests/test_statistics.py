@@ -1,7 +1,5 @@
 """The statistics behind the paper's verdicts."""
 
-import math
-
 import mpmath
 import numpy as np
 import pytest
@@ -13,8 +11,8 @@ from minikd.theory.statistics import (
     Interval,
     bootstrap,
     holm,
-    mcnemar_p,
     mean_interval,
+    paired,
     prediction,
     share,
     sign_flip_p,
@@ -105,9 +103,19 @@ def test_a_share_of_a_gain_that_may_be_chance_is_none():
     assert kept.low < 0.8 == kept.value < kept.high < 1.0
 
 
-@pytest.mark.parametrize(("fewer", "more"), [(0, 0), (1, 7), (20, 9), (300, 260), (4000, 4500)])
-def test_mcnemars_p_is_that_of_a_fair_coin(fewer, more):
-    n, least = fewer + more, min(fewer, more)
-    tail = mpmath.mpf(sum(math.comb(n, k) for k in range(least + 1))) / mpmath.mpf(2) ** n
-    assert mcnemar_p(fewer, more) == pytest.approx(float(min(1, 2 * tail)), rel=1e-9)
-    assert mcnemar_p(more, fewer) == mcnemar_p(fewer, more)
+@pytest.mark.parametrize(("only", "N"), [((0.002, 0.004), 300), ((0.01, 0.03), 500), ((0.1, 0.05), 100)])
+def test_the_interval_of_a_pair_holds_the_true_difference_in_95_of_100_test_sets(only, N):
+    rng = np.random.default_rng(0)
+    drawn = rng.multinomial(N, [*only, 1 - sum(only)], size=2000)
+    found = [paired(int(a), int(b), N) for a, b, _ in drawn]
+    inside = np.mean([one.low <= N * (only[1] - only[0]) <= one.high for one in found])
+    assert 0.94 < inside <= 1
+    assert [one.value for one in found] == [int(b - a) for a, b, _ in drawn]
+
+
+def test_two_alike_networks_are_seldom_told_apart():
+    rng = np.random.default_rng(0)
+    for each in (0.002, 0.01, 0.1):
+        drawn = rng.multinomial(500, [each, each, 1 - 2 * each], size=2000)
+        found = [paired(int(a), int(b), 500) for a, b, _ in drawn]
+        assert np.mean([one.low > 0 or one.high < 0 for one in found]) < 0.06

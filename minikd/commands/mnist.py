@@ -29,11 +29,11 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from minikd.commands.export import check_onnx_path, to_onnx
 from minikd.commands.report import ALONE, DISTILLED, NETWORKS, TEACHER, draw, summarise, table
 from minikd.data.images import Dataset, held_out_split, load_mnist
 from minikd.data.load import load_idx
 from minikd.data.soft_targets import SoftTargets
+from minikd.distil.onnx_model import check_onnx_path, to_onnx
 from minikd.engines.device import get_device
 from minikd.engines.gpu import DeviceError, gpu_errors
 from minikd.engines.machine import machine

@@ -10,14 +10,16 @@ import numpy as np
 
 from minikd.core.mlp import parameter_count
 from minikd.data.images import Dataset
+from minikd.distil.reasons import Seen
+from minikd.distil.reasons import reasons as causes
 from minikd.engines.device import Device
 from minikd.training.answers import choose_ambiguous, logits
+from minikd.training.config import TrainConfig
 from minikd.training.network import Network
 
 TEACHER, ALONE, DISTILLED = NETWORKS = ("teacher", "student alone", "student distilled")
 PAPER_ERRORS = {TEACHER: 67, ALONE: 146, DISTILLED: 74}  # M1, M2, M3: full length, T = 20, single runs
 PAPER_SIZES = {TEACHER: (784, 1200, 1200, 10), ALONE: (784, 800, 800, 10), DISTILLED: (784, 800, 800, 10)}
-FEW_STEPS = 1000  # two epochs of MNIST in batches of 128 are fewer, three are more
 MNIST_TEST = "fc6afb5445e3c37b9bb8ab589ee650753ab43a47df5205f953db1727b0091738"  # the test set's fingerprint
 
 
@@ -81,35 +83,20 @@ def reasons(asked: dict[str, Any], rows: dict[str, dict[str, Any]], gain: dict[s
         One sentence or two per reason; none where the soft targets helped.
     """
     teacher, alone, distilled = (rows[name]["errors_mean"] for name in NETWORKS)
-    pairs = len(gain["errors"])
-    noise = 2 * max(math.sqrt((alone + distilled) / 2), gain["sd"] or 0) / math.sqrt(pairs)
-    if gain["mean"] > noise:
-        return []
-    if alone == distilled == 0:
-        return ["The student alone makes no errors, so there is nothing to gain."]
-    taught, N = asked["networks"][DISTILLED], asked["evaluation"]["examples"]
-    T, alpha, epochs, spread = taught["T"], taught["alpha"], taught["epochs"], rows[TEACHER]["logit_range"]
-    steps = epochs * (asked["train"]["examples"] // taught["batch_size"])
-    pair = "one pair of runs differs" if pairs == 1 else f"the mean of {pairs} pairs differs"
-    causes = {
-        f"The student alone makes {alone:.0f} errors on {N:,} images, so it has hardly learnt anything. Lower "
-        "--learning-rate, or raise --epochs or --hidden.": alone > N / 2,
-        f"The teacher makes {teacher:.0f} errors and the student alone {alone:.0f}, so the teacher has little to "
-        "teach. Train it longer (--teacher-epochs) or make it wider (--teacher-hidden).": teacher > 0.8 * alone,
-        "The student's gradient was not clipped, and T² makes its first steps large. Leave out --clip-norm none.": (
-            taught["clip_norm"] is None and T > 1
-        ),
-        f"T = {T:g} is low for logits with a range of {spread:.0f}: the softened probabilities tell little more than "
-        "the labels. Raise --T.": spread > 12 * T,
-        f"T = {T:g} is high for logits with a range of {spread:.0f}: the softened probabilities are nearly equal. "
-        "Lower --T.": spread < T / 4,
-        f"The soft targets have a weight of only {alpha:g}. Raise --alpha.": alpha < 0.2,
-        f"With --epochs {epochs} a student takes only {steps:,} steps. It needs more steps to learn the teacher's "
-        "answers than to learn the labels. Raise --epochs.": steps < FEW_STEPS,
-        f"By chance, {pair} by up to {noise:.0f} errors. Use more --seeds to find out.": abs(gain["mean"]) <= noise,
-    }
-    found = [words for words, holds in causes.items() if holds]
-    return found or ["None of the causes that this command can see applies."]
+    pairs, taught = len(gain["errors"]), asked["networks"][DISTILLED]
+    seen = Seen(
+        examples=asked["evaluation"]["examples"],
+        alone=alone,
+        distilled=distilled,
+        noise=2 * max(math.sqrt((alone + distilled) / 2), gain["sd"] or 0) / math.sqrt(pairs),
+        spread=rows[TEACHER]["logit_range"],
+        config=TrainConfig(**{**taught, "hidden": tuple(taught["hidden"])}),
+        transfer=asked["train"]["examples"],
+        teacher=teacher,
+        pairs=pairs,
+    )
+    better = "Train it longer (--teacher-epochs) or make it wider (--teacher-hidden)"
+    return causes(seen, better_teacher=better)
 
 
 def _sd(values: Any) -> float | None:

@@ -1,0 +1,192 @@
+"""From arrays in memory to a student, in one call."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from minikd.data.checks import describe
+from minikd.data.inputs import Inputs
+from minikd.data.soft_targets import logit_array, soft_targets_from
+from minikd.distil.choices import Choice, choose_alpha, choose_T, settings
+from minikd.distil.student import Student, label_array
+from minikd.engines.device import CPU, Device
+from minikd.training.answers import logits
+from minikd.training.loop import train
+from minikd.training.network import Network
+
+Auto = Literal["auto"]
+
+
+def distil(
+    x: ArrayLike,
+    y: ArrayLike | None = None,
+    *,
+    teacher_logits: ArrayLike,
+    labels: ArrayLike | None = None,
+    hidden: Sequence[int] = (300, 300),
+    T: float | Auto = "auto",
+    alpha: float | Auto = "auto",
+    epochs: int | None = None,
+    seed: int = 0,
+    dtype: str = "float32",
+    device: Device | str = CPU,
+) -> Student:
+    """Return a small network that has learnt from a teacher's logits, and from the labels if there are any.
+
+    Args:
+        x: the transfer set: (N, D) features in any units, or images, (N, rows, cols) or (N, rows, cols, 3), as integers
+            in 0 … 255 or floats in [0, 1].
+        y: (N,) labels: numbers or text; or None, so that only the teacher is learnt from.
+        teacher_logits: (N, K) in nats, row n for example n. `logits_from_probabilities` makes them of probabilities.
+        labels: (K,) the label of each column of the logits. If you leave it out, it is 0 to K − 1 where every y is such
+            a number. Otherwise it is the sorted labels in y, as scikit-learn's `classes_` is.
+        hidden: units of each hidden layer of the student.
+        T: the temperature of the soft targets, or "auto".
+        alpha: the weight of the soft targets, in [0, 1], or "auto". Without y it must be 1.
+        epochs: passes over the data, or None for a number that suits the size of the data.
+        seed: of the initial weights and of the order of the examples.
+        dtype: "float32" or "float64".
+        device: where to train: "cpu", "gpu" or a `Device`.
+
+    Returns:
+        The student. Its `about` says which T and alpha were chosen, why, and how it was trained.
+
+    Raises:
+        ValueError: before any work, if the arguments do not fit together. `DataError` is one.
+        TrainingDiverged: if the cost is no longer finite.
+
+    >>> x = np.linspace(-1.0, 1.0, 100)[:, np.newaxis]
+    >>> v = np.hstack([-9 * x, 9 * x])
+    >>> student = distil(x, np.where(x[:, 0] > 0, "right", "left"), teacher_logits=v, hidden=(8,), epochs=20)
+    >>> student.predict([[-0.7], [0.5]]).tolist()
+    ['left', 'right']
+    """
+    if y is None and alpha not in (1, "auto"):
+        raise ValueError(f"without y there is only the teacher to learn from, so alpha must be 1, got {alpha}: pass y")
+    x, v = np.asarray(x), logit_array(teacher_logits)
+    names, classes = class_numbers(y, labels, v.shape[1])
+    inputs = Inputs.of(x)
+    dataset = inputs.dataset(x, classes, "x", len(names))
+    targets = soft_targets_from(v, dataset)
+    best_T, best_alpha = chosen(v, classes, hidden, T, alpha)
+    config = settings(v, hidden, T=best_T.value, alpha=best_alpha.value, seed=seed, dtype=dtype)
+    if epochs is not None:
+        config = replace(config, epochs=epochs)
+    network = train(config, dataset, soft_targets=targets, device=device)
+    why = {"T": best_T.why, "alpha": best_alpha.why}
+    about = {"config": config.record(), "why": why, "teacher": targets.teacher, "pixels": _pixels(x)}
+    return Student(network, inputs, names, about)
+
+
+def train_teacher(
+    x: NDArray[Any],
+    classes: NDArray[np.int64],
+    hidden: Sequence[int] = (1200, 1200),
+    *,
+    epochs: int | None = None,
+    seed: int = 0,
+    device: Device | str = CPU,
+) -> tuple[Network, NDArray[np.floating]]:
+    """Train a teacher on the labels, for whoever has none: a network that drops half of its hidden units.
+
+    Args:
+        x: as `distil` takes it.
+        classes: (N,) the class of each example, 0 to K − 1.
+        hidden: units of each hidden layer.
+        epochs: passes over the data, or None for a number that suits the size of the data.
+        seed: of the initial weights, of the order of the examples, and of dropout.
+        device: where to train.
+
+    Returns:
+        The teacher, and its logits for x, (N, K).
+    """
+    K = int(classes.max()) + 1
+    config = settings(np.zeros((len(x), K)), hidden, T=1.0, alpha=0.0, seed=seed)
+    config = replace(config, epochs=config.epochs if epochs is None else epochs, drop_hidden=0.5)
+    dataset = Inputs.of(x).dataset(x, classes, "x", K)
+    teacher = train(config, dataset, device=device)
+    return teacher, np.asarray(logits(teacher, dataset))
+
+
+def class_numbers(
+    y: ArrayLike | None, labels: ArrayLike | None, classes: int
+) -> tuple[NDArray[Any], NDArray[np.int64] | None]:
+    """Return the label of each class, and the class of each example.
+
+    Args:
+        y: as `distil` takes it.
+        labels: as `distil` takes it.
+        classes: K.
+
+    Returns:
+        (K,) labels, and (N,) class numbers; None where y is None.
+
+    Raises:
+        ValueError: if y has a label that no class has, or it is not clear which class has which label.
+
+    >>> names, numbers = class_numbers(["b", "a", "b"], None, 2)
+    >>> names.tolist(), numbers.tolist()
+    (['a', 'b'], [1, 0, 1])
+    """
+    if y is None:
+        return label_array(np.arange(classes) if labels is None else labels, classes), None
+    given = np.asarray(y)
+    if given.ndim != 1 or len(given) == 0:
+        fix = "of rows with a 1 in the class's column, take the argmax"
+        raise ValueError(f"y must be (N,), one label per example, got {describe(given)}: {fix}")
+    try:
+        distinct, place = np.unique(given, return_inverse=True)
+    except TypeError:  # None or a number among text
+        raise ValueError("y must be all numbers or all text, got both: fill the gaps, or leave them out") from None
+    if labels is None:
+        if given.dtype.kind in "iu" and distinct[0] >= 0 and distinct[-1] < classes:
+            labels = np.arange(classes)
+        elif len(distinct) != classes:
+            raise ValueError(
+                f"the teacher's logits have {classes} columns, but y has {len(distinct)} different labels: "
+                "pass labels, the label of each column"
+            )
+        else:
+            labels = distinct
+    names = label_array(labels, classes)
+    number = {name: k for k, name in enumerate(names.tolist())}
+    unknown = [one for one in distinct.tolist() if one not in number]
+    if unknown:
+        raise ValueError(
+            f"every y must be one of labels, got {unknown[0]!r}: leave these examples out, or add the label"
+        )
+    return names, np.array([number[one] for one in distinct.tolist()])[place]
+
+
+def chosen(
+    v: NDArray[Any],
+    classes: NDArray[np.int64] | None,
+    hidden: Sequence[int],
+    T: float | Auto = "auto",
+    alpha: float | Auto = "auto",
+) -> tuple[Choice, Choice]:
+    """Return T and alpha with a reason for each, whether you gave them or left them to minikd.
+
+    Args:
+        v: (N, K) the teacher's logits.
+        classes: (N,) the class of each example, or None.
+        hidden: as `distil` takes it.
+        T: as `distil` takes it.
+        alpha: as `distil` takes it.
+    """
+    T_choice = choose_T(v, hidden) if T == "auto" else Choice(T, f"T = {T}, because you asked for it.")
+    if alpha == "auto":
+        return T_choice, choose_alpha(v, classes, T_choice.value)
+    return T_choice, Choice(alpha, f"alpha = {alpha}, because you asked for it.")
+
+
+def _pixels(x: NDArray[Any]) -> str:
+    """Return how the user writes an example: "features", "bytes" (0 … 255) or "floats" ([0, 1])."""
+    if x.ndim == 2:
+        return "features"
+    return "floats" if x.dtype.kind == "f" and x.max() <= 1 else "bytes"

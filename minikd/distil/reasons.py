@@ -1,0 +1,140 @@
+"""Why soft targets did not help, as far as the results of a run can tell."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from minikd.training.config import TrainConfig
+
+FEW_STEPS = 1000  # two epochs of MNIST in batches of 128 are fewer, three are more
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a run knows about its networks. Errors are counted on the test part, and are means if there are several.
+
+    Args:
+        examples: of the test part.
+        alone: the errors of the student that saw labels only.
+        distilled: those of the distilled student.
+        noise: by how many errors two students may differ by chance.
+        spread: the range of the teacher's logits on a typical example, in nats.
+        config: the distilled student's.
+        transfer: how many examples it learnt from.
+        teacher: the teacher's errors, or None where nobody knows them.
+        teacher_learnt: which share of the transfer set's labels the teacher gives, or None.
+        followed: how often the student gives its teacher's answer on the transfer set and on the test part, or None.
+        pairs: how many pairs of students there are.
+    """
+
+    examples: int
+    alone: float
+    distilled: float
+    noise: float
+    spread: float
+    config: TrainConfig
+    transfer: int
+    teacher: float | None = None
+    teacher_learnt: float | None = None
+    followed: tuple[float, float] | None = None
+    pairs: int = 1
+
+    @property
+    def helped(self) -> bool:
+        """Whether the distilled student makes fewer errors, beyond chance."""
+        return self.alone - self.distilled > self.noise
+
+
+def option(setting: str) -> str:
+    """Return how a setting is named on a command line.
+
+    >>> option("learning_rate")
+    '--learning-rate'
+    """
+    return "--" + setting.replace("_", "-")
+
+
+def reasons(
+    seen: Seen,
+    named: Callable[[str], str] = option,
+    better_teacher: str = "Use a better one, or an ensemble",
+) -> list[str]:
+    """Return why the soft targets did not help, the likeliest reason first.
+
+    Args:
+        seen: what is known.
+        named: how the reader names a setting.
+        better_teacher: what the reader can do about a weak teacher.
+
+    Returns:
+        One sentence or two per reason; none where the soft targets helped.
+    """
+    if seen.helped:
+        return []
+    if seen.alone == seen.distilled == 0:
+        return ["The student alone makes no errors, so there is nothing to gain."]
+    causes = _of_the_teacher(seen, better_teacher, named) | _of_the_settings(seen, named) | _of_the_student(seen, named)
+    found = [words for words, holds in causes.items() if holds]
+    return found or ["None of the causes that minikd can see applies."]
+
+
+def _of_the_teacher(seen: Seen, better: str, named: Callable[[str], str]) -> dict[str, bool]:
+    causes = {
+        f"The student alone makes {seen.alone:.0f} errors on {seen.examples:,} examples, so it has hardly learnt "
+        f"anything. Lower {named('learning_rate')}, or raise {named('epochs')} or {named('hidden')}.": (
+            seen.alone > seen.examples / 2
+        )
+    }
+    if seen.teacher is None:
+        return causes
+    causes[
+        f"The teacher makes {seen.teacher:.0f} errors and the student alone {seen.alone:.0f}, so the teacher has "
+        f"little to teach. {better}."
+    ] = seen.teacher > 0.8 * seen.alone
+    right = 1 - seen.teacher / seen.examples
+    if seen.teacher_learnt is not None:
+        causes[
+            f"The teacher is right about {100 * seen.teacher_learnt:.1f} % of the examples that it teaches, but about "
+            f"{100 * right:.1f} % of the test examples: it knows the former by heart, so its answers there tell little "
+            "more than the labels. Let it answer for examples that it has not learnt from, as out-of-bag or "
+            "cross-validated answers do."
+        ] = seen.teacher_learnt - right > 0.03
+    return causes
+
+
+def _of_the_settings(seen: Seen, named: Callable[[str], str]) -> dict[str, bool]:
+    config, spread = seen.config, seen.spread
+    T, alpha = config.T, config.alpha
+    assert not isinstance(T, tuple)
+    assert not isinstance(alpha, tuple)
+    steps = config.epochs * (seen.transfer // config.batch_size)
+    return {
+        f"The student's gradient was not clipped, and T² makes its first steps large. Set {named('clip_norm')} to 1.": (
+            config.clip_norm is None and T > 1
+        ),
+        f"T = {T:g} is low for logits with a range of {spread:.0f}: the softened probabilities tell little more than "
+        f"the labels. Raise {named('T')}.": spread > 12 * T,
+        f"T = {T:g} is high for logits with a range of {spread:.0f}: the softened probabilities are nearly equal. "
+        f"Lower {named('T')}.": spread < T / 4,
+        f"The soft targets have a weight of only {alpha:g}. Raise {named('alpha')}.": alpha < 0.2,
+        f"With {named('epochs')} {config.epochs} a student takes only {steps:,} steps. It needs more to learn the "
+        f"teacher's answers than to learn the labels. Raise {named('epochs')}.": steps < FEW_STEPS,
+    }
+
+
+def _of_the_student(seen: Seen, named: Callable[[str], str]) -> dict[str, bool]:
+    causes = {}
+    if seen.followed is not None:
+        learnt, test = (100 * share for share in seen.followed)
+        causes = {
+            f"The student gives its teacher's answer on only {learnt:.1f} % of the examples that it learnt from: it is "
+            f"too small, or it learnt too briefly. Raise {named('hidden')} or {named('epochs')}.": learnt < 90,
+            f"The student gives its teacher's answer on {learnt:.1f} % of the examples that it learnt from, but on "
+            f"{test:.1f} % of the test examples: it needs more examples, and they need no labels.": learnt - test > 5,
+        }
+    pair = "one pair of runs differs" if seen.pairs == 1 else f"the mean of {seen.pairs} pairs differs"
+    causes[f"By chance, {pair} by up to {seen.noise:.0f} errors. More seeds or more test examples would tell."] = (
+        abs(seen.alone - seen.distilled) <= seen.noise
+    )
+    return causes

@@ -1,0 +1,176 @@
+"""A student as a classifier of scikit-learn: fit it, put it into a pipeline, search its parameters.
+
+It needs the extra `sklearn`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from minikd.data.soft_targets import logit_array, logits_from_probabilities
+from minikd.distil.api import Auto, class_numbers, distil, train_teacher
+
+try:
+    from sklearn.base import BaseEstimator, ClassifierMixin, clone
+    from sklearn.exceptions import NotFittedError
+    from sklearn.utils import check_random_state
+    from sklearn.utils.multiclass import check_classification_targets
+    from sklearn.utils.validation import check_is_fitted, validate_data
+except ImportError as error:
+    raise ImportError(
+        f"DistilledClassifier needs scikit-learn 1.6 or later ({error}): python -m pip install 'minikd[sklearn]'"
+    ) from error
+
+
+class DistilledClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
+    """A small network that learns from any classifier of scikit-learn.
+
+    `student_` is the `Student`, which can be saved and exported.
+
+    Args:
+        teacher: a classifier with `predict_proba` or `decision_function`. A fitted one is used as it is. One that is
+            not fitted is cloned, and the clone is fitted to the same data. scikit-learn's `clone`, and so a grid search
+            too, takes the fit from a fitted teacher; `sklearn.frozen.FrozenEstimator(teacher)` keeps it. None for a
+            network twice as wide, which minikd trains.
+        hidden: units of each hidden layer of the student.
+        T: the temperature, or "auto", as `minikd.distil.distil` takes it.
+        alpha: the weight of the soft targets, or "auto".
+        epochs: passes over the data, or None for a number that suits their size.
+        random_state: None, a seed or a generator, as in scikit-learn.
+
+    Attributes:
+        student_: what was learnt.
+        teacher_: the fitted teacher; a `Network` if minikd trained it.
+        classes_: (K,) the labels, in the order of the columns of `predict_proba`.
+        n_features_in_: D.
+
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn.ensemble import RandomForestClassifier
+    >>> x, y = load_iris(return_X_y=True)
+    >>> forest = RandomForestClassifier(100, random_state=0)
+    >>> student = DistilledClassifier(forest, hidden=(16,), random_state=0).fit(x, y)
+    >>> bool(student.score(x, y) > 0.95)
+    True
+    """
+
+    def __init__(
+        self,
+        teacher: Any = None,
+        *,
+        hidden: Sequence[int] = (300, 300),
+        T: float | Auto = "auto",
+        alpha: float | Auto = "auto",
+        epochs: int | None = None,
+        random_state: Any = None,
+    ) -> None:
+        self.teacher, self.hidden, self.T, self.alpha = teacher, hidden, T, alpha
+        self.epochs, self.random_state = epochs, random_state
+
+    def fit(self, X: Any, y: ArrayLike) -> DistilledClassifier:
+        """Learn from the teacher's answers for X, and from the labels y. Returns: itself.
+
+        Args:
+            X: (N, D) features in any units.
+            y: (N,) labels.
+
+        Raises:
+            ValueError: if the data cannot be used, or the teacher does not know a label.
+        """
+        given = X  # a teacher that was fitted to named columns wants to see them
+        X, y = validate_data(self, X, y, dtype="numeric")
+        check_classification_targets(y)
+        labels = np.unique(y)
+        if len(labels) < 2:
+            raise ValueError(f"a classifier needs 2 classes or more, got 1 class, {labels[0]!r}: give data of others")
+        seed = int(check_random_state(self.random_state).randint(2**31))
+        if self.teacher is None:
+            _, classes = class_numbers(y, labels, len(labels))
+            assert classes is not None
+            wide = tuple(2 * H for H in self.hidden)
+            self.teacher_, v = train_teacher(X, classes, wide, epochs=self.epochs, seed=seed)
+        else:
+            self.teacher_ = self.teacher if _is_fitted(self.teacher) else clone(self.teacher).fit(given, y)
+            labels = getattr(self.teacher_, "classes_", labels)
+            v = classifier_logits(self.teacher_, given)
+        self.student_ = distil(
+            X,
+            y,
+            teacher_logits=v,
+            labels=labels,
+            hidden=self.hidden,
+            T=self.T,
+            alpha=self.alpha,
+            epochs=self.epochs,
+            seed=seed,
+        )
+        self.classes_ = self.student_.labels
+        return self
+
+    def predict(self, X: Any) -> NDArray[Any]:
+        """Return the label of the most likely class of each example, (N,)."""
+        check_is_fitted(self)
+        return self.student_.predict(validate_data(self, X, reset=False, dtype="numeric"))
+
+    def predict_proba(self, X: Any) -> NDArray[Any]:
+        """Return the probability of each class, (N, K), in the order of `classes_`."""
+        check_is_fitted(self)
+        return self.student_.predict_proba(validate_data(self, X, reset=False, dtype="numeric"))
+
+
+def classifier_logits(teacher: Any, X: Any) -> NDArray[np.floating]:
+    """Return the logits of a fitted classifier of scikit-learn, in the order of its `classes_`.
+
+    With `predict_proba` they are log p. If the classifier is a forest, bagged models or nearest neighbours, p is a mean
+    of votes, and less than half a vote counts as half a vote: see `logits_from_probabilities`. Without `predict_proba`
+    they are what `decision_function` gives; of two classes, d becomes −d/2 and d/2, whose softmax is 1/(1 + exp(−d)).
+
+    Args:
+        teacher: the classifier.
+        X: (N, D) as the classifier takes it.
+
+    Returns:
+        (N, K).
+
+    Raises:
+        ValueError: if the classifier has neither method, or does not give one number per class.
+    """
+    if hasattr(teacher, "predict_proba"):
+        return logits_from_probabilities(teacher.predict_proba(X), _voters(teacher))
+    if not hasattr(teacher, "decision_function"):
+        raise ValueError(
+            f"a teacher must have predict_proba or decision_function, but {type(teacher).__name__} has neither: "
+            "wrap it in sklearn.calibration.CalibratedClassifierCV"
+        )
+    d = np.asarray(teacher.decision_function(X))
+    return logit_array(np.stack([-d / 2, d / 2], axis=1) if d.ndim == 1 else d)
+
+
+def _voters(teacher: Any) -> int | None:
+    """Return of how many votes a classifier's probabilities are the mean, or None if they are not made of votes."""
+    from sklearn.ensemble import BaggingClassifier, ExtraTreesClassifier, RandomForestClassifier
+    from sklearn.frozen import FrozenEstimator
+    from sklearn.neighbors import KNeighborsClassifier
+    from sklearn.pipeline import Pipeline
+
+    while isinstance(teacher, Pipeline | FrozenEstimator):
+        teacher = teacher[-1] if isinstance(teacher, Pipeline) else teacher.estimator
+    if isinstance(teacher, BaggingClassifier | ExtraTreesClassifier | RandomForestClassifier):
+        return len(teacher.estimators_)
+    if isinstance(teacher, KNeighborsClassifier):
+        return int(teacher.n_neighbors)
+    return None
+
+
+def _is_fitted(teacher: Any) -> bool:
+    """Return whether a teacher is fitted. What cannot be fitted, such as a wrapper of your own, counts as fitted."""
+    try:
+        check_is_fitted(teacher)
+    except NotFittedError:
+        return False
+    except TypeError:  # no estimator of scikit-learn
+        return True
+    return True

@@ -1,0 +1,154 @@
+"""What a report says of teacher, student alone and distilled student."""
+
+import json
+from itertools import count
+
+import numpy as np
+import pytest
+
+from minikd.distil.reasons import reasons
+from minikd.distil.report import ALONE, DISTILLED, TEACHER, Measured, latency, saved, seen, summarise, words
+from minikd.theory.calibration import calibration_error, log_loss
+from minikd.training.config import TrainConfig
+
+K = 4
+
+
+def answering(wrong, N=1000, sure=4.0, **known):
+    """A network that gets the examples in `wrong` wrong, and labels."""
+    y = np.arange(N) % K
+    z = sure * np.eye(K)[np.where(np.isin(np.arange(N), wrong), (y + 1) % K, y)]
+    return Measured(z, **known)
+
+
+def compared(teacher=range(30), alone=range(100), distilled=range(50), **known):
+    y = np.arange(1000) % K
+    given = {"alone": alone, "teacher": teacher}
+    others = {name: None if wrong is None else answering(wrong) for name, wrong in given.items()}
+    return summarise(y, answering(distilled, **known), **others)
+
+
+def test_figures_are_those_of_the_networks():
+    results = compared(sure=1.0)
+    y, z = np.arange(1000) % K, answering(range(50), sure=1.0).z
+    row = results["networks"][DISTILLED]
+    assert [results["networks"][name]["errors"] for name in (TEACHER, ALONE, DISTILLED)] == [30, 100, 50]
+    assert row["accuracy"] == 0.95
+    assert row["confidence"] == pytest.approx(np.e / (np.e + 3))
+    assert row["log_loss"] == log_loss(z, y)
+    assert row["calibration_error"] == calibration_error(z, y) == pytest.approx(0.95 - np.e / (np.e + 3))
+    assert results["agreement"] == 0.98
+    assert json.loads(json.dumps(results)) == results
+
+
+def test_a_gain_has_the_interval_of_its_pairs():
+    value, low, high = compared()["gain"]
+    assert value == 50
+    assert (low, high) == pytest.approx((50 - 13.7, 50 + 13.7), abs=0.3)  # 1.96 √51, less what is common
+    said = words(compared())
+    assert "The soft targets saved 50 errors: +5.00 points of accuracy, 95 % interval [+3.6" in said
+    assert "may be chance" not in said
+
+
+def test_few_cases_are_called_chance_and_a_loss_a_loss():
+    assert "saved 4 errors: +0.40 points of accuracy, 95 % interval [-0.04, +0.84]" in words(
+        compared(distilled=range(96))
+    )
+    assert "may be chance" in words(compared(distilled=range(96)))
+    assert "The soft targets cost 50 errors: -5.00 points" in words(compared(distilled=range(150)))
+
+
+def test_the_kept_share_is_that_of_the_teachers_advantage():
+    kept = compared()["kept"]
+    assert kept[0] == pytest.approx(50 / 70)
+    assert 0.5 < kept[1] < kept[0] < kept[2] < 0.9
+    assert "keeps 71 % of its teacher's advantage of 70 errors over the student alone, 95 % interval [" in words(
+        compared()
+    )
+
+
+@pytest.mark.parametrize(
+    ("teacher", "said"),
+    [
+        (
+            range(100),
+            "The teacher has no advantage over the student alone: it makes 100 errors, and the student alone 100.",
+        ),
+        (range(130), "it makes 130 errors, and the student alone 100. So there is nothing to keep."),
+        (range(97), "advantage over the student alone is 3 errors, which may be chance"),
+    ],
+)
+def test_a_teacher_without_an_advantage_has_no_share_of_it(teacher, said):
+    results = compared(teacher=teacher)
+    assert results["kept"] is None
+    assert said in words(results)
+
+
+def test_what_is_not_known_is_left_out():
+    alone = words(summarise(np.arange(1000) % K, answering(range(50))))
+    for word in ("teacher", "soft targets", "parameters", "size", "batch"):
+        assert word not in alone
+    assert "student distilled" in alone
+    assert "advantage" not in words(compared(teacher=None))
+    assert "saved" not in words(compared(alone=None))
+
+
+def test_sizes_and_times_are_compared_with_the_teachers():
+    y = np.arange(1000) % K
+    teacher = answering(range(30), parameters=2_000_000, size=8_000_000, latency={1: 0.02, 1000: 0.5})
+    student = answering(range(50), parameters=1200, size=5000, latency={1: 0.00002, 1000: 1.0})
+    said = words(summarise(y, student, teacher=teacher))
+    for word in ("2,000,000", "1,200", "8.0 MB", "5.0 kB", "20 ms", "20 µs", "500 ms", "1 s"):
+        assert f" {word}" in said
+    assert "1,600 times smaller, 1,000 times faster for a batch of 1, 2.0 times slower for a batch of 1,000" in said
+
+
+def test_the_latency_is_the_median_after_a_call_that_does_not_count():
+    ticks, calls = count(), []
+    slow = {0: 90.0, 2: 70.0}
+    now = [0.0]
+
+    def call():
+        now[0] += slow.get(len(calls), 2.0)
+        calls.append(next(ticks))
+
+    assert latency(call, seconds=0, least=5, clock=lambda: now[0]) == 2
+    assert len(calls) == 6
+    assert latency(call, seconds=100, least=1, clock=lambda: now[0]) == 2
+    assert len(calls) == 6 + 1 + 50
+
+
+def test_a_loss_comes_with_its_likeliest_reason():
+    config = TrainConfig(hidden=(30,), epochs=100, batch_size=32, alpha=0.9, T=4.0)
+    y = np.arange(1000) % K
+    v = answering([], sure=16.0).z
+    results = compared(teacher=range(80), alone=range(110), distilled=range(150))
+    about = seen(results, config, v, labels=y, z=answering(range(20)).z)
+    assert (about.teacher, about.alone, about.distilled, about.spread, about.transfer) == (80, 110, 150, 16, 1000)
+    assert about.teacher_learnt == 1
+    assert about.followed == (0.98, 0.93)
+    found = reasons(about)
+    assert "it knows the former by heart" in found[0]
+    assert f"the likeliest first:\n  - {found[0]}" in words(results, found)
+    assert seen(compared(alone=None), config, v) is None
+    assert not seen(compared(), config, v).followed
+
+
+def test_a_gain_and_its_noise_agree_about_chance():
+    config = TrainConfig(hidden=(30,), alpha=0.9, T=4.0)
+    for errors in range(90, 100):
+        results = compared(distilled=range(errors))
+        assert seen(results, config, answering([]).z).helped == (results["gain"][1] > 0)
+
+
+def test_saved_counts_only_what_one_of_them_gets_right():
+    before, after = np.array([True, True, False, False]), np.array([True, False, False, True])
+    assert saved(before, after).value == 0
+    assert saved(before, np.zeros(4, bool)).value == 2
+
+
+def test_logits_and_labels_must_fit():
+    with pytest.raises(ValueError, match="y must"):
+        summarise(np.arange(999) % K, answering([]))
+    with pytest.raises(ValueError, match="finite"):
+        summarise(np.zeros(2, int), Measured(np.full((2, 3), np.nan)))

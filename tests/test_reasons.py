@@ -1,0 +1,62 @@
+"""Why soft targets did not help: what only a report about one's own teacher can see."""
+
+from dataclasses import replace
+
+import pytest
+
+from minikd.distil.reasons import Seen, reasons
+from minikd.training.config import TrainConfig
+
+CONFIG = TrainConfig(hidden=(30,), epochs=100, batch_size=32, alpha=0.9, T=4.0)
+SEEN = Seen(
+    examples=1000,
+    alone=100.0,
+    distilled=150.0,
+    noise=20.0,
+    spread=20.0,
+    config=CONFIG,
+    transfer=3000,
+    teacher=50.0,
+    teacher_learnt=0.96,
+    followed=(0.97, 0.95),
+)
+
+
+def test_nothing_that_can_be_seen_is_said_to_be_nothing():
+    assert reasons(SEEN) == ["None of the causes that minikd can see applies."]
+    assert reasons(replace(SEEN, teacher=None, teacher_learnt=None, followed=None)) == reasons(SEEN)
+
+
+def test_a_gain_beyond_the_noise_needs_no_reason_and_one_within_it_does():
+    assert reasons(replace(SEEN, distilled=79.0)) == []
+    (reason,) = reasons(replace(SEEN, distilled=80.0))
+    assert "By chance, one pair of runs differs by up to 20 errors" in reason
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        (
+            {"teacher_learnt": 1.0},
+            "is right about 100.0 % of the examples that it teaches, but about 95.0 % of the test",
+        ),
+        ({"followed": (0.8, 0.79)}, "its teacher's answer on only 80.0 % of the examples that it learnt from"),
+        (
+            {"followed": (0.99, 0.9)},
+            "on 99.0 % of the examples that it learnt from, but on 90.0 % of the test examples",
+        ),
+        (
+            {"teacher": 90.0, "teacher_learnt": 0.91},
+            "the teacher has little to teach. Use a better one, or an ensemble.",
+        ),
+    ],
+)
+def test_each_cause_is_named_where_it_is_the_only_one(changes, words):
+    (reason,) = reasons(replace(SEEN, **changes))
+    assert words in reason
+
+
+def test_settings_are_called_what_the_reader_calls_them():
+    seen = replace(SEEN, config=replace(CONFIG, T=1.0))
+    assert "Raise --T." in reasons(seen)[0]
+    assert "Raise `T`." in reasons(seen, named="`{}`".format)[0]
