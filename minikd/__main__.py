@@ -11,6 +11,8 @@ from minikd.system.cli import Parser, start, typed
 
 COMMANDS = {
     "mnist": ("minikd.commands.mnist", "train a teacher, a student alone and the same student distilled"),
+    "distil": ("minikd.commands.distil", "distil your own data and your own teacher into a small network"),
+    "predict": ("minikd.commands.predict", "name the class of images or features with such a network"),
     "paper": ("minikd.paper.command", "repeat the paper's experiments, and compare with its numbers"),
     "speech": ("minikd.paper.speech_command", "distil an ensemble that hears spoken digits into one network"),
     "notebooks": ("minikd.learn.notebooks", "open the notebooks, one question each"),
@@ -26,7 +28,7 @@ commands:
 Begin with one of these:
   python -m minikd.mnist --T 8        see distillation work: two to three minutes on two cores
   python -m minikd.notebooks          understand it, step by step
-  python -m minikd.mnist --data DIR   use it on your own images
+  python -m minikd.distil data.npz    use it on your own data
 
 `minikd COMMAND --help` explains the options of a command. `minikd mnist` and `python -m minikd.mnist` are the same
 command, and so for the others; `minikd gpu` is `python -m minikd.backend`.

@@ -18,7 +18,7 @@ COMMANDS = {
     for folder in ("minikd", "derivations", "benchmarks", "tests")
     for path in (ROOT / folder).rglob("*.py")
     if not path.name.startswith("test_") and 'if __name__ == "__main__":' in path.read_text(encoding="utf-8")
-} - {"benchmarks.memory"}  # a part of another
+} - {"benchmarks.memory", "minikd.distil.standalone"}  # parts of others
 posix = pytest.mark.skipif(sys.platform == "win32", reason="needs a POSIX shell")
 
 

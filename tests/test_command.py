@@ -16,6 +16,8 @@ from minikd.system import cli
 ROOT = Path(__file__).parent.parent
 DOORS = {
     "mnist": "minikd.mnist",
+    "distil": "minikd.distil",
+    "predict": "minikd.predict",
     "paper": "minikd.paper",
     "speech": "minikd.speech",
     "notebooks": "minikd.notebooks",
@@ -88,7 +90,7 @@ except SystemExit:
 def test_a_word_that_is_no_command_is_one_line_with_the_list(capsys, word):
     status, out, err = ended(capsys, word, "8")
     assert (status, out) == (2, "")
-    listed = "mnist, paper, speech, notebooks, gpu, export"
+    listed = "mnist, distil, predict, paper, speech, notebooks, gpu, export"
     assert err == f"minikd: the first word must be a command ({listed}), got {word!r}: see minikd --help\n"
 
 

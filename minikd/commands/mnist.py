@@ -20,8 +20,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -30,12 +29,12 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from minikd.commands.report import ALONE, DISTILLED, NETWORKS, TEACHER, draw, summarise, table
+from minikd.commands.work import ending_in_one_line, place
 from minikd.data.images import Dataset, held_out_split, load_mnist
 from minikd.data.load import load_idx
 from minikd.data.soft_targets import SoftTargets
 from minikd.distil.onnx_model import check_onnx_path, to_onnx
 from minikd.engines.device import get_device
-from minikd.engines.gpu import DeviceError, gpu_errors
 from minikd.engines.machine import machine
 from minikd.system.cli import Parser, numbers, reason
 from minikd.system.console import fit
@@ -140,13 +139,6 @@ def configurations(args: argparse.Namespace) -> dict[str, TrainConfig]:
 
 
 # ---- the command line ------------------------------------------------------------------------------------------------
-
-
-def place(text: str) -> Path:
-    """Return a path. An empty one, which an unset shell variable leaves, would mean the working directory."""
-    if not text:
-        raise argparse.ArgumentTypeError("must be a path, got an empty one: is a variable of your shell unset?")
-    return Path(text)
 
 
 def _typed(value: Any) -> str:
@@ -304,31 +296,11 @@ class Run:
         return network
 
 
-@contextmanager
-def _one_line(parser: Parser) -> Iterator[None]:
-    """End the command with one line for whatever stops its work."""
-    try:
-        with gpu_errors():
-            yield
-    except (DeviceError, ValueError) as error:  # bad data and bad checkpoints are ValueErrors
-        parser.fail(str(error))
-    except (FileExistsError, NotADirectoryError) as error:
-        parser.fail(f"{reason(error)}: move what is in the way, and repeat the command with --resume")
-    except OSError as error:
-        parser.fail(f"{reason(error)}; make room or fix its permissions, and repeat the command with --resume")
-    except MemoryError as error:
-        parser.fail(f"the networks do not fit into memory ({error}): use smaller layers or batches")
-    except TrainingDiverged as error:
-        parser.fail(str(error), code=1)
-    except KeyboardInterrupt:
-        parser.fail("stopped; the same command with --resume continues from here", code=130)
-
-
 def main(argv: Sequence[str] | None = None) -> None:
     """Parse, check everything that can be checked, then train, print the results, and draw and export them."""
     parser = build_parser()
     args = parser.parse_args(argv)
-    with _one_line(parser):
+    with ending_in_one_line(parser):
         run = Run(args)
         for remark in run.said:
             parser.remark(remark)

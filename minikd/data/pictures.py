@@ -121,6 +121,25 @@ class Pictures:
         return found
 
 
+def read_picture(file: Path, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    """Return a picture of a known size.
+
+    Args:
+        file: a PNG or JPEG file.
+        shape: (rows, cols) for grey, or (rows, cols, 3).
+
+    Raises:
+        DataError: if the file is damaged, or of another size.
+    """
+    rows, cols = shape[:2]
+    with _opened(file) as image:
+        if image.size != (cols, rows):
+            w, h = image.size
+            fix = f"resize it, in Python by Image.open(…).resize(({cols}, {rows})).save(…) of Pillow"
+            raise DataError(f"{named(file)}: {w} × {h} pixels, but {cols} × {rows} are needed: {fix}")
+    return _pixels(file, "RGB" if len(shape) == 3 else "L", shape)
+
+
 def folders(folder: Path) -> list[Path]:
     """Return the folders in a folder, sorted, without hidden ones and those that archives leave behind."""
     return [path for path in _inside(folder) if os.path.isdir(path)]

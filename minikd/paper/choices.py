@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from minikd.plots.canvas import OKABE_ITO, Figure, side_by_side  # before Matplotlib
 
@@ -133,7 +134,7 @@ def calibration() -> Figure:
         some = number >= LEAST * len(found)
         error = 1.96 * np.sqrt(right * (number - right) / np.maximum(number, 1) ** 3)[some]
         panel.plot([0, 1], [0, 1], color="black", linewidth=0.8, linestyle=":")
-        ends = {"capsize": 3, "linewidth": 1, "marker": "o", "linestyle": "none", "color": OKABE_ITO[i]}
+        ends: Any = {"capsize": 3, "linewidth": 1, "marker": "o", "linestyle": "none", "color": OKABE_ITO[i]}
         panel.errorbar((sure[some] / number[some]), (right[some] / number[some]), yerr=error, **ends)
         panel.set(xlim=(0.4, 1.02), ylim=(0.2, 1.02), xlabel="probability of the class that it names")
         panel.set_title(title, loc="left")

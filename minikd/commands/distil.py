@@ -1,0 +1,426 @@
+"""Distil your own: a small network learns your data from a large teacher, and leaves for wherever you need it.
+
+DATA is an .npz file with the arrays x_train, y_train, x_test and y_test, and x_transfer if you have examples without
+labels; or a folder with the four IDX files; or a folder with one sub-folder of PNG or JPEG files per class. Examples
+are features (N, D), or images (N, rows, columns) or (N, rows, columns, 3).
+
+The teacher is what you have: its logits in a .npy file, one row per example, in the order of the data: the rows of
+train, then those of x_transfer (if there is one), then those of test; later parts may be left out. Or an ONNX model, or
+a network of minikd. Several files are an ensemble. Without --teacher the command trains a larger network first.
+
+examples:
+  minikd distil data.npz                              train a teacher, and distil it
+  minikd distil data.npz --teacher logits.npy         distil your own teacher
+  minikd distil data.npz --teacher a.onnx b.onnx      distil an ensemble
+  minikd distil photos/ --hidden 30,30 --search       a tiny student, with T and learning rate searched for
+  minikd distil data.npz --export student.onnx student.py
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import textwrap
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from minikd.commands.work import ending_in_one_line, place
+from minikd.data.checks import freeze
+from minikd.data.frames import Frames
+from minikd.data.images import Dataset
+from minikd.data.load import load_data
+from minikd.data.soft_targets import SoftTargets, soft_targets_from
+from minikd.distil.choices import Choice, choose_alpha, choose_T, settings
+from minikd.distil.leave import check_export_path, export_student
+from minikd.distil.reasons import reasons
+from minikd.distil.report import ALONE, BATCHES, DISTILLED, TEACHER, Measured, latency, seen, summarise, words
+from minikd.distil.search import search
+from minikd.distil.student import Student
+from minikd.distil.teachers import MEANS, PARTS, Answers, OurNetwork, Part, ask, ensemble, open_teachers, raw_inputs
+from minikd.engines.device import get_device
+from minikd.engines.machine import machine
+from minikd.system.cli import Parser, numbers, reason
+from minikd.system.console import fit
+from minikd.system.files import check_writable
+from minikd.training import runs
+from minikd.training.answers import logits
+from minikd.training.config import TrainConfig
+from minikd.training.network import Network
+
+WIDER = 2
+"""The teacher that the command trains is this many times as wide as the student."""
+STUDENT = "student.safetensors"
+"""The distilled student in the run folder, with its inputs and labels."""
+
+
+def number_or_auto(text: str) -> float | None:
+    """Return a number, or None for "auto"."""
+    return None if text == "auto" else float(text)
+
+
+def build_parser() -> Parser:
+    """Return the options."""
+    parser = Parser("distil", __doc__)
+    parser.add_argument("data", type=place, metavar="DATA", help="an .npz file, or a folder: see above")
+    add = parser.add_argument_group("the teacher").add_argument
+    about = ".npy (logits or probabilities), .onnx or .safetensors; several are an ensemble"
+    add("--teacher", type=place, nargs="+", default=[], metavar="FILE", help=about)
+    about = "of an ensemble: the mean of logits, or of probabilities, which holds at one T [geometric]"
+    add("--mean", choices=MEANS, default=MEANS[0], help=about)
+    about = f"units of the teacher that the command trains [{WIDER} times the student's]"
+    add("--teacher-hidden", type=numbers(int), metavar="H,H", help=about)
+    add("--teacher-epochs", type=int, metavar="N", help="passes of this teacher over the training part [by its size]")
+
+    add = parser.add_argument_group("the student").add_argument
+    add("--hidden", type=numbers(int), default=(300, 300), metavar="H,H", help="units of each hidden layer [300,300]")
+    about = "the temperature, > 0, or auto: by the teacher's logits and the student's width [auto]"
+    add("--T", type=number_or_auto, metavar="T", help=about)
+    about = "the weight of the soft targets, > 0 to 1, or auto; the labels get the rest [auto]"
+    add("--alpha", type=number_or_auto, metavar="A", help=about)
+    add("--search", action="store_true", help="search for T and the learning rate on held-out training examples")
+    add("--epochs", type=int, metavar="N", help="passes over the training part [by its size]")
+    add("--learning-rate", type=float, metavar="R", help="the peak of the learning rate [by the size of the data]")
+    add("--seed", type=int, default=0, metavar="S", help="of weights, order and dropout [0]")
+    add("--gpu", action="store_true", help="train on the GPU with CuPy")
+
+    add = parser.add_argument_group("results").add_argument
+    add("--out", type=place, default=Path("runs"), metavar="DIR", help="where run folders and teachers are kept [runs]")
+    add("--resume", action="store_true", help="resume the latest run with these settings in --out")
+    about = "write the distilled student there: .onnx, .py (needs only NumPy) or .safetensors"
+    add("--export", nargs="+", default=[], metavar="FILE", help=about)
+    add("--json", action="store_true", help="print the results as JSON, not in words")
+    add("--quiet", action="store_true", help="show no progress bars")
+    return parser
+
+
+class Distillation:
+    """The job that the command line asks for. All that can be checked before training is checked.
+
+    Args:
+        args: of `build_parser`.
+        warn: is called with each warning.
+        say: is called with each line that the reader should see while the work goes on.
+
+    Raises:
+        DeviceError: if there is no usable GPU.
+        ValueError: if anything else is wrong, in one line.
+    """
+
+    def __init__(self, args: argparse.Namespace, warn: Callable[[str], None], say: Callable[[str], None]) -> None:
+        self.args, self.warn, self.say = args, warn, say
+        self._check_options()
+        self.device = get_device("gpu" if args.gpu else "cpu")
+        self.loaded = load_data(args.data)
+        self._check_transfer()
+        self.sources, self.teacher_files = open_teachers(args.teacher, self.loaded), list[Path](args.teacher)
+
+    def _check_options(self) -> None:
+        """Refuse options that are out of range or do not go together."""
+        args = self.args
+        names = ("epochs", "learning_rate", "T", "alpha", "seed")
+        given = {name: value for name in names if (value := getattr(args, name)) is not None}
+        TrainConfig(hidden=args.hidden, **given)
+        if args.alpha == 0:
+            raise ValueError("alpha must be > 0: without soft targets the distilled student is the student alone")
+        own = {"--teacher-hidden": args.teacher_hidden, "--teacher-epochs": args.teacher_epochs}
+        TrainConfig(
+            hidden=args.teacher_hidden or (1,), epochs=1 if args.teacher_epochs is None else args.teacher_epochs
+        )
+        for option, value in own.items():
+            if value is not None and args.teacher:
+                raise ValueError(f"{option} is for a teacher that the command trains: leave it or --teacher out")
+        if args.mean != MEANS[0] and len(args.teacher) < 2:
+            raise ValueError(f"--mean {args.mean} is for several teachers, got {len(args.teacher)}: leave it out")
+        if args.search and (args.T is not None or args.learning_rate is not None):
+            raise ValueError("--search looks for T and the learning rate: leave --T and --learning-rate out")
+        for file in args.export:
+            check_leaving(file)
+
+    def _check_transfer(self) -> None:
+        """Refuse a weight for labels that transfer examples do not have."""
+        alpha = self.args.alpha
+        if self.loaded.transfer is not None and alpha not in (None, 1):
+            rule = "alpha must be 1 with x_transfer, whose examples have no labels"
+            raise ValueError(f"{rule}, got {alpha:g}: leave --alpha or x_transfer out")
+
+    @cached_property
+    def asked(self) -> dict[str, Any]:
+        """What was asked for, in plain JSON types."""
+        args = self.args
+        parts = {part: data for part in PARTS if (data := getattr(self.loaded, part)) is not None}
+        return {
+            "data": {part: {"examples": len(data), "sha256": data.fingerprint} for part, data in parts.items()},
+            "teacher": [{"file": path.name, "sha256": file_sha256(path)} for path in args.teacher],
+            **{name: getattr(args, name) for name in ("mean", "teacher_hidden", "teacher_epochs", "hidden", "T")},
+            **{name: getattr(args, name) for name in ("alpha", "search", "epochs", "learning_rate", "seed")},
+            "device": self.device.name,
+        }
+
+    @cached_property
+    def folder(self) -> Path:
+        """The run folder, made when it is first asked for."""
+        return runs.open_run(self.args.out, f"{self.args.data.stem}-{runs.key(self.asked)}", self.args.resume)
+
+    def run(self) -> tuple[dict[str, Any], Student]:
+        """Train or find the networks, and write the run folder.
+
+        Returns:
+            The results in plain JSON types, and the student.
+        """
+        runs.write_json(self.folder / "config.json", self.asked)
+        self.metrics = runs.Metrics(self.folder / "metrics.jsonl")
+        for line in self.loaded.said:
+            self.say(sentence(line))
+        answers = self._teach()
+        dataset, targets, config = self._choose(answers)
+        self.config = config
+        alone = self._obtain(ALONE, replace(config, alpha=0.0, T=1.0), self.loaded.train)
+        distilled = self._obtain(DISTILLED, config, dataset, targets)
+        about = {
+            "config": config.record(),
+            "why": {name: choice.why for name, choice in self.choices.items()},
+            "teacher": [one["file"] for one in self.asked["teacher"]] or "trained by minikd",
+            "errors": distilled.history[-1]["errors"],
+            "test examples": len(self.loaded.test),
+        }
+        student = Student(distilled, self.loaded.inputs, self.loaded.labels, about)
+        student.save(self.folder / STUDENT)
+        return self._results(targets, dataset, alone, student), student
+
+    def _teach(self) -> list[Answers]:
+        """Return the answers of each teacher, and warn of what is doubtful about them."""
+        if not self.sources:
+            return [self._own_teacher()]
+        answers = []
+        for source in self.sources:
+            one = ask(source, self.loaded)
+            answers.append(one)
+            for line in one.said:
+                self.say(sentence(line))
+            for doubt in one.doubts:
+                self.warn(doubt)
+        return answers
+
+    def _results(self, targets: SoftTargets, dataset: Part, alone: Network, student: Student) -> dict[str, Any]:
+        """Return the results in plain JSON types, and write them."""
+        test = self.loaded.test
+        z, z_alone = (self._logits(network, test) for network in (student.network, alone))
+        size = (self.folder / STUDENT).stat().st_size
+        times = latencies(lambda data: student.logits(raw_inputs(data, self.loaded)), test)
+        measured = Measured(z, student.network.flat.size, size, times)
+        found = summarise(test.labels, measured, alone=replace(measured, z=z_alone), teacher=self._measured_teacher())
+        config, own = self.config, self._logits(student.network, dataset)
+        evidence = seen(found, config, targets.logits, labels=dataset.labels, z=own)
+        results = {
+            "asked": self.asked,
+            "choices": {name: choice._asdict() for name, choice in self.choices.items()},
+            "config": config.record(),
+            **found,
+            "reasons": reasons(evidence) if evidence is not None else [],
+            "files": {"student": str(self.folder / STUDENT), "export": self.args.export},
+            "folder": str(self.folder),
+            "machine": machine(self.device),
+        }
+        runs.write_json(self.folder / runs.RESULTS, results)
+        return results
+
+    def _measured_teacher(self) -> Measured | None:
+        """Return what is known of the teacher, or None where nobody knows its answers for the test part."""
+        v = self.teacher.logits.get("test")
+        if v is None:
+            return None
+        if not all(source.model for source in self.sources):
+            return Measured(v)
+        counts = [source.parameters for source in self.sources]
+        total = None if None in counts else sum(filter(None, counts))
+        times = latencies(lambda data: [source.answer(data) for source in self.sources], self.loaded.test)
+        return Measured(v, total, sum(path.stat().st_size for path in self.teacher_files), times)
+
+    def _logits(self, network: Network, data: Part) -> NDArray[np.floating]:
+        return np.asarray(self.device.get(logits(network, data, self.device)))
+
+    def _own_teacher(self) -> Answers:
+        """Train a teacher that is wider than the student, with dropout, and return its answers."""
+        args, train_set = self.args, self.loaded.train
+        hidden = args.teacher_hidden or tuple(WIDER * units for units in args.hidden)
+        blank = np.zeros((len(train_set), train_set.classes))
+        config = settings(blank, hidden, T=1.0, alpha=0.0, seed=args.seed)
+        epochs = args.teacher_epochs or config.epochs
+        config = replace(
+            config, epochs=epochs, drop_hidden=0.4, drop_input=0.1 if isinstance(train_set, Dataset) else 0
+        )
+        network = self._obtain(TEACHER, config, train_set)
+        student = Student(network, self.loaded.inputs, self.loaded.labels)
+        self.say(
+            f"Without --teacher, a larger network with dropout, {sizes_of(network)}, was trained to be the teacher."
+        )
+        own = OurNetwork("the teacher", student, list(range(train_set.classes)), self.loaded)
+        self.sources, self.teacher_files = [own], [self._path(TEACHER, config)]
+        return ask(own, self.loaded)
+
+    def _choose(self, answers: list[Answers]) -> tuple[Part, SoftTargets, TrainConfig]:
+        """Return what the distilled student learns from, and how. Each choice is said with its reason."""
+        args, loaded = self.args, self.loaded
+        teacher, hidden = ensemble(answers), args.hidden
+        T = (
+            Choice(args.T, f"T = {args.T:g}, as given.")
+            if args.T
+            else choose_T(teacher.logits["train"], hidden, loaded.inputs.size)
+        )
+        if args.mean != MEANS[0]:
+            teacher = ensemble(answers, args.mean, T.value)
+        self.teacher = teacher
+        dataset, v = loaded.train, teacher.logits["train"]
+        if loaded.transfer is not None and "transfer" in teacher.logits:
+            dataset, v = joined(loaded.train, loaded.transfer), np.concatenate([v, teacher.logits["transfer"]])
+        alpha = choose_alpha(v, dataset.labels, T.value)
+        if args.alpha:
+            alpha = Choice(args.alpha, f"alpha = {args.alpha:g}, as given.")
+        config = settings(v, hidden, T=T.value, alpha=alpha.value, seed=args.seed)
+        given = {"epochs": args.epochs, "learning_rate": args.learning_rate}
+        config = replace(config, **{name: value for name, value in given.items() if value is not None})
+        self.choices = {"T": T, "alpha": alpha}
+        for choice in self.choices.values():
+            self.say(choice.why)
+        targets = soft_targets_from(v, dataset, teacher.T)
+        if args.search:
+            config = self._search(config, dataset, targets)
+        return dataset, targets, config
+
+    def _search(self, config: TrainConfig, dataset: Part, targets: SoftTargets) -> TrainConfig:
+        """Return the configuration with the T and the learning rate that do best on held-out examples."""
+        with tqdm(desc="search", unit="step", leave=False, disable=True if self.args.quiet else None) as bar:
+
+            def update(done: int, steps: int) -> None:
+                bar.total = steps
+                bar.update(done - bar.n)
+
+            found = search(config, dataset, targets, device=self.device, on_step=update)
+        assert isinstance(found.config.T, float)
+        self.choices["search"] = Choice(found.config.T, found.why)
+        self.say(found.why)
+        return found.config
+
+    def _path(self, name: str, config: TrainConfig) -> Path:
+        """Return where a network is kept: teachers for any run that wants the same, begun or finished."""
+        if name != TEACHER:
+            return self.folder / f"{name.replace(' ', '-')}.safetensors"
+        sets = [self.asked["data"][part]["sha256"] for part in ("train", "test")]
+        return Path(self.args.out / "teachers" / f"{runs.key([config.record(), *sets, self.device.name])}.safetensors")
+
+    def _obtain(self, name: str, config: TrainConfig, dataset: Part, targets: SoftTargets | None = None) -> Network:
+        """Return a network of this name, and keep it in the run folder."""
+        network, _ = runs.obtain(
+            self._path(name, config),
+            config,
+            dataset,
+            self.loaded.test,
+            soft_targets=targets,
+            device=self.device,
+            resume=self.args.resume or name == TEACHER,
+            title=name,
+            quiet=self.args.quiet,
+            on_epoch=lambda network: self.metrics.set(config.seeds[0], name, network.history),
+        )
+        self.metrics.set(config.seeds[0], name, network.history)
+        return network
+
+
+def latencies(answer: Callable[[Part], object], data: Part) -> dict[int, float]:
+    """Return the seconds that answers take, by the size of the batch."""
+    times = {}
+    for size in BATCHES:
+        batch = data.take(np.resize(np.arange(len(data)), size))
+        times[size] = latency(partial(answer, batch), seconds=0.1, least=2)
+    return times
+
+
+def sizes_of(network: Network) -> str:
+    """Return the sizes of a network's layers in words."""
+    return "-".join(map(str, network.sizes))
+
+
+def joined(train: Part, transfer: Part) -> Part:
+    """Return the examples of both parts as one transfer set, without labels."""
+    if isinstance(train, Dataset) and isinstance(transfer, Dataset):
+        images = freeze(np.concatenate([train.images, transfer.images]))
+        return replace(train, images=images, labels=None, name="train and transfer")
+    assert isinstance(train, Frames)
+    assert isinstance(transfer, Frames)
+    frames = freeze(np.concatenate([train.frames, transfer.frames]))
+    starts = freeze(np.arange(len(frames)))
+    return replace(train, frames=frames, starts=starts, labels=None, name="train and transfer")
+
+
+def file_sha256(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes, in hexadecimal digits."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def check_leaving(file: str) -> None:
+    """Check before long work that `leave` can write there."""
+    if Path(file).suffix == ".safetensors":
+        check_writable(file)
+    else:
+        check_export_path(file)
+
+
+def leave(student: Student, file: str) -> None:
+    """Write a student in the form that the ending of the file names."""
+    if Path(file).suffix == ".safetensors":
+        student.save(file)
+    else:
+        export_student(student, file)
+
+
+def wrapped(text: str) -> str:
+    """Return a text with its long lines broken, as the standard output can show it."""
+    lines = [textwrap.fill(line, 120, subsequent_indent="    " if line[:1] == " " else "") for line in text.split("\n")]
+    return fit("\n".join(lines))
+
+
+def sentence(text: str) -> str:
+    """Return a remark as a sentence.
+
+    >>> sentence("labels 1 to 26 became classes 0 to 25")
+    'Labels 1 to 26 became classes 0 to 25.'
+    """
+    return f"{text[:1].upper()}{text[1:]}."
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Parse, check everything that can be checked, then train, print the results in words, and export the student."""
+    parser = build_parser()
+    args = parser.parse_args(argv)
+
+    def say(line: str) -> None:
+        if not args.json:
+            print(wrapped(line), flush=True)
+
+    with ending_in_one_line(parser):
+        job = Distillation(args, parser.remark, say)
+        results, student = job.run()
+    if args.json:
+        print(json.dumps(results, indent=1), flush=True)
+    else:
+        print(
+            wrapped(f"\n{words(results, results['reasons'])}\nThe student: {results['files']['student']}"), flush=True
+        )
+    for file in args.export:
+        try:
+            leave(student, file)
+        except Exception as error:
+            again = f"python -m minikd.export {results['files']['student']} {file}"
+            parser.fail(f"the student is not exported ({reason(error)}); it is kept: {again}", code=1)

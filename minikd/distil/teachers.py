@@ -1,0 +1,353 @@
+"""The teacher's logits for the user's data, whatever the teacher is: an array, an ONNX model, a network of minikd.
+
+    sources = open_teachers(["logits.npy", "model.onnx"], loaded)  # all that can be checked without work is checked
+    answers = [ask(source, loaded) for source in sources]
+    teacher = ensemble(answers, "geometric")
+
+N counts the examples of a part of the data (train, transfer or test), and K the classes.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Protocol, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from minikd.data.checks import DataError
+from minikd.data.frames import Frames
+from minikd.data.images import Dataset
+from minikd.data.load import Loaded
+from minikd.data.soft_targets import logits_from_probabilities
+from minikd.distil.student import Student, load_student
+from minikd.system.arrays import read_npy
+from minikd.system.cli import reason
+from minikd.theory.ensembles import arithmetic_mean, geometric_mean
+
+Part: TypeAlias = Dataset | Frames
+PARTS = ("train", "transfer", "test")
+"""The order of rows in a file of logits."""
+MEANS = ("geometric", "arithmetic")
+SUFFIXES = (".npy", ".onnx", ".safetensors")
+
+
+@dataclass(frozen=True, eq=False)
+class Answers:
+    """What a teacher says of the parts of the data.
+
+    Args:
+        logits: by part: (N, K) float32, finite, in nats. A part that the teacher does not know is absent.
+        said: remarks in words, such as how probabilities became logits.
+        doubts: warnings in words.
+        T: the only temperature at which the logits may be used, or None for every temperature.
+    """
+
+    logits: dict[str, NDArray[np.float32]]
+    said: list[str] = field(default_factory=list)
+    doubts: list[str] = field(default_factory=list)
+    T: float | None = None
+
+
+class Source(Protocol):
+    """A teacher in a file, opened and checked."""
+
+    @property
+    def name(self) -> str:
+        """The name of the file."""
+
+    @property
+    def said(self) -> list[str]:
+        """What the reader should know of it."""
+
+    @property
+    def parameters(self) -> int | None:
+        """How many it has, or None where nobody knows."""
+
+    @property
+    def model(self) -> bool:
+        """Whether it can be asked about any examples, and not only those that it has answered already."""
+
+    def raw(self, part: str) -> NDArray[Any] | None:
+        """Return its answers (N, K) for a part of the data, logits or probabilities; None where it has none."""
+
+    def answer(self, data: Part) -> NDArray[Any]:
+        """Return its answers for other examples of the same kind, if it is a model."""
+
+
+# ---- files -----------------------------------------------------------------------------------------------------------
+
+
+def open_teachers(paths: Sequence[str | os.PathLike[str]], loaded: Loaded) -> list[Source]:
+    """Open the files of teachers, and check all that can be checked before work.
+
+    Args:
+        paths: `.npy`, `.onnx` or `.safetensors` files.
+        loaded: the data that the teachers are asked about.
+
+    Raises:
+        ValueError: if one cannot be a teacher of these data. The message names the file.
+    """
+    return [_open(Path(path), loaded) for path in paths]
+
+
+def _open(path: Path, loaded: Loaded) -> Source:
+    if path.suffix not in SUFFIXES:
+        fix = "save the logits with numpy.save, or the model as ONNX"
+        raise DataError(f"a teacher is a file that ends in {', '.join(SUFFIXES)}, got {str(path)!r}: {fix}")
+    try:
+        if path.suffix == ".npy":
+            return Rows.open(path, loaded)
+        if path.suffix == ".onnx":
+            from minikd.distil.onnx_teacher import OnnxTeacher
+
+            return OnnxTeacher(path, loaded)
+        return OurNetwork.open(path, loaded)
+    except OSError as error:
+        raise DataError(f"{reason(error)}: check the path of --teacher and its permissions") from None
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """Logits in a .npy file: one row per example, in the order of the data."""
+
+    name: str
+    parts: dict[str, NDArray[Any]]
+    said: list[str]
+    parameters: int | None = None
+    model: bool = False
+
+    @classmethod
+    def open(cls, path: Path, loaded: Loaded) -> Rows:
+        """Read the rows: those of train, then of transfer if there is one, then of test. Later parts may lack.
+
+        Raises:
+            DataError: if the file is no array of numbers, or its shape fits no such sequence.
+        """
+        v, K = read_npy(path), loaded.train.classes
+        sizes = {part: len(data) for part in PARTS if (data := getattr(loaded, part)) is not None}
+        ends = np.cumsum(list(sizes.values())).tolist()
+        ways = [f"{end:,} ({' + '.join(list(sizes)[: i + 1])})" for i, end in enumerate(ends)]
+        if v.ndim == 1 or (v.ndim == 2 and v.shape[1] == 1 and K > 1):
+            fix = "save the teacher's logits of all classes, not the class or one score"
+            raise DataError(f"{path}: logits must be (N, {K}), got shape {v.shape}: {fix}")
+        if v.ndim != 2 or v.shape[1] != K:
+            raise DataError(f"{path}: logits must have one column per class, (N, {K}), got shape {v.shape}: {_order}")
+        if len(v) not in ends:
+            rule = f"logits must have as many rows as the data, {' or '.join(ways)}"
+            raise DataError(f"{path}: {rule}, got {len(v):,}: {_rows}")
+        stops = [end for end in ends if end <= len(v)]
+        parts = dict(zip(sizes, np.split(v, stops[:-1]), strict=False))
+        absent = [part for part in sizes if part not in parts]
+        without = f"; none for {' and '.join(absent)}" if absent else ""
+        return cls(path.name, parts, [f"{path.name}: logits for {' and '.join(parts)}{without}"])
+
+    def raw(self, part: str) -> NDArray[Any] | None:
+        """Return the rows of a part, or None."""
+        return self.parts.get(part)
+
+    def answer(self, data: Part) -> NDArray[Any]:
+        """Refuse: rows are all there is."""
+        raise NotImplementedError("a file of logits answers nothing else")
+
+
+_order = "give one column per class, in the order of the sorted labels"
+_rows = "the rows must be those of train, then of transfer (if there is one), then of test; later parts may be left out"
+
+
+@dataclass(frozen=True, eq=False)
+class OurNetwork:
+    """A network of minikd, in a file of `Student.save` or of `save_network`."""
+
+    name: str
+    student: Student
+    columns: list[int]
+    """Which of the network's classes is each of the data's."""
+    loaded: Loaded
+    model: bool = True
+
+    @classmethod
+    def open(cls, path: Path, loaded: Loaded) -> OurNetwork:
+        """Read a network, and check that it fits the data.
+
+        Raises:
+            ValueError: if it does not fit, or the file is damaged.
+        """
+        student = load_student(path, loaded.inputs)
+        shape, K = loaded.inputs.shape, loaded.train.classes
+        if student.inputs.shape != shape:
+            read = f"the network reads examples of shape {student.inputs.shape}, but those of the data have {shape}"
+            raise DataError(f"{path}: {read}: use a teacher of such data")
+        own, theirs = list(map(str, student.labels.tolist())), list(map(str, loaded.labels.tolist()))
+        if len(own) != K:
+            raise DataError(f"{path}: the network knows {len(own)} classes, but the data have {K}: use another teacher")
+        if sorted(own) == sorted(theirs):
+            columns = [own.index(label) for label in theirs]
+        elif own == list(map(str, range(K))):  # a bare network, whose classes have no names
+            columns = list(range(K))
+        else:
+            known = f"{', '.join(own[:4])}, …, but the data's are {', '.join(theirs[:4])}, …"
+            raise DataError(f"{path}: the network's classes are {known}: use a teacher of such data")
+        return cls(path.name, student, columns, loaded)
+
+    @property
+    def parameters(self) -> int:
+        """The number of its parameters."""
+        return self.student.network.flat.size
+
+    @property
+    def said(self) -> list[str]:
+        """Say the network's size."""
+        return [f"{self.name}: a network of minikd, {'-'.join(map(str, self.student.network.sizes))}"]
+
+    def raw(self, part: str) -> NDArray[Any] | None:
+        """Return the network's logits for a part."""
+        data = getattr(self.loaded, part)
+        return None if data is None else self.answer(data)
+
+    def answer(self, data: Part) -> NDArray[Any]:
+        """Return the network's logits."""
+        z: NDArray[Any] = self.student.logits(raw_inputs(data, self.loaded))[:, self.columns]
+        return z
+
+
+def raw_inputs(data: Part, loaded: Loaded) -> NDArray[Any]:
+    """Return examples as the user knows them: images as bytes, features in their own units."""
+    if isinstance(data, Dataset):
+        return data.images
+    inputs = loaded.inputs
+    assert inputs.mean is not None
+    assert inputs.scale is not None
+    return data.windows(np.arange(len(data))) * inputs.scale + inputs.mean
+
+
+# ---- answers ---------------------------------------------------------------------------------------------------------
+
+
+def ask(source: Source, loaded: Loaded) -> Answers:
+    """Return a teacher's logits for all parts of the data that it knows, and what is doubtful about them.
+
+    Raises:
+        DataError: if they are not finite, or cannot be logits.
+    """
+    found, said = {}, list(source.said)
+    for part in PARTS:
+        v = source.raw(part)
+        if v is not None:
+            found[part] = v
+    kind = _kind(source.name, found)
+    if kind == "probabilities":
+        said.append(f"{source.name}: its rows are probabilities, so their logarithms are taken as logits")
+        found = _logarithms(source.name, found)
+    elif kind == "log-probabilities":
+        said.append(f"{source.name}: its rows are log-probabilities, which serve as logits at every temperature")
+    answers = Answers({part: v.astype(np.float32) for part, v in found.items()}, said)
+    return replace(answers, doubts=[f"{source.name}: {doubt}" for doubt in doubts(answers, loaded)])
+
+
+def _kind(name: str, found: dict[str, NDArray[Any]]) -> str:
+    """Return what the rows are: "logits", "probabilities" or "log-probabilities".
+
+    Raises:
+        DataError: if a number is not finite, also as float32.
+    """
+    for part, v in found.items():
+        with np.errstate(over="ignore"):
+            finite = np.isfinite(v.astype(np.float32))
+        if not finite.all():
+            row, column = np.argwhere(~finite)[0].tolist()
+            fix = "raise log-probabilities to at least -30" if v[row, column] == -np.inf else "train the teacher again"
+            raise DataError(f"{name}: logits must be finite, got {v[row, column]} in row {row} of {part}: {fix}")
+    if all(v.min() >= 0 and v.max() <= 1 + 1e-6 and _sums_to_1(v, 0.05) for v in found.values()):  # rounded ones too
+        return "probabilities"
+    log = all(v.max() <= 1e-6 and _sums_to_1(np.exp(v.astype(np.float64)), 1e-3) for v in found.values())
+    return "log-probabilities" if log else "logits"
+
+
+def _sums_to_1(v: NDArray[Any], tolerance: float) -> bool:
+    return bool(np.abs(v.sum(axis=-1) - 1).max() <= tolerance)
+
+
+def _logarithms(name: str, found: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """Return logits for probabilities. A zero counts as half the smallest one above zero: half a vote of a forest.
+
+    Raises:
+        DataError: if they only say 0 and 1.
+    """
+    above = [p[p > 0] for p in found.values()]
+    least = min(float(p.min()) for p in above)
+    if least == 1:
+        fix = "ask it about examples that it was not trained on, such as out-of-bag ones"
+        raise DataError(f"{name}: probabilities must say more than 0 and 1, which the labels say too: {fix}")
+    zeros = any(not p.all() for p in found.values())
+    voters = min(2**22, round(1 / least)) if zeros else None
+    return {part: logits_from_probabilities(p, voters) for part, p in found.items()}
+
+
+def doubts(answers: Answers, loaded: Loaded) -> list[str]:
+    """Return warnings in words, where a teacher's answers do not fit the labels.
+
+    A teacher whose rows are in another order than the data is right as often as chance: Σ_k p_k q_k, where p_k is the
+    share of class k among the labels and q_k among the answers. Three standard deviations above that still count as
+    chance. One whose columns are in another order is right nearly always, if each column is renamed.
+
+    Args:
+        answers: of the teacher.
+        loaded: the data with their labels.
+    """
+    found = []
+    for part in ("train", "test"):
+        if part not in answers.logits:
+            continue
+        v, y, K = answers.logits[part], getattr(loaded, part).labels, loaded.train.classes
+        if not np.ptp(v, axis=1).any():
+            found.append(f"all its answers for {part} are the same for every class: it has nothing to teach")
+            continue
+        chosen = v.argmax(axis=1)
+        table = np.bincount(chosen * K + y.astype(np.int64), minlength=K * K).reshape(K, K)  # (chosen, label)
+        N, right = len(y), int(np.trace(table))
+        chance = float(table.sum(axis=0) @ table.sum(axis=1)) / N**2
+        renamed = int(table.max(axis=1).sum())
+        share = f"only {100 * right / N:.1f} % of its answers for {part} agree with the labels"
+        if renamed > 0.8 * N and right < 0.5 * renamed and len(set(table.argmax(axis=1)[table.any(axis=1)])) > 1:
+            column = int(np.argmax(table.sum(axis=1) * (table.argmax(axis=1) != np.arange(K))))
+            label = loaded.labels[table[column].argmax()]
+            fix = f"column {column} seems to be class {label}, so put the columns in the order of the sorted labels"
+            found.append(f"{share}: {fix}")
+        elif right <= N * chance + 3 * np.sqrt(N * chance * (1 - chance)):
+            what = "which is chance: are its rows in the order of the data?"
+            found.append(f"{share}, {what}")
+        elif right < table.sum(axis=0).max():
+            found.append(f"{share}, fewer than the commonest class has: is it the right teacher?")
+    return found
+
+
+def ensemble(answers: Sequence[Answers], mean: str = "geometric", T: float | None = None) -> Answers:
+    """Return the answers of several teachers as those of one (Hinton et al. 2015, E8).
+
+    Args:
+        answers: of each teacher. A part counts only if all of them know it.
+        mean: "geometric", which serves every temperature, or "arithmetic", which fixes it.
+        T: the temperature for an arithmetic mean.
+
+    Raises:
+        ValueError: if the mean is neither, or an arithmetic one has no temperature.
+    """
+    if mean not in MEANS:
+        raise ValueError(f"mean must be {' or '.join(MEANS)}, got {mean!r}: choose one")
+    said, found = ([line for one in answers for line in getattr(one, name)] for name in ("said", "doubts"))
+    if len(answers) == 1:
+        return answers[0]
+    if mean == "geometric":
+        T = None
+    elif T is None:
+        raise ValueError("an arithmetic mean holds at one temperature: give T")
+    together = {}
+    for part in PARTS:
+        if all(part in one.logits for one in answers):
+            members = np.stack([one.logits[part] for one in answers])  # (M, N, K)
+            together[part] = geometric_mean(members) if T is None else arithmetic_mean(members, T)
+    return Answers(together, [*said, f"the {mean} mean of {len(answers)} teachers teaches"], found, T)
