@@ -1,7 +1,7 @@
 """The committed results as tables and plots: python -m benchmarks.report fills README.md anew, or with --check looks.
 
 A table stands in README.md between `<!-- table:step -->` and `<!-- /table:step -->`, and so do the aims, the plots and
-the choice of pairs.
+the choices of the quick preset and of the pairs.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmarks import choose_pairs, epoch, inference, memory, population, prepare, run, step
+from benchmarks import choose_pairs, choose_quick, epoch, inference, memory, population, prepare, run, step
 from benchmarks.contestants import FLOOR_GRAPH, MINIKD_GRAPH, TEACHER, name
 from benchmarks.jax_scan import JAX
 from benchmarks.pytorch import COMPILED, EAGER, FUSED, GRAPHS, WHOLE, WHOLE_COMPILED
@@ -280,6 +280,9 @@ def content(mark: str, results: Results) -> str:
         return "\n\n".join(links) or "Plots: not measured yet."
     if mark == "pairs" and choose_pairs.RESULT.exists():
         return pairs(json.loads(choose_pairs.RESULT.read_text(encoding="utf-8")))
+    if mark == "quick" and choose_quick.RESULT.exists():
+        record = json.loads(choose_quick.RESULT.read_text(encoding="utf-8"))
+        return f"{choose_quick.markdown(record)}\n\n{_caption({**record, 'rows': []})}"
     found = [card(record) if mark == "card" else table(mark, record) for (_, t), record in results.items() if t == mark]
     return "\n\n".join(found) or f"{mark}: {MISSING}."
 

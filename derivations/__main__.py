@@ -7,7 +7,7 @@ from pathlib import Path
 from time import perf_counter
 
 from derivations import tags
-from derivations.checks import load
+from derivations.checks import PARSED, PINNED, load
 from derivations.tags import ROOT, Equation, Place
 from minikd.system.cli import Parser, start
 
@@ -19,6 +19,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("which", nargs="*", metavar="D2 or D2.4", help="these derivations or equations; all by default")
     parser.add_argument("--write", action="store_true", help="renew the tables at the end of each derivation")
     options = parser.parse_args(arguments)
+    if not __debug__:
+        parser.fail("the checks are assertions: run without python -O and without PYTHONOPTIMIZE, which leave them out")
     if options.write:
         for path in tags.files():
             path.write_text(with_table(path), encoding="utf-8", newline="\n")
@@ -41,6 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 print(f"       {name if i == 0 else '':8}{place}")
         print(f"       verdict {verdict}\n", flush=True)
     seconds = perf_counter() - began
+    ties = [checks[equation.tag].display for equation in chosen if equation.tag in checks]
+    print(", ".join(f"{kind}: {ties.count(kind)}" for kind in (PARSED, PINNED)))
     print(f"{len(chosen) - failed} of {len(chosen)} equations hold, each with code and tests ({seconds:.0f} s)")
     return 1 if failed else 0
 
@@ -53,7 +57,7 @@ def judge(tag: str, code: dict, tests: dict, checks: dict) -> tuple[str, bool]:
     failure = checks[tag].verdict()
     if failure:
         return f"FAILS: {failure}", False
-    return f"holds: {checks[tag].kind}, {checks[tag].scope}", True
+    return f"holds: {checks[tag].says}", True
 
 
 def with_table(path: Path) -> str:
@@ -67,7 +71,7 @@ def with_table(path: Path) -> str:
         if equation.file == path:
             check = checks.get(equation.tag)
             cells = [_link(equation), _places(code.get(equation.tag, [])), _places(tests.get(equation.tag, []))]
-            cells.append(f"{check.kind}, {check.scope}" if check else "")
+            cells.append(check.says if check else "")
             rows.append(f"| {' | '.join(cells)} |")
     before, rest = text.split(BEGIN)
     return f"{before}{BEGIN}\n" + "\n".join(rows) + f"\n{END}{rest.split(END)[1]}"

@@ -67,6 +67,16 @@ def displays(path: Path) -> list[str]:
 
 
 @cache
+def _by_tag() -> dict[str, str]:
+    return {re.search(r"\\tag\{(.*?)\}", latex)[1]: latex for path in files() for latex in displays(path)}
+
+
+def display(tag: str) -> str:
+    """The LaTeX of one displayed formula."""
+    return _by_tag()[tag]
+
+
+@cache
 def docstrings() -> dict[str, list[Place]]:
     """Tag -> the functions, classes and modules of minikd whose docstrings cite it."""
     found = defaultdict(list)

@@ -12,9 +12,21 @@ import pytest
 import strict_cupy
 
 from benchmarks import __main__ as command
-from benchmarks import against, choose_pairs, choose_paper, choose_quick, memory, pytorch, report, study_student, timing
+from benchmarks import (
+    against,
+    choose_pairs,
+    choose_paper,
+    choose_quick,
+    dark_knowledge,
+    memory,
+    pytorch,
+    report,
+    study_student,
+    timing,
+)
 from benchmarks.contestants import FLOOR_GRAPH, MINIKD_GRAPH
 from benchmarks.timing import Bench
+from minikd.core.softmax import softmax
 from minikd.data.images import Dataset
 from minikd.paper.rows.specialists import PLANS
 from minikd.paper.tasks.networks import Data
@@ -393,7 +405,8 @@ def test_what_the_page_says_of_graphs_and_populations_on_a_card_is_in_the_result
 
 def test_the_page_is_what_the_committed_results_say():
     text, results = report.README.read_text("utf-8"), report.load()
-    assert set(re.findall(r"<!-- table:(\w+) -->", text)) == {*report.SECTIONS, "card", "aims", "plots", "pairs"}
+    marks = {*report.SECTIONS, "card", "aims", "plots", "pairs", "quick"}
+    assert set(re.findall(r"<!-- table:(\w+) -->", text)) == marks
     assert report.fill(text, results) == text, "run python -m benchmarks.report"
     for plot in re.findall(r"\]\((plots/.*?)\)", text):
         assert (report.HERE / plot).stat().st_size < 100_000, plot
@@ -405,17 +418,26 @@ def test_the_quick_preset_is_chosen_among_candidates_of_which_one_diverges(monke
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(choose_quick, "RESULT", tmp_path / "choose_quick.json")
     monkeypatch.setattr(choose_quick, "DATA", Data(first=200, held_out=10_000))
-    monkeypatch.setattr(choose_quick, "TEACHER", tiny)
-    monkeypatch.setattr(choose_quick, "STUDENT", tiny)
-    monkeypatch.setattr(choose_quick, "TEACHERS", [{"learning_rate": 1e30}, {"learning_rate": 0.1}])
-    monkeypatch.setattr(choose_quick, "STUDENTS", [{"learning_rate": 0.1}, {"T": 8.0, "alpha": 0.9}])
+    monkeypatch.setattr(choose_quick, "TEACHER", replace(tiny, hidden=(9,)))
+    monkeypatch.setattr(choose_quick, "STUDENT", replace(tiny, T=8.0, alpha=0.9, seed=(0, 1)))
+    teachers = [{"learning_rate": 1e30, "clip_norm": None}, {"hidden": (7,), "epochs": 9}, {}, {"epochs": 5}]
+    monkeypatch.setattr(choose_quick, "TEACHERS", teachers)
+    monkeypatch.setattr(choose_quick, "STUDENTS", [{"epochs": 2}, {"learning_rate": 1e30, "clip_norm": None}])
+    monkeypatch.setattr(choose_quick, "ALONE", [{}])
     choose_quick.main([])
-    rows = json.loads((tmp_path / "choose_quick.json").read_text())["rows"]
-    assert [row["network"] for row in rows] == ["teacher", "teacher", "alone", "distilled"]
-    assert (rows[0]["errors"], rows[0]["mean"]) == ([None], None)
-    for row, seeds in zip(rows[1:], (1, 2, 2), strict=True):
-        assert len(row["errors"]) == seeds
-        assert 0 < row["mean"] == np.mean(row["errors"]) < 200
+    record = json.loads((tmp_path / "choose_quick.json").read_text())
+    assert record["teachers"][0] | {"work": 0} == {
+        "changes": teachers[0], "work": 0, "errors": [None] * 3, "students": [], "mean": None
+    }  # fmt: skip
+    means = [row["mean"] for row in record["teachers"][1:]]
+    for row, mean in zip(record["teachers"][1:], means, strict=True):
+        assert np.shape(row["students"]) == (3, 2)
+        assert 0 < mean == np.mean(row["students"]) < 200
+    assert record["best"] == teachers[2 + int(np.argmin(means[1:]))]  # the one of 7 units is smaller than its students
+    assert [row["mean"] is None for row in record["students"]] == [False, True]
+    text = choose_quick.markdown(record)
+    assert text.count("diverged") == 3
+    assert "| 7 units, 9 epochs | 0.1 |" in text
 
 
 @pytest.mark.slow
@@ -498,3 +520,62 @@ def test_the_rows_of_specialists_have_the_settings_that_were_chosen():
     chosen = json.loads(choose_pairs.RESULT.read_text("utf-8"))["chosen"]
     for profile in ("cpu", "full"):
         assert {"width": PLANS[profile].width, "T": PLANS[profile].T} == chosen
+
+
+# ---- what soft targets pass on ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def said():
+    """What the teacher of each row says of 500 made-up images: probabilities (N, K) at T, and the labels."""
+    rng = np.random.default_rng(1)
+    v, y = 6 * rng.standard_normal((500, 10)), rng.integers(0, 10, 500)
+    rows = {row: dark_knowledge.targets(row, v, y) for row in dark_knowledge.ROWS[:-1]}
+    return {row: softmax(made, dark_knowledge.T) for row, made in rows.items()}, y
+
+
+def true_and_wrong(p, y):
+    """The probability of the true class, (N,), and those of the wrong classes, (N, K − 1)."""
+    true = np.arange(p.shape[-1]) == y[:, np.newaxis]
+    return p[true], p[~true].reshape(len(p), -1)
+
+
+def test_a_row_changes_only_what_it_says_of_the_teacher(said):
+    rows, y = said
+    sure, wrong = true_and_wrong(rows["soft targets"], y)
+    shares = wrong / wrong.sum(axis=-1, keepdims=True)
+    for row, p in rows.items():
+        np.testing.assert_allclose(p.sum(axis=-1), 1, rtol=1e-12)
+        p_y, others = true_and_wrong(p, y)
+        everywhere = row in ("equally sure of every image", "smoothed labels")
+        np.testing.assert_allclose(p_y, sure.mean() if everywhere else sure, rtol=1e-9)
+        found = others / others.sum(axis=-1, keepdims=True)
+        if row in ("wrong classes alike", "smoothed labels"):
+            np.testing.assert_allclose(found, 1 / 9, rtol=1e-9)
+        else:
+            moved = row == "wrong classes exchanged"
+            expected = (np.sort(shares), np.sort(found)) if moved else (shares, found)
+            np.testing.assert_allclose(*expected, rtol=1e-9)
+            assert (np.abs(found - shares).max() > 0.1) == moved
+
+
+def test_what_is_measured_of_a_student_is_its_errors_and_its_calibration():
+    z, y = np.log([[0.9, 0.1], [0.9, 0.1], [0.6, 0.4]]), np.array([0, 1, 0])
+    found = dark_knowledge.measured(z, y)
+    assert found["errors"] == 1
+    assert found["ece 1"] == pytest.approx((2 * 0.4 + 0.4) / 3)
+    assert found["log loss 1"] == pytest.approx(-np.log([0.9, 0.1, 0.6]).mean())
+    assert sum(found["bins"]["number"]) == 3
+    assert found["bins"]["right"][-2:] == [1.0, 0.0]
+
+
+@pytest.mark.slow
+def test_the_experiment_trains_students_of_every_row(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(dark_knowledge, "RESULT", tmp_path / "found.json")
+    tiny = replace(dark_knowledge.STUDENT, hidden=(4,), epochs=1, batch_size=30_000, seed=(0, 1))
+    monkeypatch.setattr(dark_knowledge, "STUDENT", tiny)
+    dark_knowledge.main([])
+    record = json.loads((tmp_path / "found.json").read_text())
+    assert [row["targets"] for row in record["rows"]] == list(dark_knowledge.ROWS)
+    assert [len(row["students"]) for row in record["rows"]] == [2] * 6
+    assert record["teacher"]["errors"] < 100

@@ -1,12 +1,16 @@
 """The derivations hold, and they, the code and the tests speak of the same equations."""
 
 import re
+from collections import defaultdict
 
 import pytest
 
 from derivations import tags
 from derivations.__main__ import main, with_table
 from derivations.checks import Check, load
+from derivations.display import read
+from derivations.latex import Node
+from derivations.meaning import ALWAYS
 
 EQUATIONS, CHECKS = tags.equations(), load()
 
@@ -87,6 +91,31 @@ def test_the_index_lists_every_derivation():
         assert title.split(" ", 1)[1] in index, f"the index does not have the title of {path.name}: {title}"
 
 
+def letters(part):
+    """The names in what was read from a display, except for those in words such as `max`."""
+    if isinstance(part, Node):
+        if part.kind == "name":
+            yield part.parts[0]
+        word = part.kind == "scripted" and len(part.parts[2]) > 2 and part.parts[2].isalpha()
+        part = (part.parts[0], part.parts[5]) if word else part.parts
+    for each in part if isinstance(part, tuple | list) else ():
+        yield from letters(each)
+
+
+def test_a_letter_with_several_meanings_is_in_the_table_with_every_equation_that_has_it():
+    index = (tags.HERE / "README.md").read_text(encoding="utf-8")
+    listed_for = defaultdict(list)
+    for letter, where in re.findall(r"^\| \$(?:\\(?=bar))?(bar z|s|d|m)\S*\$ \|.*\| (D.*) \|$", index, re.MULTILINE):
+        listed_for[letter] += tags.cited(f"derivation {where}")
+    found_for = defaultdict(list)
+    for tag in EQUATIONS:
+        functions = frozenset({*ALWAYS, "E", "p"})
+        for letter in set(letters([list(claim) for claim in read(tags.display(tag), functions)])) & listed_for.keys():
+            found_for[letter].append(tag)
+    assert len(listed_for) == 4
+    assert {letter: sorted(where, key=tags.number) for letter, where in listed_for.items()} == found_for
+
+
 # ---- the command -----------------------------------------------------------------------------------------------------
 
 
@@ -98,6 +127,7 @@ def test_the_command_shows_statement_code_test_and_verdict(capsys):
     assert re.search(r"^ +code +minikd/core/losses\.py:\d+ soft_cross_entropy$", out, re.MULTILINE)
     assert re.search(r"^ +test +tests/test_losses\.py:\d+ test_\w+$", out, re.MULTILINE)
     assert "verdict holds: SymPy, K = 2, 3, 4" in out
+    assert "display parsed: 1, display pinned: 0" in out
     assert "1 of 1 equations hold" in out
 
 

@@ -87,6 +87,19 @@ def test_two_classes_have_no_next_term():
     assert np.abs(second_order_term(*pair(3)[:1], v=pair(3)[1], T=1.0)).max() > 0.1
 
 
+@pytest.mark.derivation("D3.12")
+def test_near_the_teacher_high_logits_weigh_more_than_in_logit_matching_and_low_ones_less():
+    v, T, step = np.array([[-4.0, 1.0, 1.0, 1.0, 1.0]]), 10.0, 1e-4
+    high = np.array([[0.0, 1.0, -1.0, 0.0, 0.0]])  # no mismatch on average, so a class has its own weight
+    low = np.array([[1.0, -0.25, -0.25, -0.25, -0.25]])
+    for difference, k, weight in ((high, 1, 1.085), (low, 0, 0.714)):  # the low class is 0.66 of 1 less the average
+        z = v + step * difference
+        matching = (z - v)[0, k] / (5 * T**2)
+        assert soft_cross_entropy(z, v=v, T=T)[1][0, k] / matching == pytest.approx(weight, abs=1e-3)
+        with_next = matching + second_order_term(z, v=v, T=T)[0, k]
+        assert (with_next > matching) == (weight > 1)
+
+
 # ---- the bound -------------------------------------------------------------------------------------------------------
 
 
@@ -94,9 +107,26 @@ def test_the_bound_sees_neither_constants_nor_signs_nor_the_other_order():
     z, v = pair()
     bound = remainder_bound(z, v=v, T=8.0)
     assert bound.shape == (4, 1)
-    assert relative_error(bound, ((spread(z) ** 2 + spread(v) ** 2) / (12 * 3**0.5 * 512))[:, None]) < 1e-14
-    for same in (remainder_bound(z + 5, v=v - 3, T=8.0), remainder_bound(-v, v=z, T=8.0)):
+    for same in (
+        remainder_bound(z + 5, v=v - 3, T=8.0),
+        remainder_bound(-z, v=-v, T=8.0),
+        remainder_bound(v, v=z, T=8.0),
+    ):
         assert relative_error(same, bound) < 1e-14
+
+
+@pytest.mark.derivation("D3.33")
+def test_the_bound_is_the_smaller_of_the_two():
+    z, v = pair(B=200)
+    v[:100] *= -np.sign((z * v).sum(axis=-1, keepdims=True))[:100]  # a hundred that disagree
+    squares = spread(z) ** 2 + spread(v) ** 2
+    product = spread(z - v) * (spread(z) + spread(v))
+    assert 0 < np.mean(squares < product) < 1  # each of the two is the smaller one somewhere
+    assert np.all(product <= 2 * squares)
+    bound = remainder_bound(z, v=v, T=8.0)[:, 0]
+    assert relative_error(bound, np.minimum(squares, product) / (12 * 3**0.5 * 512)) < 1e-14
+    assert relative_error(remainder_bound(z, v=-z, T=8.0)[:, 0], 2 * spread(z) ** 2 / (12 * 3**0.5 * 512)) < 1e-14
+    assert np.all(remainder_bound(z, v=z + 1, T=8.0) <= 64 * EPS * bound.max())  # nothing to match
 
 
 @pytest.mark.derivation("D3.6", "D3.7", "D3.11")
@@ -116,6 +146,24 @@ def test_a_search_reaches_the_bound_to_within_a_thousandth():
     assert reached[2] < 0.75  # and not everywhere
 
 
+@pytest.mark.derivation("D3.11")
+def test_from_below_a_search_finds_an_error_of_at_most_two_thirds_of_the_bound_with_two_classes():
+    """Against a teacher who knows nothing, over two-class students, and over random ones of 2 to 12 classes."""
+
+    def lowest(z):  # least error of any class, in units of R²/T³, at T = 1
+        R = np.ptp(z, axis=-1, keepdims=True)
+        error = soft_gradient(z, np.zeros_like(z), 1.0) - z / z.shape[-1]
+        return float(np.min(error / R**2))
+
+    apart = np.linspace(0.1, 20, 2000)[:, None]
+    heights = np.concatenate([apart / 2, -apart / 2], axis=-1)
+    assert lowest(heights) == pytest.approx(-0.0331, abs=5e-5)
+    rng = np.random.default_rng(0)
+    for K in range(2, 13):
+        random = zero_mean(rng.uniform(0.1, 12, (20_000, 1)) * rng.beta(0.3, 0.3, (20_000, K)))
+        assert lowest(random[np.ptp(random, axis=-1) > 0.05]) > -0.03313
+
+
 @pytest.mark.derivation("D3.13")
 @pytest.mark.parametrize("K", [2, 3, 10, 100])
 def test_T_squared_times_the_soft_cost_tends_to_half_the_squared_distance_over_K(K):
@@ -132,13 +180,15 @@ def test_T_squared_times_the_soft_cost_tends_to_half_the_squared_distance_over_K
 
 
 @pytest.mark.slow
-@pytest.mark.derivation("D3.14")
+@pytest.mark.derivation("D3.14", "D3.34", "D3.35")
 @given(zv=strategies.students_and_teachers(strategies.one_student()), tolerance=strategies.temperatures(1e-3, 1.0))
 def test_from_the_sufficient_temperature_on_logit_matching_is_within_tolerance(zv, tolerance):
     z, v = map(zero_mean, zv)
     assume(np.all(spread(z) + spread(v) > 1e-6))
-    assume(np.all(spread(z - v) > 1e-3 * (spread(z) + spread(v))))  # else q − p is lost in rounding before T is high
+    assume(np.all(spread(z - v) > 1e-6 * (spread(z) + spread(v))))  # else q − p is lost in rounding before T is high
     enough = sufficient_temperature(z, v=v, tolerance=tolerance)
+    always = z.shape[-1] * (spread(z) + spread(v)) / (6 * 3**0.5 * tolerance)
+    assert np.all(enough[:, 0] <= always * (1 + 8 * EPS))
     for factor in (1, 3):
         for z_case, v_case, T in zip(z, v, factor * enough[:, 0], strict=True):
             rounding = 64 * EPS * z.shape[-1] * T / spread(z_case - v_case)
@@ -156,6 +206,18 @@ def test_the_estimated_temperature_has_about_the_error_that_was_asked_for(K, tol
     assert np.median(np.abs(np.array(reached) / tolerance - 1)) < 20 * tolerance
 
 
+@pytest.mark.derivation("D3.15")
+@pytest.mark.parametrize("tolerance", [1e-4, 1e-3])
+def test_where_the_next_term_vanishes_the_term_after_it_gives_the_estimate(tolerance):
+    two, (five, _) = map(zero_mean, pair(2, B=50)), pair(5, B=50)
+    for z, v in (two, (zero_mean(five), -zero_mean(five))):
+        T = estimated_temperature(z, v=v, tolerance=tolerance)
+        reached = [distance(z[[b]], v[[b]], T[b, 0])[0] for b in range(50)]
+        assert np.median(np.abs(np.array(reached) / tolerance - 1)) < 20 * tolerance
+    T = estimated_temperature(np.array([[3.0, -3.0]]), v=np.array([[5.0, -5.0]]), tolerance=0.01)
+    assert T[0, 0] == pytest.approx((98 / 3 / (2 * 0.01)) ** 0.5, rel=1e-12)  # 40.4
+
+
 @pytest.mark.derivation("D3.14", "D3.15")
 def test_high_means_high_against_the_logits_and_the_tolerance():
     z, v = pair()
@@ -165,6 +227,20 @@ def test_high_means_high_against_the_logits_and_the_tolerance():
         assert relative_error(how_high(z, v=v, tolerance=0.01), 10 * T) < 1e-13
         assert relative_error(how_high(z + 7, v=v, tolerance=0.1), T) < 1e-13
     assert np.all(estimated_temperature(z, v=v, tolerance=0.1) < sufficient_temperature(z, v=v, tolerance=0.1))
+
+
+@pytest.mark.derivation("D3.34", "D3.35")
+def test_a_student_near_the_teacher_needs_no_ever_higher_temperature():
+    """For D3.14 it would: the difference is in the denominator only."""
+    direction, v = map(zero_mean, pair())
+    always = 10 * 2 * spread(v) / (6 * 3**0.5 * 0.01)
+    for distance in (1e-3, 1e-6, 1e-9):
+        z = v + distance * direction
+        T = sufficient_temperature(z, v=v, tolerance=0.01)[:, 0]
+        sum_of_squares = 10 * (spread(z) ** 2 + spread(v) ** 2) / (12 * 3**0.5 * 0.01 * np.abs(z - v).max(axis=-1))
+        nearness = T / always  # the spread of a difference lies between its largest element and twice that
+        assert np.all((nearness > 0.4) & (nearness <= 1 + distance * spread(direction).max()))
+        assert np.all(sum_of_squares > T / (4 * distance))
 
 
 @pytest.mark.parametrize("how_high", [sufficient_temperature, estimated_temperature])

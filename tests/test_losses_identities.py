@@ -156,6 +156,84 @@ def test_many_random_students_stay_within_the_proven_bound(K, T):
     assert np.all(distance <= bound + 32 * EPS / T * (1 + bound))
 
 
+def sharpened_bound(z, v, T):
+    """R_{z−v} (R_z + R_v)/(12√3 T³) on each case."""
+    return spread(z - v) * (spread(z) + spread(v)) / (12 * math.sqrt(3) * T**3)
+
+
+def rounding_of(z, v, T):
+    """What float64 may add to the error of these logits, whose means were not subtracted, as in the test above."""
+    return 32 * EPS / T * (1 + (np.abs(z).max() + np.abs(v).max()) / T)
+
+
+@pytest.mark.slow
+@pytest.mark.derivation("D3.16", "D3.17", "D3.18", "D3.29", "D3.30", "D3.31", "D3.32", "D3.33")
+@given(
+    zv=strategies.students_and_teachers(strategies.one_student()),
+    T=strategies.temperatures(1e-3, 1e6),
+    distance=st.just(1.0) | st.floats(-9, 0).map(lambda exponent: 10.0**exponent),
+)
+def test_the_error_stays_within_the_sharpened_bound_near_the_teacher_and_far_from_it(zv, T, distance):
+    z, v = map(zero_meaned, zv)
+    z = (1 - distance) * v + distance * z
+    error, old_bound = distance_from_logit_matching(z, v, T)
+    assert np.all(error <= np.minimum(sharpened_bound(z, v, T), old_bound) + rounding_of(*zv, T))
+
+
+@pytest.mark.slow
+@pytest.mark.derivation("D3.19", "D3.20", "D3.21", "D3.22", "D3.23", "D3.24", "D3.26")
+@given(data=st.data(), K=st.integers(2, 12), size=st.floats(0.01, 30), difference=st.floats(-10, 10))
+def test_two_values_each_the_worst_that_the_proof_knows_stay_within_the_sharpened_bound(data, K, size, difference):
+    """The teacher is high on one set of classes, and the student differs from it on another."""
+    sets = [data.draw(st.lists(st.booleans(), min_size=K, max_size=K)) for _ in range(2)]
+    v = size * np.array([sets[0]], float)
+    z = v + difference * np.array([sets[1]], float)
+    rounding = rounding_of(z, v, 1.0)
+    z, v = zero_meaned(z), zero_meaned(v)
+    error, _ = distance_from_logit_matching(z, v, 1.0)
+    assert np.all(error <= sharpened_bound(z, v, 1.0) + rounding)
+
+
+@pytest.mark.derivation("D3.18", "D3.25", "D3.27", "D3.28", "D3.32")
+@pytest.mark.parametrize("h", [1e-4, 0.1, 1.0])
+def test_the_sharpened_bound_is_all_but_reached_near_the_teacher_and_far_from_it(h):
+    """By a logit above four others. With a looser constant the share that is used would be less than 0.99."""
+    used = {}
+    for K in range(2, 21):
+        v = zero_meaned(np.where(np.arange(K) == 0, np.linspace(0.02, 2, 100)[:, None], 0.0))
+        z = (1 + h) * v
+        error, _ = distance_from_logit_matching(z, v, 1.0)
+        used[K] = np.max(error / sharpened_bound(z, v, 1.0))  # rounding is 1e-16, the bound at least 1e-9
+    assert max(used, key=used.get) == 5
+    assert 0.999 < used[5] < 1
+    assert used[2] < 0.8  # and not everywhere
+
+
+@pytest.mark.derivation("D3.32", "D3.33")
+@pytest.mark.parametrize("K", [3, 10, 100])
+def test_the_error_and_its_bound_vanish_as_the_student_reaches_the_teacher(K):
+    """Both fall in proportion to the distance; the bound of D3.10 does not."""
+    rng = np.random.default_rng(K)
+    v, direction = (zero_meaned(2 * rng.standard_normal((4, K))) for _ in range(2))
+    T, distances = 4.0, np.geomspace(1e-7, 1e-2, 6)
+    errors, bounds = [], []
+    for distance in distances:
+        z = v + distance * direction
+        error, old_bound = distance_from_logit_matching(z, v, T)
+        bound = sharpened_bound(z, v, T)
+        assert np.all(error <= bound + rounding_of(z, v, T))
+        assert np.all(old_bound > spread(v) ** 2 / (12 * math.sqrt(3) * T**3))
+        errors.append(error / distance)
+        bounds.append(bound / distance)
+    for per_distance, rounding in ((errors, rounding_of(v, v, T) / distances), (bounds, 64 * EPS / distances)):
+        change = np.abs(np.array(per_distance) / per_distance[-1] - 1).max(axis=1)
+        # 5 × 1e-2 at the farthest, as the next order is; and float64's rounding over the size of the last
+        assert np.all(change <= 0.05 + rounding / np.min(per_distance[-1]))
+    error, _ = distance_from_logit_matching(v, v, T)
+    assert np.all(error == 0)
+    assert np.all(sharpened_bound(v, v, T) == 0)
+
+
 @pytest.mark.derivation("D3.10", "D3.12")
 @pytest.mark.parametrize("K", CLASSES)
 def test_the_error_of_logit_matching_falls_as_1_over_T_cubed(K):

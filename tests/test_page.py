@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from minikd.paper import page
+from minikd.paper.choices import KNOWLEDGE, load_study
 from minikd.paper.command import build_parser
 from minikd.paper.figures import FIGURES, OF_THE_TEACHER
 from minikd.paper.lab.jobs import missing
@@ -146,6 +147,12 @@ def test_a_figure_of_the_readme_is_drawn_from_the_teacher_that_ships_and_small(n
     assert Image.open(path).text["Source"] == load_teacher()[1].teacher
 
 
+def test_the_figure_of_the_calibration_is_drawn_from_the_committed_result_and_small():
+    path = page.PLOTS / "calibration.png"
+    assert path.stat().st_size < 150_000
+    assert Image.open(path).text["Source"] == runs.key(load_study(KNOWLEDGE))
+
+
 @pytest.mark.parametrize("profile", PROFILES)
 def test_the_results_are_of_the_runs_that_the_code_would_do(profile):
     record, (name, _, _) = page.load(profile), profile.partition("-")
@@ -229,7 +236,7 @@ def test_every_row_has_its_reason_once_on_the_page(results):
     text = page.fill(TEXT)
     for id in ROWS:
         assert len(re.findall(rf"^- \*\*{id}, \w+\*\*: because of {id}\.", text, re.M)) == 1
-    assert text.count("\n![") == len(FIGURES)
+    assert text.count("\n![") == len(FIGURES) + 1  # the calibration
 
 
 def test_a_table_of_a_row_stands_below_its_figures_with_the_rows_name():

@@ -2,6 +2,7 @@
 
 import math
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,7 +14,9 @@ from strategies import logits
 
 from minikd.core.layers import affine_backward, affine_forward
 from minikd.core.losses import hard_cross_entropy, soft_cross_entropy
+from minikd.core.softmax import softmax
 from minikd.theory.priors import class_mask, matching_shift, shift_classes
+from minikd.training.teacher import load_teacher
 
 
 @st.composite
@@ -140,6 +143,22 @@ def test_the_bias_of_a_class_rests_where_the_student_finds_it_as_likely_as_the_t
     assert abs(bias_gradient(x, W, at_rest, v=v, T=T)[1][3]) < 1e-15
     assert bias_gradient(x, W, shift_classes(at_rest, [3], 0.5), v=v, T=T)[1][3] > 1e-6
     assert bias_gradient(x, W, shift_classes(at_rest, [3], -0.5), v=v, T=T)[1][3] < -1e-6
+
+
+@pytest.mark.slow
+@pytest.mark.derivation("D9.5")
+def test_the_page_has_the_mean_probabilities_of_the_shipped_teacher(mnist_data):
+    (train, _), (targets, _) = mnist_data, load_teacher()
+    three = train.labels == 3
+    p = [softmax(np.asarray(targets.logits, np.float64), T)[:, 3] for T in (1.0, 20.0)]
+    others, all_digits = ([p_T[cases].mean() for p_T in p] for cases in (~three, slice(None)))
+    sentences = (
+        f"On the {np.sum(~three):,} training digits that are not a 3, the teacher that minikd ships gives 3 a mean "
+        f"probability of {others[0]:.4f} at $T = 1$ and of {others[1]:.3f} at $T = 20$. On all {len(three):,} it is "
+        f"{all_digits[0]:.3f} and {all_digits[1]:.3f}. The share of 3s among these is {three.mean():.3f}."
+    )
+    page = Path(__file__).parents[1] / "derivations" / "D9-missing-class.md"
+    assert sentences in " ".join(page.read_text(encoding="utf-8").split())
 
 
 @pytest.mark.derivation("D9.6")

@@ -84,6 +84,13 @@ def test_at_low_T_the_largest_logits_take_all_in_equal_shares(z, T):
     np.testing.assert_array_equal(tied, np.broadcast_to(q.max(axis=-1, keepdims=True), q.shape))
 
 
+@pytest.mark.derivation("D2.1")
+@pytest.mark.parametrize(("z", "rest"), [([3.0, 1.0], 0.0), ([1.0, 1.0], math.log(2)), ([1.0, 3.0], 2 / 0.01)])
+def test_at_low_T_the_cost_is_the_distance_to_the_top_and_the_logarithm_of_the_ties(z, rest):
+    cost, _ = soft_cross_entropy(np.array([z]), v=np.array([[5.0, 0.0]]), T=0.01)
+    assert cost == pytest.approx(rest, abs=1e-12)
+
+
 # ---- low T: which logits the gradient attends to ---------------------------------------------------------------------
 
 
@@ -207,6 +214,20 @@ def test_with_more_classes_it_overshoots_its_limit(K, T, peak, limit):
     z, v = 10 * np.eye(1, K), np.zeros((1, K))
     assert np.linalg.norm(balanced_gradient(z, v, T)) == pytest.approx(peak, rel=0.005)
     assert np.linalg.norm(balanced_gradient(z, v, 1e6)) == pytest.approx(limit, rel=0.005)
+
+
+@pytest.mark.derivation("D5.5")
+def test_at_one_place_the_balanced_cost_may_be_more_curved_than_the_hard_one():
+    z, v, step = np.array([[10.0, 0.0]]), np.zeros((1, 2)), np.array([[1e-4, 0.0]])
+    soft, hard = (
+        (gradient(z + step)[0, 0] - gradient(z - step)[0, 0]) / 2e-4
+        for gradient in (
+            lambda z: distillation_loss(z, v=v, T=10.0, alpha=1.0)[1],
+            lambda z: hard_cross_entropy(z, y=np.array([0]))[1],
+        )
+    )
+    assert soft == pytest.approx(0.197, abs=1e-3)
+    assert hard == pytest.approx(4.5e-5, rel=0.02)
 
 
 @pytest.mark.slow

@@ -6,13 +6,15 @@ from itertools import product
 import sympy as sp
 from mpmath import mp, mpf
 
-from derivations.checks import NUMERIC, SYMBOLIC, checks, close, softmax
+from derivations.checks import NUMERIC, checks, softmax
 from derivations.checks import logits as one_case
+from derivations.checks.cases import array, indices
+from derivations.meaning import Function, Meaning
 
 SCOPE = "2 to 4 states, 1 to 5 frames, every path, a third of the arcs missing"
 
 
-def models(count=60):
+def models(count=15):
     """(π, a, e, b): weights of beginning, of arcs, of ending, and likelihoods b[t][s], some of them zero."""
     rng = random.Random(0)
 
@@ -29,88 +31,120 @@ def models(count=60):
         yield pi, a, e, [[mpf(rng.random()) ** 3 for _ in range(S)] for _ in range(F)]
 
 
-def weight_of(path, pi, a, e, b):
-    """D11.1."""
-    value = pi[path[0]] * b[0][path[0]] * e[path[-1]]
+def beginning(path, pi, a, e, b):
+    """The weight of the beginning of a path, without that of its end."""
+    value = pi[path[0]] * b[0][path[0]]
     for t in range(1, len(path)):
         value *= a[path[t - 1]][path[t]] * b[t][path[t]]
     return value
 
 
+def weight_of(path, pi, a, e, b):
+    return beginning(path, pi, a, e, b) * e[path[-1]]
+
+
 def paths(b):
-    return product(range(len(b[0])), repeat=len(b))
+    return list(product(range(len(b[0])), repeat=len(b)))
 
 
-def best_beginnings(pi, a, b):
-    """δ of D11.3, as products."""
-    S = range(len(pi))
-    delta = [[pi[s] * b[0][s] for s in S]]
-    for t in range(1, len(b)):
-        delta.append([b[t][s] * max(delta[-1][r] * a[r][s] for r in S) for s in S])
-    return delta
+def best_of(model):
+    return max(paths(model[-1]), key=lambda s: weight_of(s, *model))
 
 
-@checks("D11.1", "D11.2", kind=NUMERIC, scope=SCOPE)
-def the_forward_pass_adds_up_all_paths():
-    for pi, a, e, b in models():
-        S = range(len(pi))
-        alpha = [pi[s] * b[0][s] for s in S]
-        for t in range(1, len(b)):
-            alpha = [b[t][s] * mp.fsum(alpha[r] * a[r][s] for r in S) for s in S]
-        close(mp.fsum(weight_of(s, pi, a, e, b) for s in paths(b)), mp.fsum(alpha[s] * e[s] for s in S))
+def with_words(model, **more):
+    """The letters of D11: states count from 0, as frames do; a frame x_t is the row of its likelihoods."""
+    pi, a, e, b = model
+    S, F = len(pi), len(b)
+
+    def over_beginnings(choose, s):
+        """Of all beginnings that are in s at frame t, for each t."""
+        ends = {t: [path for path in product(range(S), repeat=t + 1) if path[-1] == s] for t in range(F)}
+        return {t: choose(beginning(path, *model) for path in ends[t]) for t in range(F)}
+
+    of = {
+        "pi": Function(lambda at, s: pi[s]), "a": Function(lambda at, r, s: a[r][s]), "e": Function(lambda at, s: e[s]),
+        "b": Function(lambda at, frame: dict(enumerate(frame))), "x": dict(enumerate(b)), "F": F,
+        "p": Function(lambda at, x, s: weight_of([*s.values()], *model)),
+        "alpha": Function(lambda at, s: over_beginnings(mp.fsum, s)),
+        "delta": Function(lambda at, s: {t: mp.log(w) for t, w in over_beginnings(max, s).items()}),
+    }  # fmt: skip
+    ranges = {"s": range(S), "r": range(S), "t": range(1, F)}
+    ranges["paths"] = [{"s": dict(enumerate(path))} for path in paths(b)]
+    return Meaning({**of, **more}, ranges)
 
 
-@checks("D11.3", "D11.4", kind=NUMERIC, scope=SCOPE)
+def for_paths(e):
+    """The same, where s is a path."""
+    return e.over(s=[path["s"] for path in e.range("paths")], t=range(int(e.F)))
+
+
+@checks("D11.1", kind=NUMERIC, scope=SCOPE)
+def a_paths_weight_is_a_product():
+    for model in models():
+        yield for_paths(with_words(model))
+
+
+@checks("D11.2", "D11.3", kind=NUMERIC, scope=SCOPE)
+def sum_and_maximum_pass_through():
+    for model in models():
+        yield with_words(model)
+
+
+@checks("D11.4", kind=NUMERIC, scope=SCOPE)
 def the_best_path_is_read_backwards():
-    for pi, a, e, b in models():
-        S, delta = range(len(pi)), best_beginnings(pi, a, b)
-        best = max(weight_of(s, pi, a, e, b) for s in paths(b))
-        close(best, max(delta[-1][s] * e[s] for s in S))
-        path = [max(S, key=lambda s: delta[-1][s] * e[s])]
-        for t in range(len(b) - 1, 0, -1):
-            path.insert(0, max(S, key=lambda r: delta[t - 1][r] * a[r][path[0]]))
-        close(weight_of(path, pi, a, e, b), best)
+    for model in models(count=60):
+        yield with_words(model, s=dict(enumerate(best_of(model))))
 
 
-@checks("D11.5", kind=NUMERIC, scope=SCOPE)
+@checks("D11.5", kind=NUMERIC, scope=SCOPE, near=("1.0", "1.0"))
 def the_sum_lies_near_its_largest_term():
     for model in models():
-        weights = [w for s in paths(model[-1]) if (w := weight_of(s, *model)) > 0]
-        total, largest = mp.fsum(weights), max(weights)
-        assert largest <= total * (1 + mpf(10) ** -50)
-        assert mp.log(total) <= mp.log(largest) + mp.log(len(weights)) + mpf(10) ** -50
+        yield for_paths(with_words(model, N=sum(weight_of(s, *model) > 0 for s in paths(model[-1]))))
 
 
-@checks("D11.6", kind=SYMBOLIC, scope="any joint probability of two states")
+@checks("D11.6", kind=NUMERIC, scope="random joint probabilities of three states and four frames")
 def a_likelihood_is_a_posterior_over_a_prior():
-    here, other, elsewhere = sp.symbols("p_xs p_xr p_s_elsewhere", positive=True)
-    p_x, p_s = here + other, here + elsewhere
-    bayes = sp.log(here / p_x) - sp.log(p_s) + sp.log(p_x)
-    assert sp.simplify(sp.expand_log(sp.log(here / p_s) - bayes, force=True)) == 0
+    rng = random.Random(2)
+    joint = {(f"x{t}", s): mpf(rng.random()) for t in range(4) for s in range(3)}
+    joint = {pair: P / mp.fsum(joint.values()) for pair, P in joint.items()}
+
+    def of_one(one):
+        return mp.fsum(P for pair, P in joint.items() if one in pair)
+
+    def p(e, *arguments):
+        given, frame = arguments[-1], [one for one in arguments if isinstance(one, str) and one != "|"]
+        if "|" not in arguments:
+            return of_one(given)
+        return joint[frame[0], next(one for one in arguments if isinstance(one, int))] / of_one(given)
+
+    yield Meaning({"p": Function(p), "x": {t: f"x{t}" for t in range(4)}}, {"s": range(3), "t": range(4)})
 
 
 @checks("D11.7", kind=NUMERIC, scope=SCOPE)
 def a_number_of_the_frame_shifts_every_path_alike():
     rng = random.Random(1)
+    words = {"for every path s": lambda e: True, "if log b_s(x_t) becomes log b_s(x_t)+c_t": lambda e: True}
     for pi, a, e, b in models():
         c = [mpf(rng.gauss(0, 3)) for _ in b]
         shifted = [[mp.exp(c_t) * b_s for b_s in row] for c_t, row in zip(c, b, strict=True)]
-        for s in paths(b):
-            close(weight_of(s, pi, a, e, shifted), mp.exp(mp.fsum(c)) * weight_of(s, pi, a, e, b))
+        p_c = Function(lambda at, x, s, model=(pi, a, e, shifted): weight_of([*s.values()], *model))
+        at = for_paths(with_words((pi, a, e, b), p_c=p_c, c=dict(enumerate(c))))
+        yield Meaning(at.symbols, at.ranges, words)
 
 
 @checks("D11.8", kind=NUMERIC, scope="random, tied, one-hot and far-spread logits, K = 2 to 10")
 def priors_are_a_shift_of_the_biases():
-    for z in one_case():
+    for z in one_case(count=8):
         prior = softmax([mpf(i) / 3 for i in range(len(z))])
-        log_sum = max(z) + mp.log(mp.fsum(mp.exp(z_k - max(z)) for z_k in z))
-        for z_s, p_s in zip(z, prior, strict=True):
-            q_s = mp.exp(z_s - log_sum)
-            close(mp.log(q_s) - mp.log(p_s), (z_s - mp.log(p_s)) - log_sum, scale=max(map(abs, z)))
+        of = {"z": array(z), "q": array(softmax(z)), "p": Function(lambda e, s, prior=prior: prior[s - 1])}
+        yield Meaning(of, indices("ks", len(z)))
 
 
-@checks("D11.9", kind=SYMBOLIC, scope="every number of frames and visits")
+@checks("D11.9", kind=NUMERIC, scope="several numbers of frames and visits; with SymPy for all of them")
 def the_mean_duration_is_the_one_that_was_seen():
+    for D, V in ((mpf(30), mpf(4)), (mpf(100), mpf(99)), (mpf(7), mpf(2))):
+        for off in (mpf(0), V / D / 100, -V / D / 100):
+            yield Meaning({"D": D, "V": V, "hat a": 1 - V / D + off}, {})
     a, D, V = sp.symbols("a D V", positive=True)
     slope = sp.diff((D - V) * sp.log(a) + V * sp.log(1 - a), a)
     assert sp.simplify(slope.subs(a, 1 - V / D)) == 0
@@ -123,11 +157,13 @@ def the_mean_duration_is_the_one_that_was_seen():
 @checks("D11.10", kind=NUMERIC, scope=SCOPE + ", a word at each visit of state 0")
 def a_lower_price_never_brings_more_words():
     prices = [mpf(c) for c in (-20, -5, -2, -1, 0, 1, 3)]
-    for model in models():
+
+    def words(s):
+        return sum(now == 0 and (t == 0 or s[t - 1] != 0) for t, now in enumerate(s))
+
+    for model in models(count=30):
         weighed = [(w, s) for s in paths(model[-1]) if (w := weight_of(s, *model)) > 0]
-
-        def words(s):
-            return sum(now == 0 and (t == 0 or s[t - 1] != 0) for t, now in enumerate(s))
-
-        counts = [words(max(weighed, key=lambda one: mp.log(one[0]) + c * words(one[1]))[1]) for c in prices]
-        assert counts == sorted(counts), f"{counts} words at rising prices"
+        best = [max(weighed, key=lambda one: mp.log(one[0]) + c * words(one[1]))[1] for c in prices]
+        for (c, s), (other, s_other) in product(zip(prices, best, strict=True), repeat=2):
+            of = {"c": c, "c'": other, "s": s, "s'": s_other, "W": Function(lambda e, s: words(s))}
+            yield Meaning(of, {})

@@ -5,13 +5,15 @@ import random
 import sympy as sp
 from mpmath import mp, mpf
 
-from derivations.checks import NUMERIC, SYMBOLIC, TEMPERATURES, checks, close, derivative, mean, softmax
+from derivations.checks import NUMERIC, SYMBOLIC, checks, close, mean, root, softmax
 from derivations.checks import logits as one_case
+from derivations.checks.cases import array, indices
+from derivations.checks.cases import softmax as softmax_of
 from derivations.checks.symbolic import is_zero, symbols
 from derivations.checks.symbolic import softmax as softmax_symbols
+from derivations.meaning import Function, Meaning
 
 CASES = "random, tied, one-hot and far-spread logits, K = 3 to 10"
-s = sp.Symbol("s", real=True)
 
 
 def transfer_sets(count=12, classes=(3, 5, 10)):
@@ -33,6 +35,10 @@ def together(z, S, by):
     return mp.fsum(q[k] for k in S)
 
 
+def mean_probability(cases, S, by):
+    return mean([together(z, S, by) for z in cases])
+
+
 def log_odds_of(z, S):
     """From the logits, so that nothing cancels where the set is all but certain."""
     inside, outside = (mp.fsum(mp.exp(z_k) for k, z_k in enumerate(z) if (k in S) == side) for side in (True, False))
@@ -43,46 +49,51 @@ def log_odds(p):
     return mp.log(p) - mp.log(1 - p)
 
 
-@checks(
-    "D9.1", kind=NUMERIC, scope="counted among 200 cases that are three classes with four looks, in exact fractions"
-)
+@checks("D9.1", kind=NUMERIC, scope="counted among 200 cases that are three classes with four looks")
 def bayes():
     rng = random.Random(0)
     cases = [(rng.randrange(3), rng.randrange(4)) for _ in range(200)]
-    share = [sp.Rational(sum(k == j for k, _ in cases), 200) for j in range(3)]
-    density = [
-        [sp.Rational(sum(c == (j, x) for c in cases), sum(k == j for k, _ in cases)) for x in range(4)]
-        for j in range(3)
-    ]
-    for x in range(4):
+    of_class = [mpf(sum(k == j for k, _ in cases)) for j in range(3)]
+
+    def density(e, x):
+        return array(cases.count((j, x)) / of_class[j] for j in range(3))
+
+    def counted(e, x):
         looks_so = [k for k, look in cases if look == x]
-        for j in range(3):
-            bayes = share[j] * density[j][x] / sum(share[i] * density[i][x] for i in range(3))
-            assert bayes == sp.Rational(looks_so.count(j), len(looks_so)), f"{bayes} of class {j} at {x}"
+        return array(mpf(looks_so.count(j)) / len(looks_so) for j in range(3))
+
+    symbols = {"pi": array(count / 200 for count in of_class), "f": Function(density), "q": Function(counted)}
+    yield Meaning(symbols, {**indices("jk", 3), "x": range(4)})
 
 
 @checks("D9.2", kind=SYMBOLIC, scope="K = 2, 3")
 def other_shares():
     for K in (2, 3):
-        f, old, new = (sp.symbols(f"{letter}1:{K + 1}", positive=True) for letter in ("f", "old", "new"))
-        z = [sp.log(old[k]) + sp.log(f[k]) for k in range(K)]
-        q = softmax_symbols([z[k] + sp.log(new[k] / old[k]) for k in range(K)], 1)
-        right = [new[k] * f[k] for k in range(K)]
-        for k in range(K):
-            assert sp.simplify(sp.expand_log(q[k], force=True) - right[k] / sum(right)) == 0
+        f, old, new = (array(sp.symbols(f"{letter}1:{K + 1}", positive=True)) for letter in ("f", "old", "new"))
+
+        def logits(share):
+            return Function(lambda e, x: e.apply("log", e[share]) + e.apply("log", x))
+
+        def right(e, x):
+            return e["pi'"] * x / (e["pi'"] * x).sum()
+
+        of = {"pi": old, "pi'": new, "x": f, "z": logits("pi"), "z'": logits("pi'"), "q'": Function(right)}
+        yield Meaning(of, indices("k", K), symbolic=True)
 
 
-@checks("D9.3", kind=SYMBOLIC, scope="K = 3 and 4, sets of one and two classes")
+@checks("D9.3", kind=SYMBOLIC, scope="K = 3 and 4, sets of one and two classes", near=("18 of 34",))
 def the_odds():
-    for K, S in ((3, (0,)), (3, (0, 2)), (4, (1, 3))):
-        (z,) = symbols(K, "z")
-        before, after = softmax_symbols(z, 1), softmax_symbols(shifted(z, S, s), 1)
-        odds, odds_after = (sum(q[k] for k in S) / sum(q[k] for k in range(K) if k not in S) for q in (before, after))
-        assert sp.simplify(odds_after - sp.exp(s) * odds) == 0
-        for k in range(K):
-            for j in range(K):
-                if (k in S) == (j in S):
-                    assert sp.simplify(after[k] / after[j] - before[k] / before[j]) == 0
+    s = sp.Symbol("s", real=True)
+    both = {"for k,j both in S or both outside": lambda e: (e.k in e.S) == (e.j in e.S)}
+    for K, S in ((3, (1,)), (3, (1, 3)), (4, (2, 4))):
+        z = array(symbols(K, "z")[0])
+        shift = array(s if k + 1 in S else 0 for k in range(K))
+        of = {
+            "S": S, "s": s,
+            "q": lambda e, z=z: softmax_of(e, z), "q'": lambda e, z=z, shift=shift: softmax_of(e, z + shift),
+            "Q": lambda e: sum(e.q[k - 1] for k in e.S), "Q'": lambda e: sum(e["q'"][k - 1] for k in e.S),
+        }  # fmt: skip
+        yield Meaning(of, indices("jk", K), both, symbolic=True)
 
 
 @checks("D9.4", kind=NUMERIC, scope="random densities and shares, K = 3 to 10, sets of every size")
@@ -99,77 +110,84 @@ def the_shift_of_a_set():
                 return [part * (of_S / inside if k in S else (1 - of_S) / outside) for k, part in enumerate(parts)]
 
             z, right = ([mp.log(p * f_k) for p, f_k in zip(shares(of_S), f, strict=True)] for of_S in (old, new))
-            repaired = softmax(shifted(z, S, log_odds(new) - log_odds(old)))
-            for a, b in zip(repaired, softmax(right), strict=True):
+            needed = log_odds_of(right, S) - log_odds_of(z, S)
+            yield Meaning({"s": needed, "pi_S": old, "pi'_S": new}, {})
+            for a, b in zip(softmax(shifted(z, S, needed)), softmax(right), strict=True):
                 close(a, b)
 
 
-@checks("D9.5", kind=NUMERIC, scope=f"{CASES}, six cases, T = 0.1 to 1000")
+def transfer(z, p, T, **more):
+    """The cost of a transfer set in the biases b of the last layer."""
+
+    def cost(e):
+        return -(e.p * e.apply("log", e.q)).sum() / e.N
+
+    own = {
+        "z": lambda e: array(z) + e.b, "b": array([mpf(0)] * len(z[0])), "p": array(p), "T": T, "N": len(z),
+        "q": lambda e: softmax_of(e, e.z / e.T), "C": cost,
+    }  # fmt: skip
+    return Meaning(
+        {**own, **more}, {"n": range(1, len(z) + 1), **indices("k", len(z[0]))}, {"for every b_3": lambda e: True}
+    )
+
+
+@checks("D9.5", kind=NUMERIC, scope=f"{CASES}, six cases, T = 0.1 to 1000; at rest and not")
 def the_slope_in_the_bias():
-    for teacher, _ in transfer_sets(6):
+    for teacher, _ in transfer_sets(3):
         K, rng = len(teacher[0]), random.Random(len(teacher[0]))
         z = [[mpf(rng.gauss(0, 1)) for _ in range(K)] for _ in teacher]
-        for T in TEMPERATURES:
-            p = [softmax(v, T) for v in teacher]
-
-            def cost(b, z=z, p=p, T=T):
-                q = [softmax([z_k + b_k for z_k, b_k in zip(row, b, strict=True)], T) for row in z]
-                crosses = [
-                    -mp.fsum(p_k * mp.log(q_k) for p_k, q_k in zip(*rows, strict=True))
-                    for rows in zip(p, q, strict=True)
-                ]
-                return mean(crosses)
-
-            q = [softmax(row, T) for row in z]
-            for k in (0, K - 1):
-                by_hand = (mean([row[k] for row in q]) - mean([row[k] for row in p])) / T
-                close(derivative(cost, [mpf(0)] * K, k), by_hand, tolerance=mpf(10) ** -30, scale=1 / T)
+        for T in (mpf(1) / 2, mpf(1), mpf(20)):
+            yield transfer(z, [softmax(v, T) for v in teacher], T)
+            yield transfer(z, [softmax(row, T) for row in [*z[1:], z[0]]], T)  # the same answers, for other cases
 
 
 @checks("D9.6", kind=NUMERIC, scope=f"{CASES}, biases from -1000 to 1000")
 def the_slope_without_a_label():
-    for cases, S in transfer_sets(6):
-        missing, K = S[0], len(cases[0])
-        labels = [(missing + 1 + n % (K - 1)) % K for n in range(len(cases))]
-        for b in (mpf(-1000), mpf(-10), mpf(0), mpf(1000)):
-
-            def cost(bias, cases=cases, labels=labels, missing=missing):
-                q = [softmax(shifted(z, [missing], bias[0])) for z in cases]
-                return mean([-mp.log(row[y]) for row, y in zip(q, labels, strict=True)])
-
-            slope = mean([together(z, [missing], b) for z in cases])
-            assert slope > 0, f"the slope at b = {b} is {slope}"
-            if abs(b) <= 10:
-                close(derivative(cost, [b], 0), slope, tolerance=mpf(10) ** -15)
+    for cases, _ in transfer_sets(6):
+        K = len(cases[0])
+        labels = [n % K if n % K != 2 else 0 for n in range(len(cases))]
+        one_hot = [[mpf(k == y) for k in range(K)] for y in labels]
+        for b in (mpf(-10), mpf(0), mpf(3)):
+            biases = array(b if k == 2 else mpf(0) for k in range(K))
+            yield transfer(cases, one_hot, mpf(1), b=biases)
+        for b in (mpf(-1000), mpf(1000)):
+            assert mean_probability(cases, [2], b) > 0, f"the slope at b = {b} is not above zero"
 
 
-@checks("D9.7", kind=SYMBOLIC, scope="K = 3, sets of one and two classes; the mean is a sum of such cases")
+def shifting(cases, S, **more):
+    """The mean probability m of the set S on these cases, at any shift."""
+    Q = Function(lambda e, s: array(together(z, S, s) for z in cases))
+    N = len(cases)
+    m = Function(lambda e, s: mean_probability(cases, S, s), ("s",))
+    return Meaning({"Q": Q, "m": m, "N": N, **more}, {"n": range(1, N + 1)}, {"for exactly one s": lambda e: True})
+
+
+@checks(
+    "D9.7", kind=NUMERIC, scope=f"{CASES}, shifts from -3 to 3; a case with SymPy, K = 3, sets of one and two classes"
+)
 def the_mean_rises():
+    for cases, S in transfer_sets(6):
+        for by in (mpf(-3), mpf(0), mpf(3)):
+            yield shifting(cases, S, s=by)
+    s = sp.Symbol("s", real=True)
     for S in ((1,), (0, 2)):
         (z,) = symbols(3, "z")
         Q = sum(softmax_symbols(shifted(z, S, s), 1)[k] for k in S)
         at_0 = Q.subs(s, 0)
         is_zero(Q - 1 / (1 + sp.exp(-(sp.log(at_0) - sp.log(1 - at_0)) - s)))
-        assert sp.simplify(sp.diff(Q, s) - Q * (1 - Q)) == 0
 
 
-def mean_probability(cases, S, by):
-    return mean([together(z, S, by) for z in cases])
-
-
-@checks("D9.8", kind=NUMERIC, scope=f"{CASES}, six cases, shares from 10⁻⁹ to 1 − 10⁻⁹")
+@checks("D9.8", kind=NUMERIC, scope=f"{CASES}, six cases, shares from 10⁻⁹ to 1 − 10⁻⁹", near=("0.9982", "0.9982"))
 def one_shift():
-    for cases, S in transfer_sets():
+    for cases, S in transfer_sets(6):
         a = [log_odds_of(z, S) for z in cases]
-        for share in (mpf(10) ** -9, mpf(1) / 10, mpf(1) / 2, mpf(9) / 10, 1 - mpf(10) ** -9):
-            low, high = log_odds(share) - max(a), log_odds(share) - min(a)
-            slack = mpf(10) ** -40  # both ends are the shift itself where all cases are alike
-            assert mean_probability(cases, S, low) <= share + slack, "the lower end is too high"
-            assert mean_probability(cases, S, high) >= share - slack, "the upper end is too low"
+        for share in (mpf(10) ** -9, mpf(1) / 10, mpf(1) / 2, 1 - mpf(10) ** -9):
+            w, far = log_odds(share), max(map(abs, a)) + 100
+            found = root(lambda s, x=cases, S=S, y=share: mean_probability(x, S, s) - y, -far, far)
+            yield shifting(cases, S, **{"pi'_S": share, "w": w, "a": array(a), "s": found})
         for a_n in a:  # further from every a, the mean stands still in 60 digits
             left, right = (mean_probability(cases, S, side - a_n) for side in (-1, 1))
             assert left < right, f"the mean probability does not rise: {left}, {right}"
-        far = max(map(abs, a)) + 100
         assert mean_probability(cases, S, -far) < mpf(10) ** -40, "the mean does not go to 0"
         assert mean_probability(cases, S, far) > 1 - mpf(10) ** -40, "the mean does not go to 1"
 
@@ -181,21 +199,29 @@ def the_planted_shift():
         right = [[mpf(rng.gauss(0, 2)) for _ in range(4)] for _ in range(6)]
         S = [0, 3]
         student = [shifted(z, S, -planted) for z in right]
-        of_right = mean_probability(right, S, mpf(0))
-        for off in (mpf(0), of_right / 10, -of_right / 10):
-            share = of_right + off
+        of_right = array(together(z, S, mpf(0)) for z in right)
+        for off in (mpf(0), mean(of_right) / 10, -mean(of_right) / 10):
+            share = mean(of_right) + off
             if not 0 < share < 1:
                 continue
-            ends = (planted - 20, planted + 20)
-            found = mp.findroot(
-                lambda x, z=student, S=S, y=share: mean_probability(z, S, x) - y, ends, solver="anderson"
-            )
+            found = root(lambda s, x=student, S=S, y=share: mean_probability(x, S, s) - y, planted - 20, planted + 20)
             if off == 0:
                 close(found, planted, tolerance=mpf(10) ** -25, scale=mpf(1))
                 continue
-            slope = off / (found - planted)  # the mean slope between them, which the theorem places within its range
-            slopes = [
-                mean([together(z, S, x) * (1 - together(z, S, x)) for z in student])
-                for x in (planted + (found - planted) * i / 100 for i in range(101))
-            ]
-            assert min(slopes) <= slope <= max(slopes), f"{slope} is no slope between {planted} and {found}"
+            between = place_of_slope(student, S, off / (found - planted), planted, found)
+            known = {"s": found, "s^ast": planted, "pi'_S": share, "Q^ast": of_right, "xi": between}
+            yield shifting(student, S, **known)
+
+
+def place_of_slope(cases, S, slope, low, high):
+    """Between these two shifts, where the mean probability rises at this slope, as the theorem promises."""
+
+    def above(s):
+        q = [together(z, S, s) for z in cases]
+        return mean([q_n * (1 - q_n) for q_n in q]) - slope
+
+    places = [low + (high - low) * i / 50 for i in range(51)]
+    for a, b in zip(places, places[1:]):  # noqa: B905, RUF007
+        if above(a) * above(b) <= 0:
+            return root(above, min(a, b), max(a, b))
+    raise AssertionError(f"{slope} is no slope between {low} and {high}")

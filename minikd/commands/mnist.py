@@ -4,7 +4,7 @@ and sees the same examples in the same order, but it also learns from the teache
 softens.
 
 examples:
-  python -m minikd.mnist --T 8                 the three networks, quickly: about two minutes on two cores
+  python -m minikd.mnist --T 8                 the three networks, quickly: two to three minutes on two cores
   python -m minikd.mnist --T 8 --seeds 5       five times: mean and standard deviation, paired by seed
   python -m minikd.mnist --hidden 30,30 --T 3  30 units per layer: the paper found T from 2.5 to 4 best
   python -m minikd.mnist --T 20 --alpha 1      only soft targets: the student sees no label
@@ -54,7 +54,7 @@ def _preset(teacher: TrainConfig, student: TrainConfig) -> dict[str, TrainConfig
 
 PRESETS = {
     "quick": _preset(
-        TrainConfig(hidden=(1200, 1200), epochs=10, jitter=2),
+        TrainConfig(hidden=(800, 800), epochs=30, batch_size=512, learning_rate=0.3, clip_norm=None, jitter=2),
         TrainConfig(hidden=(800, 800), epochs=6, T=8.0, alpha=0.9),
     ),
     "paper": _preset(

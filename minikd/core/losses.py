@@ -27,7 +27,9 @@ def soft_cross_entropy(z: A, *, v: A, T: float | Array) -> tuple[A, A]:
     (Hinton et al. 2015, E2; derivation D2.1 to D2.5.) The cost of a case is the entropy of p plus KL(p‖q), whose
     gradient is the same. So it is at least that entropy, and equals it where z = v up to a constant (derivation D2.7 to
     D2.9). It is convex in z, and a step against dz leads towards the teacher (derivations D2.10 and D2.11). At low T a
-    class far below the top in both z and v has almost no gradient (E5; derivation D4.1 to D4.6).
+    class far below the top in both z and v has almost no gradient (E5; derivation D4.1 to D4.6). Its curvature is the
+    Fisher information of q, which times z − v is the gradient near the teacher (derivations D12.6 and D12.7). A student
+    that matches at one T matches at every T, exactly or within bounds (derivation D12.12 to D12.14).
 
     Args:
         z: (..., B, K) float, the student's logits in nats.
@@ -60,7 +62,8 @@ def soft_cross_entropy(z: A, *, v: A, T: float | Array) -> tuple[A, A]:
 def hard_cross_entropy(z: A, *, y: Array) -> tuple[A, A]:
     """Return the cross-entropy of the student's probabilities at T = 1 with the labels.
 
-    A label is a soft target that puts all its weight on one class.
+    A label is a soft target that puts all its weight on one class. It pushes each wrong class i down by q_i, so two
+    of them are pushed equally only if their logits are equal.
 
         C = −(1/B) Σ_b log q_y,      dz_i = (q_i − [i = y]) / B        (derivation D2.6)
 
@@ -187,7 +190,8 @@ def logit_matching(z: A, *, v: A) -> tuple[A, A]:
 
     T² times the gradient of the soft cross-entropy tends to 1/K of this one. T² times its cost, minus the teacher's
     entropy, tends to 1/K of this cost (derivations D3.2, D3.3 and D3.13). `minikd.theory.limits` says how near it is
-    at a given T.
+    at a given T. At every T the natural gradient of the soft cost is z − v less its mean, if z is near the teacher
+    (derivation D12.8 to D12.11).
 
     Args:
         z: as `soft_cross_entropy` takes it.

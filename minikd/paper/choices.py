@@ -1,11 +1,15 @@
-"""The tables of what was tried on held-out images before the paper's rows had their settings, for the page."""
+"""The tables of choices and experiments beside the paper's rows, for the page, and a figure of one of them."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
+from minikd.plots.canvas import OKABE_ITO, Figure, side_by_side  # before Matplotlib
+
+# isort: split
 import numpy as np
 
 from minikd.paper.lab.jobs import Json
@@ -13,6 +17,9 @@ from minikd.theory.statistics import mean_sd
 
 USUAL_RATE = 0.2
 """A student's rate above this does harm."""
+LEAST = 10
+"""Test images in a bin of the figure, for each network; bins with fewer are left out."""
+KNOWLEDGE = "dark_knowledge"
 RESULTS = Path(__file__).parents[2] / "benchmarks" / "results"
 
 
@@ -21,7 +28,8 @@ def markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
     return [f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *rows)]
 
 
-def _load(name: str) -> Json:
+def load_study(name: str) -> Json:
+    """Return the committed results of a choice or an experiment."""
     return dict(json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8")))
 
 
@@ -32,7 +40,7 @@ def _drop(shares: Sequence[float]) -> str:
 
 def teachers() -> str:
     """Return the teachers that were tried on two cores."""
-    record = _load("choose_paper")
+    record = load_study("choose_paper")
     base, rows = record["base"], []
     for row in record["rows"]:
         config = {**base, **row["changes"]}
@@ -45,7 +53,7 @@ def teachers() -> str:
 
 def recipes() -> str:
     """Return the teachers that were tried on a card: those on 50,000 images, and the five seeds on all."""
-    record = _load("h200/recipes")
+    record = load_study("h200/recipes")
     rows = []
     for row in record["teachers"]:
         if "held_out" in row:
@@ -62,7 +70,7 @@ def recipes() -> str:
 
 def students() -> str:
     """Return the students of the teachers that were tried on a card, those of each teacher together."""
-    record, rows = _load("h200/recipes"), []
+    record, rows = load_study("h200/recipes"), []
     asked = [row for row in record["students"] if "held_out" in row and row["learning_rate"] <= USUAL_RATE]
     for teacher in (row for row in record["teachers"] if "held_out" in row):
         own = {name: teacher[name] for name in ("drop", "learning_rate", "epochs")}
@@ -81,13 +89,8 @@ def students() -> str:
 
 
 def study() -> str:
-    """Return what was changed about the distilled student, and what came of it; or what makes this table."""
-    if not (RESULTS / "study_student.json").exists():
-        return (
-            "A study changes one thing at a time: how long the student learns, the images that it learns from, and the "
-            "dropout of its teacher. It waits for a run of `python -m benchmarks.study_student`."
-        )
-    record = _load("study_student")
+    """Return what was changed about the distilled student, and what came of it."""
+    record = load_study("study_student")
     rows = []
     for row in record["rows"]:
         found = [mean_sd(row[name], digits) for name, digits in (("errors", 1), ("other", 1), ("near", 2), ("far", 2))]
@@ -97,5 +100,47 @@ def study() -> str:
     return "\n".join([*markdown(head, rows), "", f"`{record['command']}`, {len(record['seeds'])} seeds."])
 
 
-TABLES = {"choice": teachers, "recipes": recipes, "tried": students, "study": study}
+def passed_on() -> str:
+    """Return what students learnt from the soft targets, from parts of them, and from labels."""
+    record = load_study(KNOWLEDGE)
+    T, names = record["student"]["T"], ("errors", "ece 1", "log loss 1", "ece T")
+    rows = [["(the teacher itself)", *_calibrated([record["teacher"]], names)]]
+    rows += [[row["targets"], *_calibrated(row["students"], names)] for row in record["rows"]]
+    head = ("what the student learns from", "errors", "ECE at T = 1, %", "log loss at T = 1", f"ECE at T = {T:g}, %")
+    count = len(record["student"]["seed"])
+    return "\n".join([*markdown(head, rows), "", f"`{record['command']}`, {count} seeds."])
+
+
+def _calibrated(found: Sequence[Json], names: Sequence[str]) -> list[str]:
+    """Return means ± sd of errors, of calibration errors in per cent, and of losses."""
+    ways = {"errors": (1, 1), "ece 1": (100, 2), "log loss 1": (1, 3), "ece T": (100, 1)}
+    return [mean_sd([ways[name][0] * one[name] for one in found], ways[name][1]) for name in names]
+
+
+def calibration() -> Figure:
+    """How often a network is right, given how sure it is at T = 1: the teacher, students of labels, of soft targets."""
+    record = load_study(KNOWLEDGE)
+    rows = {row["targets"]: row["students"] for row in record["rows"]}
+    shown = {
+        "the teacher": [record["teacher"]],
+        "students of labels": rows["labels"],
+        "students of soft targets": rows["soft targets"],
+    }
+    figure, panels = side_by_side(len(shown), width=11, height=4, sharey=True)
+    for i, (panel, (title, found)) in enumerate(zip(panels, shown.items(), strict=True)):
+        number, right, sure = (
+            np.sum([one["bins"][name] for one in found], axis=0) for name in ("number", "right", "sure")
+        )
+        some = number >= LEAST * len(found)
+        error = 1.96 * np.sqrt(right * (number - right) / np.maximum(number, 1) ** 3)[some]
+        panel.plot([0, 1], [0, 1], color="black", linewidth=0.8, linestyle=":")
+        ends: Any = {"capsize": 3, "linewidth": 1, "marker": "o", "linestyle": "none", "color": OKABE_ITO[i]}
+        panel.errorbar((sure[some] / number[some]), (right[some] / number[some]), yerr=error, **ends)
+        panel.set(xlim=(0.4, 1.02), ylim=(0.2, 1.02), xlabel="probability of the class that it names")
+        panel.set_title(title, loc="left")
+    panels[0].set_ylabel("share that is right")
+    return figure
+
+
+TABLES = {"choice": teachers, "recipes": recipes, "tried": students, "study": study, "knowledge": passed_on}
 """The tables by their marks."""

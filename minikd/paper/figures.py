@@ -400,33 +400,41 @@ def teacher_answers() -> Figure:
 
 
 def high_temperature() -> Figure:
-    """The soft gradient of a student that knows nothing, its limit, and the bound on their difference, over T."""
+    """The soft gradient, its limit, and the bounds on their difference over T: far from the teacher and near it."""
     v = load_teacher()[1].logits.astype(np.float64)  # (N, K)
     v = v - v.mean(axis=-1, keepdims=True)
-    z = np.zeros_like(v)
+    figure, panels = side_by_side(2, width=11, height=5, sharey=True)
+    students = ("a student that knows nothing, z = 0", 0.0), ("a student near the teacher, z = 0.9 v", 0.9)
+    for panel, (title, share) in zip(panels, students, strict=True):
+        _gradient_and_limit(panel, share * v, v)
+        _dress(panel, title, log_x=(1, 2, 4, 8, 20, 50, 100, 200, 500), xlabel="temperature T")
+    panels[0].set_ylabel("largest element, mean over the cases")
+    legend(panels[1], loc="outside lower center", ncols=3)
+    return figure
+
+
+def _gradient_and_limit(panel: Axes, z: Any, v: Any) -> None:
+    """Draw the means over the cases of the gradient, its limit, their distance, and both bounds on that, over T."""
     T = np.geomspace(1, 500, 40)
     sizes = []
     for t in T.tolist():
         dz, matching = (softmax(z, t) - softmax(v, t)) / t, first_order_gradient(z, v=v, T=t)
         largest = [np.abs(d).max(axis=-1).mean() for d in (dz, matching, dz - matching)]
-        sizes.append([*largest, remainder_bound(z, v=v, T=t).mean()])
-    figure, (panel,) = side_by_side(1, width=9, height=4.6)
+        sum_of_both = (remainder_bound(z, v=0 * v, T=t) + remainder_bound(v, v=0 * v, T=t)).mean()
+        sizes.append([*largest, remainder_bound(z, v=v, T=t).mean(), sum_of_both])
     names = (
         "the gradient, (1/T)(q − p)",
         "its limit, (z − v)/(K T²)",
         "how far they are apart",
-        "the proven bound on that",
+        "the smaller proven bound on that",
+        "the bound (R_z² + R_v²)/(12√3 T³)",
     )
     for i, (name, line) in enumerate(zip(names, np.transpose(sizes), strict=True)):
-        panel.plot(T, line, DASHES[i % 2], color=OKABE_ITO[i // 2], linewidth=2, label=name)
+        panel.plot(T, line, DASHES[i % 2 if i < 4 else 3], color=OKABE_ITO[i // 2], linewidth=2, label=name)
     for t in (8, 20):
         panel.axvline(t, color="black", linewidth=0.8, linestyle=":")
         panel.text(1.05 * t, 30, f"T = {t}")
     panel.set_yscale("log")
-    ylabel = "largest over the classes, mean over the cases"
-    _dress(panel, log_x=(1, 2, 4, 8, 20, 50, 100, 200, 500), xlabel="temperature T", ylabel=ylabel)
-    legend(panel)
-    return figure
 
 
 OF_THE_TEACHER: dict[str, Callable[[], Figure]] = {

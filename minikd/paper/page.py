@@ -3,9 +3,9 @@
 Everything between the marks in PAPER.md, and every figure, is made only from the committed results. The page belongs to
 a clone of the repository. An installed package has the results without it.
 
-A mark names a table of what was tried ("choice", "recipes", "study"), or a profile and what to show of its results:
-"scoreboard", or the names of figures, whose rows are listed once below them, or "figures" for all of them. Where there
-are no results yet, the page says what makes them.
+A mark names a table of what was tried ("choice", "recipes", "study", "knowledge"), or a profile and what to show of its
+results: "scoreboard", or the names of figures, whose rows are listed once below them, or "figures" for all of them.
+Where there are no results yet, the page says what makes them.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from minikd.paper.choices import TABLES, markdown
+from minikd.paper.choices import KNOWLEDGE, TABLES, calibration, load_study, markdown
 from minikd.paper.figures import FIGURES, OF_THE_TEACHER
 from minikd.paper.lab.jobs import Json
 from minikd.paper.lab.scoreboard import DIRECTION, NOT, REFERENCE, REPRODUCED
@@ -240,12 +240,13 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 @style()
 def draw(text: str) -> None:
-    """Draw the figures that a page of this text shows, and the README's."""
+    """Draw the figures that a page of this text shows, that of the calibration, and the README's."""
     for profile, name in pictures(text):
         shown = numbers(name, load(profile) or {})
         save(FIGURES[name][0](shown), ROOT / picture(profile, name), source=runs.key(shown))
     for name, drawn in OF_THE_TEACHER.items():
         save(drawn(), PLOTS / f"{name}.png", source=load_teacher()[1].teacher)
+    save(calibration(), PLOTS / "calibration.png", source=runs.key(load_study(KNOWLEDGE)))
 
 
 if __name__ == "__main__":

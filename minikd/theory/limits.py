@@ -79,10 +79,11 @@ def second_order_term(z: A, *, v: A, T: float | Array) -> A:
 def remainder_bound(z: A, *, v: A, T: float | Array) -> A:
     """Return a bound on how far the soft gradient of a case can be from logit matching, for every T, K and all logits.
 
-        |(1/T)(q_i − p_i) − (z_i − v_i)/(K T²)| ≤ (R_z² + R_v²) / (12√3 T³)
+        |(1/T)(q_i − p_i) − (z_i − v_i)/(K T²)| ≤ min(R_z² + R_v², R_{z−v} (R_z + R_v)) / (12√3 T³)
 
-    Here z and v have zero mean, and R is the largest logit of a case minus its smallest (derivation D3.4 to D3.10). The
-    bound is sharp to within a thousandth (derivation D3.11).
+    Here z and v have zero mean, and R_u is the spread of u: its largest element of a case minus its smallest. The two
+    bounds are derivation D3.4 to D3.10 and derivation D3.16 to D3.33. The second vanishes as z tends to v. Both are
+    sharp to within a thousandth (derivation D3.11).
 
     Args:
         z: as `first_order_gradient` takes it.
@@ -99,19 +100,21 @@ def remainder_bound(z: A, *, v: A, T: float | Array) -> A:
     >>> import numpy as np
     >>> print(remainder_bound(np.array([[3.0, 0.0]]), v=np.array([[0.0, 4.0]]), T=8.0).round(6))
     [[0.002349]]
+    >>> print(remainder_bound(np.array([[3.0, 0.0]]), v=np.array([[4.0, 0.0]]), T=8.0).round(6))
+    [[0.000658]]
     """
-    xp = get_xp(z=z)
-    return (_spread(xp, z) ** 2 + _spread(xp, v) ** 2) / (12 * math.sqrt(3) * T**3)
+    return _product_of_spreads(get_xp(z=z), z, v) / (12 * math.sqrt(3) * T**3)
 
 
 @guard(z=floats, v=floats, tolerance=_tolerance)
 def sufficient_temperature(z: A, *, v: A, tolerance: float) -> A:
     """Return a temperature above which logit matching is proven right to within a tolerance, case by case.
 
-        T = K (R_z² + R_v²) / (12√3 tolerance max_i |z_i − v_i|),   z and v minus their means        (derivation D3.14)
+        T = K min(R_z² + R_v², R_{z−v} (R_z + R_v)) / (12√3 tolerance max_i |z_i − v_i|)
 
-    At this temperature or a higher one, every element of the soft gradient differs from that of logit matching by at
-    most tolerance times the largest element of logit matching.
+    Here z and v have zero mean, and R_u is the spread of u (derivations D3.14 and D3.34). At this temperature or a
+    higher one, every element of the soft gradient differs from that of logit matching by at most tolerance times the
+    largest element of logit matching. T is never above K (R_z + R_v) / (6√3 tolerance) (derivation D3.35).
 
     Args:
         z: as `first_order_gradient` takes it.
@@ -131,17 +134,19 @@ def sufficient_temperature(z: A, *, v: A, tolerance: float) -> A:
     [[48.7]]
     """
     xp = get_xp(z=z)
-    squares = _spread(xp, z) ** 2 + _spread(xp, v) ** 2
-    return _per_difference(xp, z.shape[-1] * squares / (12 * math.sqrt(3) * tolerance), z, v)
+    return _per_difference(xp, z.shape[-1] * _product_of_spreads(xp, z, v) / (12 * math.sqrt(3) * tolerance), z, v)
 
 
 @guard(z=floats, v=floats, tolerance=_tolerance)
 def estimated_temperature(z: A, *, v: A, tolerance: float) -> A:
-    """Estimate the temperature at which logit matching is right to within a tolerance, from the next term only.
+    """Estimate the temperature at which logit matching is right to within a tolerance, from the next two terms.
 
-        T ≈ max_i |(z_i² − mean z²) − (v_i² − mean v²)| / (2 tolerance max_i |z_i − v_i|)        (derivation D3.15)
+        T ≈ max(max_i |a_i| / (2 tolerance D), √(max_i |b_i| / (6 tolerance D))),   D = max_i |z_i − v_i|
+        a_i = (z_i² − mean z²) − (v_i² − mean v²)
+        b_i = (z_i³ − 3 z_i mean z² − mean z³) − (v_i³ − 3 v_i mean v² − mean v³)        (derivation D3.15)
 
-    Here the means of z and v are subtracted first. This is not a bound. It is more accurate for a smaller tolerance.
+    Here the means of z and v are subtracted first. The second temperature counts where all a_i are about zero: for two
+    classes, or v = −z. This is not a bound. It is more accurate for a smaller tolerance.
 
     Args:
         z: as `first_order_gradient` takes it.
@@ -160,9 +165,12 @@ def estimated_temperature(z: A, *, v: A, tolerance: float) -> A:
     >>> print(estimated_temperature(z, v=v, tolerance=0.1).round(1))
     [[35.5]]
     """
-    xp = get_xp(z=z)
-    term = _largest(xp, second_order_term(z, v=v, T=1.0))  # (..., B, 1)
-    return _per_difference(xp, z.shape[-1] * term / tolerance, z, v)
+    xp, K = get_xp(z=z), z.shape[-1]
+    second, third = second_order_term(z, v=v, T=1.0), _third_order_term(xp, z, v)  # (..., B, K)
+    from_second, from_third = (
+        _per_difference(xp, K * _largest(xp, term) / tolerance, z, v) for term in (second, third)
+    )
+    return xp.maximum(from_second, xp.sqrt(from_third))
 
 
 def _linear_softmax(xp: Namespace, u: A) -> A:
@@ -173,12 +181,30 @@ def _linear_softmax(xp: Namespace, u: A) -> A:
     return (1 + u) / total
 
 
+def _third_order_term(xp: Namespace, z: A, v: A) -> A:
+    """Return the term of the soft gradient in 1/T⁴, (..., B, K), at T = 1 (derivation D3.15)."""
+    z, v = _zero_mean(xp, z), _zero_mean(xp, v)
+    cubic = z**3 - v**3 - 3 * (z * _mean(xp, z * z) - v * _mean(xp, v * v))  # (..., B, K)
+    return (cubic - _mean(xp, z**3 - v**3)) / (6 * z.shape[-1])
+
+
+def _mean(xp: Namespace, z: A) -> A:
+    return xp.sum(z, axis=-1, keepdims=True) / z.shape[-1]
+
+
 def _zero_mean(xp: Namespace, z: A) -> A:
-    return z - xp.sum(z, axis=-1, keepdims=True) / z.shape[-1]
+    return z - _mean(xp, z)
 
 
 def _spread(xp: Namespace, z: A) -> A:
     return xp.max(z, axis=-1, keepdims=True) + xp.max(-z, axis=-1, keepdims=True)
+
+
+def _product_of_spreads(xp: Namespace, z: A, v: A) -> A:
+    """Return the smaller of R_z² + R_v² and R_{z−v} (R_z + R_v), (..., B, 1)."""
+    R_z, R_v = _spread(xp, z), _spread(xp, v)
+    sum_of_squares, product = R_z**2 + R_v**2, _spread(xp, z - v) * (R_z + R_v)
+    return -xp.maximum(-sum_of_squares, -product)
 
 
 def _largest(xp: Namespace, x: A) -> A:

@@ -35,9 +35,9 @@ _RULES: dict[str, tuple[Any, Callable[[Any], bool], str]] = {  # the type, the r
 class TrainConfig:
     """Everything that decides a training run, except the data and the soft targets.
 
-    Batch size, learning rate, warm-up, momentum and clipping have the defaults of `python -m minikd.mnist`, which were
-    chosen on held-out training images. The gradient is clipped because T² times the soft gradient of a fresh student is
-    so large that unclipped steps lead it astray.
+    Batch size, learning rate, warm-up, momentum and clipping have the defaults of the students of `python -m
+    minikd.mnist`, which were chosen on held-out training images. The gradient is clipped because T² times the soft
+    gradient of a fresh student is so large that unclipped steps lead it astray.
 
     `learning_rate`, `alpha`, `T` and `seed` may be tuples of S numbers. Then S students train in one pass, as a
     population. Students of one seed share their batches.

@@ -10,6 +10,7 @@ is never written to: every bug is planted in a copy, and the tests run there in 
 The lists are also a catalogue of how code for distillation goes wrong: many of these bugs are known from public code.
 """
 
-from . import checks, engines, losses, network, speech, theory, training
+from . import checks, derivations, engines, losses, network, speech, theory, training
 
-MUTANTS = [mutant for room in (losses, network, training, checks, theory, engines, speech) for mutant in room.MUTANTS]
+ROOMS = (losses, network, training, checks, theory, derivations, engines, speech)
+MUTANTS = [mutant for room in ROOMS for mutant in room.MUTANTS]

@@ -17,10 +17,10 @@ class Mutant(NamedTuple):
 
     area: str
     name: str  # what is wrong, in words
-    module: str  # in minikd: the end of its dotted name, as much of it as names one file; `.cu` ends that of a kernel's
+    module: str  # the end of its dotted name, as much of it as names one file; `.cu` ends that of a kernel's
     find: str  # code to take out, one expression or statements in a row, which the module holds just once
     put: str  # code to put in its place
-    tests: tuple[str, ...]  # files in tests/, the one most likely to notice first
+    tests: tuple[str, ...]  # files in tests/, or single tests of them, the one most likely to notice first
     within: str = ""  # the dotted name of the function or class that holds it just once; all of the module if empty
 
 
@@ -33,7 +33,7 @@ def planted(area: str, module: str, tests: str, bugs: str) -> list[Mutant]:
     Args:
         area: what the bugs are about.
         module: the end of the module's dotted name: `losses`, or `paper.plots` where there are two of the name.
-        tests: files in tests/, the one most likely to notice first.
+        tests: files in tests/, or single tests of them, the one most likely to notice first.
         bugs: the blocks, an empty line between two.
     """
     mutants = []
@@ -56,7 +56,7 @@ def mutated(mutant: Mutant, root: Path) -> str:
 
     Args:
         mutant: the bug.
-        root: the folder that holds minikd/.
+        root: the folder that holds minikd/ and derivations/.
     Raises:
         ValueError: what to take out does not stand there just once.
     """
@@ -79,12 +79,13 @@ def plain(path: Path) -> str:
 
 
 def find_module(module: str, root: Path) -> Path:
-    """Return the file below root/minikd whose dotted name ends in `module`.
+    """Return the file below root/minikd or root/derivations whose dotted name ends in `module`.
 
     Raises:
         ValueError: there is no such file, or more than one.
     """
-    files = (path.relative_to(root) for kind in ("py", "cu") for path in root.glob(f"minikd/**/*.{kind}"))
+    kinds = ("minikd/**/*.py", "minikd/**/*.cu", "derivations/**/*.py")
+    files = (path.relative_to(root) for kind in kinds for path in root.glob(kind))
     name = f".{module}"
     match [
         path.as_posix() for path in sorted(files) if ("." + ".".join(path.parts)).removesuffix(".py").endswith(name)
@@ -94,7 +95,7 @@ def find_module(module: str, root: Path) -> Path:
         case paths:
             places = " and ".join(paths) or "no file"
             raise ValueError(
-                f"a mutant's module must be one file below minikd/, and {module} is {places}: name it in full"
+                f"a mutant's module must be one file of the code or checks, and {module} is {places}: name it in full"
             )
 
 

@@ -30,13 +30,55 @@ classes that every member rules out lost to underflow
 """,
     ),
     *planted(
+        "dark knowledge",
+        "theory.dark_knowledge",
+        "test_dark_knowledge.py",
+        """
+the part on the true class with the other sign
+- _total(true * (q - p))
++ _total(true * (p - q))
+
+the push on the true class shared evenly among the wrong ones, not as q says
+- true - q_hat
++ true - wrong / (z.shape[-1] - 1)
+
+the part among the wrong classes with the weight of the true class
+- _total(wrong * p)
++ _total(true * p)
+
+the part among the wrong classes without its weight
+- (1/T) * _total(wrong * p) * (q_hat - p_hat)
++ (1/T) * (q_hat - p_hat)
+
+the true class among the wrong ones
+- xp.where(is_wrong, v, -math.inf)
++ v
+
+dark knowledge without the weight of the wrong classes
+- return xp.sum(wrong * softmax(v, T), axis=-1) * (math.log(v.shape[-1] - 1) + negative_entropy)
++ return math.log(v.shape[-1] - 1) + negative_entropy
+
+dark knowledge against all classes, not the wrong ones
+- return xp.sum(wrong * softmax(v, T), axis=-1) * (math.log(v.shape[-1] - 1) + negative_entropy)
++ return xp.sum(wrong * softmax(v, T), axis=-1) * (math.log(v.shape[-1]) + negative_entropy)
+
+wrong logits replaced as if T were 1
+- v - T * wrong * (math.log(v.shape[-1] - 1) + _log_among_wrong(v, wrong, T))
++ v - wrong * (math.log(v.shape[-1] - 1) + _log_among_wrong(v, wrong, T))
+
+each wrong class as likely as all of them were
+- v - T * wrong * (math.log(v.shape[-1] - 1) + _log_among_wrong(v, wrong, T))
++ v - T * wrong * _log_among_wrong(v, wrong, T)
+""",
+    ),
+    *planted(
         "limits",
         "limits",
         "test_limits.py",
         """
 the bound with 6√3 in place of 12√3: true, and not sharp
-- (_spread(xp, z) ** 2 + _spread(xp, v) ** 2) / (12 * math.sqrt(3) * T**3)
-+ (_spread(xp, z) ** 2 + _spread(xp, v) ** 2) / (6 * math.sqrt(3) * T**3)
+- (12 * math.sqrt(3) * T**3)
++ (6 * math.sqrt(3) * T**3)
 
 the bound falls as 1/T², not 1/T³
 - (12 * math.sqrt(3) * T**3)
@@ -47,16 +89,48 @@ the next term without its half
 + z.shape[-1] * T**3
 
 the means not removed
-- return z - xp.sum(z, axis=-1, keepdims=True) / z.shape[-1]
+- return z - _mean(xp, z)
 + return z
+
+the term after the next without its sixth
+- 6 * z.shape[-1]
++ z.shape[-1]
+
+the term after the next with 2 in place of 3
+- 3 * (z * _mean(xp, z * z) - v * _mean(xp, v * v))
++ 2 * (z * _mean(xp, z * z) - v * _mean(xp, v * v))
+
+the term after the next without the mean of the cubes
+- cubic - _mean(xp, z**3 - v**3)
++ cubic
+
+an estimate from the next term only
+- xp.maximum(from_second, xp.sqrt(from_third))
++ from_second
 
 the paper's first order divided by K, whatever the logits' sum is
 - total = u.shape[-1] + xp.sum(u, axis=-1, keepdims=True)
 + total = u.shape[-1] + 0 * xp.sum(u, axis=-1, keepdims=True)
 
 the sufficient temperature without the number of classes
-- z.shape[-1] * squares
-+ squares
+- z.shape[-1] * _product_of_spreads(xp, z, v)
++ _product_of_spreads(xp, z, v)
+
+the bound that does not vanish near the teacher
+- -xp.maximum(-sum_of_squares, -product)
++ sum_of_squares
+
+the bound that vanishes, also where the other one is smaller
+- -xp.maximum(-sum_of_squares, -product)
++ product
+
+the larger of the two bounds
+- -xp.maximum(-sum_of_squares, -product)
++ xp.maximum(sum_of_squares, product)
+
+the spread of the student in place of that of the difference
+- _spread(xp, z - v) * (R_z + R_v)
++ _spread(xp, z) * (R_z + R_v)
 """,
     ),
     *planted(

@@ -33,7 +33,7 @@ class Verdict(NamedTuple):
 
 def copy(root: Path, place: Path) -> None:
     """Copy what the tests of a mutant need, without bytecode, which could be that of the file before the bug."""
-    for folder in ("minikd", "tests"):
+    for folder in ("minikd", "tests", "derivations"):
         shutil.copytree(root / folder, place / folder, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(root / "pyproject.toml", place)
 
@@ -45,7 +45,7 @@ def examine(
 
     Args:
         root: the tree to copy.
-        tests: files in tests/.
+        tests: files in tests/, or single tests of them.
         mutant: the bug to plant in the copy, or None.
         first: the tests to begin with, as `test_losses.py::test_softmax`; they need not be in those files.
         only: whether to leave it at them.

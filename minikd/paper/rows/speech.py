@@ -88,7 +88,7 @@ PLANS = {
     ),
     "cpu": Plan(
         FSDD_DIGEST, _passes(4, 5, 10, 2), per_digit=8, aligner=(256, 256), hidden=(512,) * 4, members=10,
-        epochs=(2, 2, 12), students=2, few={0.01: (2, 40), 0.03: (5, 25), 0.1: (2, 8), 0.3: (2, 3), 1.0: (2, 2)},
+        epochs=(2, 2, 12), students=3, few={0.01: (2, 40), 0.03: (5, 25), 0.1: (2, 8), 0.3: (2, 3), 1.0: (2, 2)},
     ),
     "full": Plan(
         FSDD_DIGEST, _passes(16, 10, 20, 4), per_digit=8, aligner=(512, 512), hidden=(2560,) * 8, members=10,

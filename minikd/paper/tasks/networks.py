@@ -287,7 +287,8 @@ def variances(z: np.ndarray, v: np.ndarray, draws: int, rng: np.random.Generator
     """Measure how much more hard gradients vary than soft ones, if labels are drawn from the teacher's p at T = 1.
 
     Then the soft gradient of a case, q − p, is the mean of the hard one, q − onehot(y), over its labels. So
-    tr Cov(hard) − tr Cov(soft) = E[1 − ‖p‖²], by the law of total variance.
+    tr Cov(hard) − tr Cov(soft) = E[1 − ‖p‖²], by the law of total variance (derivation D12.1 to D12.4). These are the
+    gradients of the logits; those of the weights lose what derivation D12.5 says.
 
     Args:
         z: (N, K), the student's logits.
