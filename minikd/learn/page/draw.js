@@ -10,9 +10,12 @@ function short(x) {
   if (x >= 0.9995) return x.toFixed(x < 0.999995 ? 5 : 0);
   if (x >= 0.0995) return x.toFixed(x > 0.985 ? 3 : 2);
   if (x >= 0.00095) return Number(x.toPrecision(2)).toString();
-  const power = Math.floor(Math.log10(x));
-  return `${(x / 10**power).toFixed(0)} × 10⁻${[...String(-power)].map((digit) => SUPERSCRIPT[digit]).join("")}`;
+  const [digits, power] = x.toExponential(0).split("e-");
+  return `${digits} × ${tenToMinus(power)}`;
 }
+
+const tenToMinus = (power) => `10⁻${[...String(power)].map((digit) => SUPERSCRIPT[digit]).join("")}`;
+const plain = (x) => (x < 0 ? "−" : "") + Math.abs(x);
 
 const signed = (x, digits = 1) => (x < 0 ? "−" : "+") + Math.abs(x).toFixed(digits);
 
@@ -57,14 +60,14 @@ function rows(pic, { K, y, low, high, ticks, right = 12, format = String }) {
   return x;
 }
 
-// Bars of one or two distributions, on a linear or a logarithmic axis, with the first one's numbers.
+// Bars of one or two distributions, on a linear or a logarithmic axis, with the last one's numbers.
 function drawDistributions(pic, { shown, y, log, summary }) {
   const K = shown[0].q.length, FLOOR = -12;
   const place = (q) => (log ? Math.log10(Math.max(q, 10**FLOOR)) : q);
   const x = rows(pic, {
     K, y, low: log ? FLOOR : 0, high: log ? 0 : 1, right: 92,
     ticks: log ? [-12, -8, -4, 0] : [0, 0.5, 1],
-    format: (tick) => (!log ? String(tick) : tick === 0 ? "1" : `10⁻${[...String(-tick)].map((d) => SUPERSCRIPT[d]).join("")}`),
+    format: (tick) => (!log ? String(tick) : tick === 0 ? "1" : tenToMinus(-tick)),
   });
   // The axes have different numbers of ticks: those of the other one are hidden.
   for (const part of ["grid3", "tick3"]) pic.put(part, part === "grid3" ? "line" : "text", { visibility: log ? "visible" : "hidden" });
@@ -76,8 +79,7 @@ function drawDistributions(pic, { shown, y, log, summary }) {
       pic.put(`${name}${k}`, "rect", { class: name, x: start, y: top, height, width: Math.max(x(place(q[k])) - start, 0) });
     });
     const end = Math.max(...shown.map(({ q }) => x(place(q[k]))));
-    pic.put(`value${k}`, "text", { class: "value", x: end + 6, y: middle(k) + 5 },
-      shown.map(({ q }) => short(q[k])).slice(0, 1)[0]);
+    pic.put(`value${k}`, "text", { class: "value", x: end + 6, y: middle(k) + 5 }, short(shown[shown.length - 1].q[k]));
   }
   pic.describe(summary);
 }
@@ -86,7 +88,7 @@ function drawDistributions(pic, { shown, y, log, summary }) {
 function drawLogits(pic, { z, v, y, limit, kind, summary }) {
   const K = z.length;
   const x = rows(pic, { K, y, low: -limit, high: limit, ticks: [-1, 0, 1].map((side) => side * Math.floor(limit / 5) * 5),
-    format: (tick) => (tick < 0 ? "−" : "") + Math.abs(tick) });
+    format: plain });
   pic.scale = { toLogit: (px) => -limit + 2 * limit * (px - x(-limit)) / (x(limit) - x(-limit)), x };
   for (let k = 0; k < K; k++) {
     const from = Math.min(x(0), x(z[k])), to = Math.max(x(0), x(z[k]));
@@ -101,7 +103,7 @@ function drawLogits(pic, { z, v, y, limit, kind, summary }) {
 function drawGradients(pic, { dz, limits, bound, y, extent, summary }) {
   const K = dz.length, step = extent > 2 ? Math.floor(extent) : Number((extent * 0.8).toPrecision(1));
   const x = rows(pic, { K, y, low: -extent, high: extent, ticks: [-step, 0, step],
-    format: (tick) => (tick < 0 ? "−" : "") + Math.abs(tick) });
+    format: plain });
   for (let k = 0; k < K; k++) {
     const m = middle(k), from = x(limits[k] - bound), to = x(limits[k] + bound);
     pic.put(`band${k}`, "rect", { class: "band", x: from, width: Math.max(to - from, 0), y: m - 11, height: 22 });
@@ -126,7 +128,7 @@ function drawLines(pic, { lines, low, high, top, height, ticks, yTicks, cursor, 
     pic.put(`yTick${i}`, "text", { class: "tick", x: left - 6, y: y(tick) + 4, "text-anchor": "end" }, String(tick));
   });
   ticks.forEach((tick, i) => pic.put(`xTick${i}`, "text", { class: "tick", x: x(tick), y: height - foot + 17, "text-anchor": "middle" },
-    (tick < 0 ? "−" : "") + Math.abs(tick)));
+    plain(tick)));
   pic.put("xName", "text", { class: "tick", x: (left + pic.width - right) / 2, y: height - 6, "text-anchor": "middle" }, xName);
   marks.forEach(({ at, name }, i) => {
     pic.put(`markLine${i}`, "line", { class: "mark", x1: x(at), x2: x(at), y1: head, y2: y(0) });
