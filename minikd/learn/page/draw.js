@@ -35,8 +35,8 @@ function picture(id) {
     return node;
   };
   return {
-    svg, put,
-    get width() { return svg.clientWidth; },
+    svg, put, width: svg.clientWidth, // read once, as reading it between two changes makes the browser lay the page out
+    measure() { this.width = svg.clientWidth; },
     describe(words) { if (svg.getAttribute("aria-label") !== words) svg.setAttribute("aria-label", words); },
   };
 }
@@ -60,7 +60,7 @@ function rows(pic, { K, y, low, high, ticks, right = 12, format = String }) {
   return x;
 }
 
-// Bars of one or two distributions, on a linear or a logarithmic axis, with the last one's numbers.
+// Bars of one or two distributions, on a linear or a logarithmic axis, with their numbers.
 function drawDistributions(pic, { shown, y, log, summary }) {
   const K = shown[0].q.length, FLOOR = -12;
   const place = (q) => (log ? Math.log10(Math.max(q, 10**FLOOR)) : q);
@@ -78,8 +78,10 @@ function drawDistributions(pic, { shown, y, log, summary }) {
       const start = x(log ? FLOOR : 0);
       pic.put(`${name}${k}`, "rect", { class: name, x: start, y: top, height, width: Math.max(x(place(q[k])) - start, 0) });
     });
-    const end = Math.max(...shown.map(({ q }) => x(place(q[k]))));
-    pic.put(`value${k}`, "text", { class: "value", x: end + 6, y: middle(k) + 5 }, short(shown[shown.length - 1].q[k]));
+    shown.forEach(({ q }, i) => {
+      const [size, baseline] = shown.length === 1 ? ["value", 5] : ["value small", i === 0 ? -2 : 10];
+      pic.put(`value${i} ${k}`, "text", { class: size, x: x(place(q[k])) + 6, y: middle(k) + baseline }, short(q[k]));
+    });
   }
   pic.describe(summary);
 }
@@ -93,7 +95,7 @@ function drawLogits(pic, { z, v, y, limit, kind, summary }) {
   for (let k = 0; k < K; k++) {
     const from = Math.min(x(0), x(z[k])), to = Math.max(x(0), x(z[k]));
     pic.put(`bar${k}`, "rect", { class: kind, x: from, width: to - from, y: middle(k) - 4, height: 8 });
-    pic.put(`mark${k}`, "path", { class: "mark", d: `M${x(v[k])} ${middle(k) - 11}v22` });
+    pic.put(`mark${k}`, "path", { class: "mark", d: `M${x(v[k])} ${middle(k) - 13}v26` });
   }
   if (summary) pic.describe(summary);
   return x;
@@ -107,11 +109,15 @@ function drawGradients(pic, { dz, limits, bound, y, extent, summary }) {
   for (let k = 0; k < K; k++) {
     const m = middle(k), from = x(limits[k] - bound), to = x(limits[k] + bound);
     pic.put(`band${k}`, "rect", { class: "band", x: from, width: Math.max(to - from, 0), y: m - 11, height: 22 });
+    for (const end of [limits[k] - bound, limits[k] + bound]) {
+      const visibility = Math.abs(end) < extent ? "visible" : "hidden"; // beyond the axis the band goes on
+      pic.put(`edge${k}${end < limits[k]}`, "path", { class: "edge", d: `M${x(end)} ${m - 11}v22`, visibility });
+    }
   }
   for (let k = 0; k < K; k++) {
-    const m = middle(k), tip = x(dz[k]), head = Math.sign(dz[k]) * Math.min(8, Math.abs(tip - x(0)));
+    const m = middle(k), tip = x(dz[k]), head = Math.sign(dz[k]) * Math.min(9, Math.abs(tip - x(0)));
     pic.put(`shaft${k}`, "line", { class: "shaft", x1: x(0), x2: tip - head / 2, y1: m, y2: m });
-    pic.put(`head${k}`, "path", { class: "head", d: `M${tip} ${m}l${-head} -6v12z` });
+    pic.put(`head${k}`, "path", { class: "head", d: `M${tip} ${m}l${-head} ${-head * 0.7}v${head * 1.4}z` });
     pic.put(`limit${k}`, "path", { class: "limit", d: `M${x(limits[k])} ${m - 6}l6 6l-6 6l-6 -6z` });
   }
   pic.describe(summary);

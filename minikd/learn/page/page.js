@@ -8,7 +8,7 @@ const FIRST = DATA.digits.findIndex((digit) => digit.y === 7);
 
 const state = {
   digit: FIRST, T: 1, log: false, z: zeros(), balanced: true, alpha: 1, hard: zeros(), soft: zeros(), distances: [],
-  playing: false, shift: 0, done: STOPS.map(() => false), said: STOPS.map(() => ""),
+  playing: false, shift: 0, stop: 0, done: STOPS.map(() => false), said: STOPS.map(() => ""),
 };
 const pictures = Object.fromEntries(
   ["teacher", "logits", "gradients", "both", "hard", "soft", "distance", "errors"].map((id) => [id, picture(id)]));
@@ -47,7 +47,7 @@ function view() {
       (hot) => M.softCrossEntropy(z, v, hot).dz.map((one) => Math.abs(hot**2 * one)))),
     relativeError: Math.max(...missed) * T**2 / largestLimit,
     relativeBound: M.remainderBound(z, v, T) * T**2 / largestLimit, spread: M.spread(v),
-    steps: state.distances.length - 1, gap: (logits) => signed(logits[second] - logits[last]),
+    steps: state.distances.length - 1, gap: (logits) => Math.abs(logits[second] - logits[last]).toFixed(1),
     softQ: M.softmax(soft), softAnswer: M.argmax(soft), hardAnswer: M.argmax(hard),
     threes: DATA.missing.threes, errors: row[0], missed: row[1], called: row[2], honest: DATA.missing.honest,
     missedAtZero: DATA.missing.counts[DATA.missing.shifts.indexOf(0)][1],
@@ -77,7 +77,7 @@ function render() {
     drawStudent(s);
     drawDescent(s);
     drawMissing(s);
-    drawStops(s);
+    drawGuide(s);
   });
 }
 
@@ -98,7 +98,7 @@ function drawBar(s) {
 }
 
 function drawTeacher(s) {
-  $("entropy").textContent = `at T = ${s.TText}: entropy ${s.entropy.toFixed(2)} nats`;
+  $("entropy").textContent = `at T = ${s.TText}; entropy ${s.entropy.toFixed(2)} nats`;
   drawDistributions(pictures.teacher, {
     shown: [{ name: "teacher", q: s.p }], y: s.y, log: s.log,
     summary: `The teacher’s probabilities at T = ${s.TText}. ${listed(s.p.map(short))}.`,
@@ -171,21 +171,23 @@ function drawMissing(s) {
   });
 }
 
-function drawStops(s) {
-  STOPS.forEach((stop, i) => {
-    const item = document.querySelector(`[data-stop="${i + 1}"]`);
-    if (stop.done(s)) {
-      state.done[i] = true;
-      state.said[i] = stop.say(s);
-    }
-    item.className = state.done[i] ? "done" : "";
-    const ask = `${i + 1}. ${stop.ask(s)}${state.done[i] ? " ✓" : ""}`;
-    if (item.children[0].textContent !== ask) item.children[0].textContent = ask;
-    if (item.children[1].textContent !== state.said[i]) item.children[1].textContent = state.said[i];
-  });
-  const open = state.done.indexOf(false);
-  $("progress").href = `#stop-${open + 1 || STOPS.length}`;
-  $("progress").textContent = open < 0 ? "All done ✓" : `Stop ${open + 1}/${STOPS.length}`;
+let speech = 0;
+function drawGuide(s) {
+  const { stop, done, said } = state, now = STOPS[stop];
+  if (now.done(s)) {
+    done[stop] = true;
+    said[stop] = now.say(s);
+  }
+  $("stop-number").textContent = `Stop ${stop + 1}/${STOPS.length}${done[stop] ? " ✓" : ""}`;
+  $("ask").textContent = now.ask(s);
+  $("next").textContent = stop === STOPS.length - 1 ? "To the end" : "Next ›";
+  $("next").className = done[stop] ? "ready" : "";
+  $("back").disabled = stop === 0;
+  [...$("dots").children].forEach((dot, i) => { dot.className = `${done[i] ? "done" : ""} ${i === stop ? "here" : ""}`; });
+  if ($("say").textContent === said[stop]) return;
+  $("say").textContent = said[stop];
+  clearTimeout(speech); // a screen reader hears the answer once the hand rests
+  speech = setTimeout(() => { $("spoken").textContent = said[stop]; }, 700);
 }
 
 // ---- what the reader does ---------------------------------------------------------------------------------------------
@@ -221,6 +223,12 @@ function play() {
   if (!state.playing) return;
   if (frame++ % 2 === 0) step(); // thirty steps a second
   requestAnimationFrame(play);
+}
+
+function visit(stop) {
+  const last = stop === STOPS.length;
+  $(last ? "end-title" : STOPS[stop].at).scrollIntoView();
+  if (!last) set({ stop });
 }
 
 function moveHandle(k, value) {
@@ -282,7 +290,17 @@ function listen() {
   });
   $("step").addEventListener("click", step);
   $("restart").addEventListener("click", restart);
-  new ResizeObserver(render).observe(document.body);
+  $("next").addEventListener("click", () => visit(state.stop + 1));
+  $("back").addEventListener("click", () => visit(state.stop - 1));
+  $("fold").addEventListener("click", () => {
+    $("stop").hidden = !$("stop").hidden;
+    $("fold").textContent = $("stop").hidden ? "Show" : "Hide";
+    $("fold").setAttribute("aria-expanded", String(!$("stop").hidden));
+  });
+  new ResizeObserver(() => {
+    Object.values(pictures).forEach((one) => one.measure());
+    render();
+  }).observe(document.body);
   listenToHandles();
 }
 
@@ -299,7 +317,7 @@ function build() {
     const radio = make("input", { type: "radio", name: "digit", checked: i === FIRST, ariaLabel: words(digit) });
     radio.addEventListener("change", () => choose(i));
     const sign = isWrong(digit) ? "×" : doubts(digit) ? "•" : "";
-    const label = make("label", { title: words(digit) }, radio, paint(make("canvas", { className: "digit" }), digit.pixels));
+    const label = make("label", { title: words(digit) }, radio, paint(make("canvas", { className: "digit", ariaHidden: "true" }), digit.pixels));
     if (sign) label.append(make("span", { textContent: sign, ariaHidden: "true" }));
     $("digits").append(label);
   });
@@ -312,15 +330,10 @@ function build() {
     item.innerHTML = `<svg aria-hidden="true"><path class="line ${kind}" d="M0 11h24"/></svg><span>${name}: <b></b></span>`;
     $("errors-key").append(item);
   });
-  STOPS.forEach((_, i) => {
-    const item = document.querySelector(`[data-stop="${i + 1}"]`);
-    item.id = `stop-${i + 1}`;
-    const say = make("p", { className: "say" });
-    say.setAttribute("aria-live", "polite");
-    item.append(make("p", { className: "ask" }), say);
-  });
+  $("dots").append(...STOPS.map(() => make("i", {})));
 }
 
 build();
 listen();
 choose(FIRST);
+$("digits").scrollLeft = $("digits").children[FIRST].offsetLeft - $("digits").offsetLeft - 120;
