@@ -87,6 +87,7 @@ function drawBar(s) {
   $("T").value = position(s.T);
   $("T").setAttribute("aria-valuetext", s.TText);
   $("T-value").textContent = `T = ${s.TText}`;
+  for (const radio of document.getElementsByName("axis")) radio.checked = (radio.value === "log") === s.log;
   for (const input of document.querySelectorAll("[data-bind]")) {
     const value = state[input.dataset.bind];
     if (input.type === "checkbox") input.checked = value;

@@ -18,7 +18,7 @@ const STOPS = [
     ask: () => "Bring T back to about 1, and switch to the logarithmic axis. Where were the small bars?",
     done: (s) => s.T >= 0.9 && s.T <= 1.3 && s.log,
     say: (s) => `They were there all along. The teacher ranks the ${s.second} (${short(s.p[s.second])}) above the ${s.faint} ` +
-      `(${short(s.p[s.faint])}). But a cost adds up probabilities, on a linear axis. What is this small does not teach.`,
+      `(${short(s.p[s.faint])}). But a cost adds up probabilities, as on the linear axis. Probabilities this small hardly teach.`,
   },
   {
     at: "teacher-figure",
@@ -26,7 +26,7 @@ const STOPS = [
     done: (s) => s.T > 150,
     say: (s) => `Almost nothing can be seen: the ten probabilities lie between ${short(Math.min(...s.p))} and ` +
       `${short(Math.max(...s.p))}. The entropy, which measures doubt, is ${s.entropy.toFixed(3)} nats, and more than ` +
-      `log 10 = 2.303 is impossible. Between T = 3 and T = 30 lies the range that teaches.`,
+      `log 10 = 2.303 is impossible. This teacher teaches most between about T = 3 and T = 30.`,
   },
   {
     at: "strip",
@@ -55,14 +55,14 @@ const STOPS = [
     ask: () => "Tick “multiply by T²” again. Raise T until the arrow heads lie on the diamonds, to within a tenth.",
     done: (s) => s.balanced && s.relativeError < 0.1,
     say: (s) => `At T = ${s.TText} the arrows miss the diamonds by at most ${percent(s.relativeError)} of the longest one. ` +
-      `The band promises ${percent(s.relativeBound)}, for any logits with these spreads. “High” means high beside the spread ` +
+      `The theorem, drawn as a band, allows ${percent(s.relativeBound)}. “High” means high beside the spread ` +
       `of the teacher’s logits, which is ${s.spread.toFixed(0)} nats here.`,
   },
   {
     at: "descent-figure",
     ask: () => "Set T to about 8, and press Play. Which student finds out what the wrong answers are worth?",
     done: (s) => s.steps >= 60 && s.T >= 4 && s.T <= 30,
-    say: (s) => `After ${s.steps} steps the soft student puts the ${s.second} ${s.gap(s.soft)} nats above the ${s.last}; the ` +
+    say: (s) => `After ${s.steps} steps the soft student puts the ${s.second} above the ${s.last} by ${s.gap(s.soft)} nats; the ` +
       `teacher’s gap is ${s.gap(s.v)}. The hard student’s is ${s.gap(s.hard)}, because a label makes no difference ` +
       `between wrong classes. Classes with a very low logit come last, because their p and q are both nearly zero.`,
   },
