@@ -160,7 +160,8 @@ COMPUTE = """cases => cases.map(({z, v, y, T}) => {
     return {
         log_q: m.logSoftmax(z, T), q: m.softmax(z, T), H: m.entropy(v, T), C: soft.C, dz: soft.dz, C_hard: hard.C,
         dz_hard: hard.dz, C_both: both.C, dz_both: both.dz, C_off: off.C, dz_off: off.dz,
-        limit: m.limitGradient(z, v, T), bound: m.remainderBound(z, v, T), shifted: m.shiftClass(z, 3, T), next: m.descend(z, both.dz, 0.5),
+        limit: m.limitGradient(z, v, T), bound: m.remainderBound(z, v, T),
+        shifted: m.shiftClass(z, 3, T), next: m.descend(z, both.dz, 0.5),
     };
 })"""
 

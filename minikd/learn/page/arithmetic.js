@@ -30,8 +30,9 @@ window.minikd = (() => {
   // C = −Σ p_i log q_i,  dz_i = (1/T)(q_i − p_i)  (derivations D2.1 and D2.4)
   function softCrossEntropy(z, v, T) {
     const log_q = logSoftmax(z, T);
-    const q = log_q.map(Math.exp), p = softmax(v, T);
-    return { C: -sum(p.map((one, i) => one * log_q[i])), dz: q.map((one, i) => (1/T) * (one - p[i])) };
+    const q = log_q.map(Math.exp),
+      p = softmax(v, T);
+    return { C: -sum(p.map((one, i) => one * log_q[i])), dz: q.map((one, i) => (1 / T) * (one - p[i])) };
   }
 
   // C = −log q_y at T = 1,  dz_i = q_i − [i = y]  (derivation D2.6)
@@ -42,8 +43,9 @@ window.minikd = (() => {
 
   // C = alpha T² C_soft + (1 − alpha) C_hard  (derivation D5.1); without T² if it is not balanced
   function distillationLoss(z, { v, y, T, alpha, balanced = true }) {
-    const soft = softCrossEntropy(z, v, T), hard = hardCrossEntropy(z, y);
-    const weight = balanced ? alpha * T**2 : alpha;
+    const soft = softCrossEntropy(z, v, T),
+      hard = hardCrossEntropy(z, y);
+    const weight = balanced ? alpha * T ** 2 : alpha;
     return {
       C: weight * soft.C + (1 - alpha) * hard.C,
       dz: soft.dz.map((one, i) => weight * one + (1 - alpha) * hard.dz[i]),
@@ -53,13 +55,15 @@ window.minikd = (() => {
   // (z_i − v_i)/(K T²), after the means are subtracted  (derivations D3.2 and D3.3)
   function limitGradient(z, v, T) {
     const difference = zeroMean(z.map((one, i) => one - v[i]));
-    return difference.map((one) => one / (z.length * T**2));
+    return difference.map((one) => one / (z.length * T ** 2));
   }
 
   // |(1/T)(q_i − p_i) − (z_i − v_i)/(K T²)| ≤ min(R_z² + R_v², R_{z−v} (R_z + R_v)) / (12√3 T³)  (derivation D3)
   function remainderBound(z, v, T) {
-    const R_z = spread(z), R_v = spread(v), R_difference = spread(z.map((one, i) => one - v[i]));
-    return Math.min(R_z**2 + R_v**2, R_difference * (R_z + R_v)) / (12 * Math.sqrt(3) * T**3);
+    const R_z = spread(z),
+      R_v = spread(v),
+      R_difference = spread(z.map((one, i) => one - v[i]));
+    return Math.min(R_z ** 2 + R_v ** 2, R_difference * (R_z + R_v)) / (12 * Math.sqrt(3) * T ** 3);
   }
 
   // One step of gradient descent on the logits themselves.
@@ -76,7 +80,18 @@ window.minikd = (() => {
   }
 
   return {
-    argmax, descend, distillationLoss, entropy, hardCrossEntropy, limitGradient, logSoftmax, remainderBound, shiftClass,
-    softCrossEntropy, softmax, spread, zeroMean,
+    argmax,
+    descend,
+    distillationLoss,
+    entropy,
+    hardCrossEntropy,
+    limitGradient,
+    logSoftmax,
+    remainderBound,
+    shiftClass,
+    softCrossEntropy,
+    softmax,
+    spread,
+    zeroMean,
   };
 })();
