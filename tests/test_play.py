@@ -8,6 +8,7 @@ import re
 import shutil
 import webbrowser
 from importlib import resources
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -195,22 +196,32 @@ def test_the_arithmetic_is_minikds_for_every_digit_and_temperature(opened):
         np.testing.assert_allclose(theirs, mine, rtol=1e-12, atol=1e-12, err_msg=name)
 
 
+TEXTS = """() => [...document.querySelectorAll("svg text")].map((text) => {
+    const {x, width} = text.getBBox(), {y} = text.getBoundingClientRect(), svg = text.ownerSVGElement;
+    return {
+        words: text.textContent, size: parseFloat(getComputedStyle(text).fontSize), left: x, right: x + width, y,
+        tick: text.getAttribute("class") === "tick", svg: svg.id, whole: svg.clientWidth,
+    };
+})"""
+
+
 @pytest.mark.slow
+@pytest.mark.parametrize("log", [False, True])
 @pytest.mark.parametrize("width", [360, 768, 1280])
-def test_the_page_fits_its_window_and_no_text_is_tiny(opened, width):
+def test_the_page_fits_its_window_and_no_text_is_tiny_or_on_another(opened, width, log):
     tab = opened(width, touch=width < 500)
+    tab.check("[value=log]" if log else "[value=linear]")
+    set_T(tab, 8.0)
+    tab.locator('#teacher[aria-label*="T = 8.0"]').wait_for()
     assert tab.evaluate("document.documentElement.scrollWidth") == width
-    texts = tab.evaluate(
-        """() => [...document.querySelectorAll("svg text")].map((text) => {
-            const {x, width} = text.getBBox(), size = parseFloat(getComputedStyle(text).fontSize);
-            return [text.textContent, size, x, x + width, text.ownerSVGElement.clientWidth];
-        })"""
-    )
+    texts = tab.evaluate(TEXTS)
     assert len(texts) > 100
-    for text, size, left, right, whole in texts:
-        assert size >= 12, text
-        assert left >= -8, text
-        assert right <= whole + 8, text
+    for text in texts:
+        assert text["size"] >= 12, text
+        assert -8 <= text["left"] < text["right"] <= text["whole"] + 8, text
+    ticks = sorted((one["svg"], round(one["y"]), one["left"], one["right"]) for one in texts if one["tick"])
+    for (svg, y, _, right), (other, its_y, left, _) in pairwise(ticks):
+        assert (svg, y) != (other, its_y) or left > right + 4, (svg, y)
 
 
 @pytest.mark.slow

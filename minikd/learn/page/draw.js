@@ -99,12 +99,9 @@ function drawDistributions(pic, { shown, y, log, summary }) {
     low: log ? FLOOR : 0,
     high: log ? 0 : 1,
     right: 92,
-    ticks: log ? [-12, -8, -4, 0] : [0, 0.5, 1],
+    ticks: log ? [-12, -6, 0] : [0, 0.5, 1],
     format: (tick) => (!log ? String(tick) : tick === 0 ? "1" : tenToMinus(-tick)),
   });
-  // The axes have different numbers of ticks: those of the other one are hidden.
-  for (const part of ["grid3", "tick3"])
-    pic.put(part, part === "grid3" ? "line" : "text", { visibility: log ? "visible" : "hidden" });
   const height = shown.length === 1 ? 16 : 10;
   for (let k = 0; k < K; k++) {
     shown.forEach(({ q, name }, i) => {

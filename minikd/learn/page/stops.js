@@ -78,8 +78,8 @@ const STOPS = [
   {
     at: "descent-figure",
     ask: () =>
-      "Choose a digit with a cross, which the teacher gets wrong, and press Play. Then lower α until the soft " +
-      "student gives the label’s answer.",
+      "Choose a digit with a cross, which the teacher gets wrong: the image at the top leads there, “Stop 9/10” leads " +
+      "back. Press Play, then lower α until the soft student gives the label’s answer.",
     done: (s) => s.top !== s.y && s.steps >= 20 && s.alpha < 1 && s.softAnswer === s.y,
     say: (s) =>
       `With α = ${s.alpha.toFixed(2)} the student says ${s.y}, as the label does, although its teacher says ` +

@@ -184,7 +184,7 @@ function drawStudent(s) {
       "aria-valuetext": `${signed(s.z[k])}, the teacher’s is ${signed(s.v[k])}`,
     });
   }
-  $("gradient-title").innerHTML = s.balanced ? "Gradient × <i>T</i>²" : "Gradient, without <i>T</i>²";
+  $("gradient-title").innerHTML = s.balanced ? "Gradient × <i>T</i>²" : "Plain gradient";
   drawGradients(pictures.gradients, {
     dz: s.arrows,
     limits: s.limits,
@@ -299,6 +299,7 @@ function drawGuide(s) {
     done[stop] = true;
     said[stop] = now.say(s);
   }
+  $("stop-number").href = `#${now.at}`;
   $("stop-number").textContent = `Stop ${stop + 1}/${STOPS.length}${done[stop] ? " ✓" : ""}`;
   $("ask").textContent = now.ask(s);
   $("next").textContent = stop === STOPS.length - 1 ? "To the end" : "Next ›";
