@@ -55,15 +55,16 @@ const STOPS = [
     done: (s) => !s.balanced && s.T >= 15,
     say: (s) =>
       `The axis is the same as before, but the longest arrow is now ${short(s.longest)}. With T² it is ` +
-      `${Math.round(s.T ** 2)} times as long. The gradient shrinks as 1/T², so without T² a high temperature would hardly teach at all.`,
+      `${Math.round(s.T ** 2)} times as long. The gradient shrinks as 1/T², ` +
+      `so without T² a high temperature would hardly teach at all.`,
   },
   {
     at: "student-figure",
     ask: () => "Tick “multiply by T²” again. Raise T until the arrow heads lie on the diamonds, to within a tenth.",
     done: (s) => s.balanced && s.relativeError < 0.1,
     say: (s) =>
-      `At T = ${s.TText} the arrows miss the diamonds by at most ${percent(s.relativeError)} of the longest one. ` +
-      `The theorem, drawn as a band, allows ${percent(s.relativeBound)}. “High” means high beside the spread ` +
+      `At T = ${s.TText} the arrows miss the diamonds by at most ${percent(s.relativeError)} of the ` +
+      `farthest diamond’s distance from 0. The theorem, drawn as a band, allows ${percent(s.relativeBound)}. “High” means high beside the spread ` +
       `of the teacher’s logits, which is ${s.spread.toFixed(0)} nats here.`,
   },
   {
@@ -93,7 +94,7 @@ const STOPS = [
     say: (s) =>
       `Raised by ${s.shift.toFixed(1)}, it recognises ${s.threes - s.missed} of ` +
       `${s.threes.toLocaleString("en")} 3s, which it never saw; without the shift, ${s.threes - s.missedAtZero}. ` +
-      `In return it calls ${s.called} other digits a 3. It makes ${s.errors} errors. The fewest are ${s.fewest}, at ${s.best.toFixed(1)}. Without any label, the teacher’s ` +
-      `share of 3s tells you to shift by ${s.honest.toFixed(2)}.`,
+      `In return it calls ${s.called} other digits a 3. It makes ${s.errors} errors. ` +
+      `The fewest are ${s.fewest}, at ${s.best.toFixed(1)}. Without any label, the teacher’s share of 3s tells you to shift by ${s.honest.toFixed(2)}.`,
   },
 ];

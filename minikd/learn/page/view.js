@@ -37,76 +37,71 @@ const temperature = (position) => {
 };
 const position = (T) => Math.round((1000 * Math.log(T / 0.5)) / Math.log(400));
 
+const largest = (x) => Math.max(...x.map(Math.abs));
 const distance = (z, v) => Math.sqrt(z.reduce((total, one, i) => total + (one - v[i]) ** 2, 0) / K);
 
-function view() {
-  const digit = DATA.digits[state.digit],
-    { T, z, soft, hard } = state;
-  const v = M.zeroMean(digit.z),
-    order = [...v.keys()].sort((i, j) => v[j] - v[i]);
-  const [top, second, , , faint] = order,
-    last = order[K - 3];
-  const p = M.softmax(v, T),
-    q = M.softmax(z, T),
-    p1 = M.softmax(v);
+// The arrows, their limit for high T with its bound, and an axis that does not change while T moves.
+function gradients(z, v, T, balanced) {
   const { C, dz } = M.softCrossEntropy(z, v, T);
-  const weight = state.balanced ? T ** 2 : 1;
+  const limit = M.limitGradient(z, v, T);
+  const bound = M.remainderBound(z, v, T);
+  const weight = balanced ? T ** 2 : 1;
   const arrows = dz.map((one) => weight * one);
-  const balancedLimits = M.limitGradient(z, v, 1);
-  const largestLimit = Math.max(...balancedLimits.map(Math.abs));
-  const limits = M.limitGradient(z, v, T).map((one) => weight * one),
-    bound = weight * M.remainderBound(z, v, T);
-  const missed = M.limitGradient(z, v, T).map((one, i) => Math.abs(dz[i] - one));
-  const row = DATA.missing.counts[Math.round((state.shift - DATA.missing.shifts[0]) * 10)];
-  const all = DATA.missing.counts.map(([errors]) => errors),
-    fewest = Math.min(...all);
+  const atEveryT = [1, 2, 4, 6, 8, 12, 16, 24, 40].flatMap((t) =>
+    M.softCrossEntropy(z, v, t).dz.map((one) => t ** 2 * one),
+  );
+  return {
+    C,
+    arrows,
+    limits: limit.map((one) => weight * one),
+    bound: weight * bound,
+    longest: largest(arrows),
+    rising: arrows.filter((one) => one < 0).length,
+    extent: 1.1 * Math.max(0.3, largest(M.limitGradient(z, v, 1)), largest(atEveryT)),
+    relativeError: largest(dz.map((one, i) => one - limit[i])) / largest(limit),
+    relativeBound: bound / largest(limit),
+  };
+}
+
+// What the student without 3s does at a shift of their bias, and the best that any shift does.
+function withoutThrees(shift) {
+  const { counts, shifts, threes, honest } = DATA.missing;
+  const [errors, missed, called] = counts[Math.round((shift - shifts[0]) * 10)];
+  const all = counts.map(([one]) => one);
+  const fewest = Math.min(...all);
+  const missedAtZero = counts[shifts.indexOf(0)][1];
+  return { errors, missed, called, threes, honest, missedAtZero, fewest, best: shifts[all.indexOf(fewest)] };
+}
+
+function view() {
+  const digit = DATA.digits[state.digit];
+  const { T, z, soft } = state;
+  const v = M.zeroMean(digit.z);
+  const order = [...v.keys()].sort((i, j) => v[j] - v[i]);
+  const [top, second, , , faint] = order;
+  const last = order[K - 3];
   return {
     ...state,
+    ...gradients(z, v, T, state.balanced),
+    ...withoutThrees(state.shift),
     y: digit.y,
     v,
     top,
     second,
     faint,
     last,
-    p,
-    q,
-    p1,
-    C,
-    dz,
-    arrows,
-    limits,
-    bound,
+    p: M.softmax(v, T),
+    q: M.softmax(z, T),
+    p1: M.softmax(v),
     TText: T < 10 ? T.toFixed(T < 1 ? 2 : 1) : String(T),
     entropy: M.entropy(v, T),
     doubtful: doubts(digit),
-    logitLimit: Math.max(12, Math.ceil(Math.max(...v.map(Math.abs), ...z.map(Math.abs)) + 2)),
-    longest: Math.max(...arrows.map(Math.abs)),
-    rising: arrows.filter((one) => one < 0).length,
-    extent:
-      1.1 *
-      Math.max(
-        0.3,
-        largestLimit,
-        ...[1, 2, 4, 6, 8, 12, 16, 24, 40].flatMap((hot) =>
-          M.softCrossEntropy(z, v, hot).dz.map((one) => Math.abs(hot ** 2 * one)),
-        ),
-      ),
-    relativeError: (Math.max(...missed) * T ** 2) / largestLimit,
-    relativeBound: (M.remainderBound(z, v, T) * T ** 2) / largestLimit,
+    logitLimit: Math.max(12, Math.ceil(largest([...v, ...z]) + 2)),
     spread: M.spread(v),
     steps: state.distances.length - 1,
     gap: (logits) => Math.abs(logits[second] - logits[last]).toFixed(1),
     softQ: M.softmax(soft),
     softAnswer: M.argmax(soft),
-    hardAnswer: M.argmax(hard),
-    threes: DATA.missing.threes,
-    errors: row[0],
-    missed: row[1],
-    called: row[2],
-    honest: DATA.missing.honest,
-    missedAtZero: DATA.missing.counts[DATA.missing.shifts.indexOf(0)][1],
-    fewest,
-    best: DATA.missing.shifts[all.indexOf(fewest)],
   };
 }
 
