@@ -64,8 +64,8 @@ const STOPS = [
     done: (s) => s.balanced && s.relativeError < 0.1,
     say: (s) =>
       `At T = ${s.TText} the arrows miss the diamonds by at most ${percent(s.relativeError)} of the ` +
-      `farthest diamond’s distance from 0. The theorem, drawn as a band, allows ${percent(s.relativeBound)}. “High” means high beside the spread ` +
-      `of the teacher’s logits, which is ${s.spread.toFixed(0)} nats here.`,
+      `farthest diamond’s distance from 0. The theorem, drawn as a band, allows ` +
+      `${percent(s.relativeBound)}. “High” means high beside the spread of the teacher’s logits, which is ${s.spread.toFixed(0)} nats here.`,
   },
   {
     at: "descent-figure",
@@ -74,13 +74,14 @@ const STOPS = [
     say: (s) =>
       `After ${s.steps} steps the soft student puts the ${s.second} above the ${s.last} by ${s.gap(s.soft)} nats; ` +
       `the teacher’s gap is ${s.gap(s.v)}. The hard student’s is ${s.gap(s.hard)}, because a label makes no ` +
-      `difference between wrong classes. Classes with a very low logit come last, because their p and q are both nearly zero.`,
+      `difference between wrong classes. ` +
+      `Classes with a very low logit come last, because their p and q are both nearly zero.`,
   },
   {
     at: "descent-figure",
     ask: () =>
-      "Choose a digit with a cross, which the teacher gets wrong: the image at the top leads there, “Stop 9/10” leads " +
-      "back. Press Play, then lower α until the soft student gives the label’s answer.",
+      "Choose a digit with a cross, which the teacher gets wrong: the image at the top leads there, “Stop 9/10” " +
+      "leads back. Press Play, then lower α until the soft student gives the label’s answer.",
     done: (s) => s.top !== s.y && s.steps >= 20 && s.alpha < 1 && s.softAnswer === s.y,
     say: (s) =>
       `With α = ${s.alpha.toFixed(2)} the student says ${s.y}, as the label does, although its teacher says ` +
@@ -95,6 +96,7 @@ const STOPS = [
       `Raised by ${s.shift.toFixed(1)}, it recognises ${s.threes - s.missed} of ` +
       `${s.threes.toLocaleString("en")} 3s, which it never saw; without the shift, ${s.threes - s.missedAtZero}. ` +
       `In return it calls ${s.called} other digits a 3. It makes ${s.errors} errors. ` +
-      `The fewest are ${s.fewest}, at ${s.best.toFixed(1)}. Without any label, the teacher’s share of 3s tells you to shift by ${s.honest.toFixed(2)}.`,
+      `The fewest are ${s.fewest}, at ${s.best.toFixed(1)}. Without any label, the teacher’s share ` +
+      `of 3s tells you to shift by ${s.honest.toFixed(2)}.`,
   },
 ];
