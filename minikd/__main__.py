@@ -16,6 +16,7 @@ COMMANDS = {
     "paper": ("minikd.paper.command", "repeat the paper's experiments, and compare with its numbers"),
     "speech": ("minikd.paper.speech_command", "distil an ensemble that hears spoken digits into one network"),
     "notebooks": ("minikd.learn.notebooks", "open the notebooks, one question each"),
+    "play": ("minikd.learn.play", "open a page in the browser, where you distil by hand"),
     "gpu": ("minikd.commands.gpu", "test the GPU: the kernels against the readable functions, and their speed"),
     "export": ("minikd.commands.export", "write a trained network as ONNX, or as one Python file"),
 }

@@ -21,6 +21,7 @@ DOORS = {
     "paper": "minikd.paper",
     "speech": "minikd.speech",
     "notebooks": "minikd.notebooks",
+    "play": "minikd.play",
     "gpu": "minikd.backend",
     "export": "minikd.export",
 }
@@ -90,7 +91,7 @@ except SystemExit:
 def test_a_word_that_is_no_command_is_one_line_with_the_list(capsys, word):
     status, out, err = ended(capsys, word, "8")
     assert (status, out) == (2, "")
-    listed = "mnist, distil, predict, paper, speech, notebooks, gpu, export"
+    listed = "mnist, distil, predict, paper, speech, notebooks, play, gpu, export"
     assert err == f"minikd: the first word must be a command ({listed}), got {word!r}: see minikd --help\n"
 
 
@@ -133,6 +134,7 @@ def test_a_command_has_exactly_the_options_of_its_door(capsys, name):
         (["paper", "M99"], "no row is called M99"),
         (["speech", "--members", "1"], "--members must be ≥ 2"),
         (["notebooks", "--check", "99"], "notebooks are numbered"),
+        (["play", "--write", "no/such/folder.html"], "the folder of 'no/such/folder.html' is not there"),
         (["gpu", "--fast"], "unrecognized arguments: --fast (--help explains every option)"),
         (["export", "a.safetensors", "a.pb"], "a student leaves as FILE.onnx or FILE.py, got 'a.pb'"),
     ],
