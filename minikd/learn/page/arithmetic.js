@@ -58,7 +58,7 @@ window.minikd = (() => {
     return difference.map((one) => one / (z.length * T ** 2));
   }
 
-  // |(1/T)(q_i − p_i) − (z_i − v_i)/(K T²)| ≤ min(R_z² + R_v², R_{z−v} (R_z + R_v)) / (12√3 T³)  (derivation D3)
+  // |(1/T)(q_i − p_i) − (z_i − v_i)/(K T²)| ≤ min(R_z² + R_v², R_{z−v} (R_z + R_v)) / (12√3 T³)  (derivation D3.33)
   function remainderBound(z, v, T) {
     const R_z = spread(z),
       R_v = spread(v),
