@@ -216,6 +216,11 @@ def test_a_foreign_safetensors_file_is_called_foreign(tmp_path):
     assert "damaged" in refusal(path)
 
 
+def test_a_dtype_that_another_library_adds_to_numpy_is_damage_too(tmp_path):
+    pytest.importorskip("ml_dtypes")  # comes with onnx
+    test_a_foreign_safetensors_file_is_called_foreign(tmp_path)
+
+
 def test_another_version_of_the_format_asks_for_an_upgrade(tmp_path):
     path = tmp_path / "a"
     safetensors.numpy.save_file(ARRAYS, path, metadata={"format": "minikd-checkpoint-2\n"})

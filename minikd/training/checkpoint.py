@@ -118,7 +118,7 @@ def load(path: str | os.PathLike[str]) -> tuple[dict[str, npt.NDArray[Any]], dic
             metadata = file.metadata() or {}
             _check_format(path, metadata.get("format", ""))
             # Copies, because safetensors promises neither writable arrays nor ones that own their memory.
-            arrays = {name: np.array(file.get_tensor(name)) for name in file.keys()}  # noqa: SIM118 (no iteration)
+            arrays = {name: np.array(_plain(file.get_tensor(name))) for name in file.keys()}  # noqa: SIM118 (no iteration)
     except FileNotFoundError as error:
         raise CheckpointMissingError(path, "no such file", "check the path, or train without it first") from error
     except OSError as error:
