@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from minikd.data.checks import DataError
 from minikd.data.classes import Classes, listed
 from minikd.data.frames import Frames
-from minikd.data.images import Dataset, held_out_split, read_idx_folder
+from minikd.data.images import OVERSHOOT, Dataset, held_out_split, read_idx_folder
 from minikd.data.inputs import Inputs
 from minikd.data.npz import read_npz
 from minikd.data.pictures import Pictures, folders, named
@@ -178,7 +178,7 @@ def _inputs(name: str, x: NDArray[Any]) -> Inputs:
         raise DataError(f"{name} train: {error}") from None
     if (x == x[:1]).all():
         raise DataError(f"{name} train: all examples are alike, so nothing can be learnt: look at how they were made")
-    if inputs.mean is None and x.dtype.kind == "f" and not (x.min() >= 0 and x.max() <= 255):
+    if inputs.mean is None and x.dtype.kind == "f" and not (x.min() >= -OVERSHOOT and x.max() <= 255):
         got = f"numbers in {x.min():.6g}..{x.max():.6g}"
         fix = "scale pixels into [0, 1], or reshape other features to (N, D)"
         raise DataError(f"{name} train: examples with {x.ndim - 1} axes are taken for images, but got {got}: {fix}")
