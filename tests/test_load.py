@@ -121,27 +121,40 @@ def test_a_class_without_a_test_example_is_said(saved):
     [
         ({"x_test": None}, ["there is no array x_test", "'x_train', 'y_train', 'y_test'", "numpy.savez"]),
         ({"y_train": None, "y_test": None}, ["there is no array y_train or y_test"]),
-        ({"x_train": np.zeros(40)}, ["examples must be features (N, D), or images", "float64 of shape (40,)"]),
+        ({"x_train": np.zeros(40)}, ["mine.npz: x_train must be features (N, D), or images", "float64 of shape (40,)"]),
         ({"x_train": np.zeros((40, 0))}, ["x_train must not be empty", "(40, 0)"]),
         (
             {"x_train": arrays()["x_train"][:39]},
             ["y_train: every example needs one label, got 39 examples and 40 labels"],
         ),
-        ({"x_test": np.zeros((20, 5))}, ["mine test", "shape (N, 4)", "(20, 5)"]),
-        ({"x_test": np.zeros((20, 4, 4))}, ["mine test", "shape (N, 4)", "(20, 4, 4)"]),
-        ({"x_transfer": np.zeros((9, 3))}, ["mine transfer", "shape (N, 4)", "(9, 3)"]),
-        ({"x_train": np.full((40, 4), np.nan)}, ["mine train", "features must be finite, got nan in row 0, column 0"]),
-        ({"x_test": np.full((20, 4), -np.inf)}, ["mine test", "features must be finite, got -inf in row 0, column 0"]),
-        ({"x_train": arrays()["x_train"] * 1e305}, ["mine train", "too large", "column 0"]),
-        ({"x_train": np.ones((40, 4))}, ["mine train: all examples are alike"]),
-        ({"x_train": np.zeros((40, 4, 4), np.uint8)}, ["mine train: all examples are alike"]),
+        ({"x_test": np.zeros((20, 5))}, ["mine.npz: x_test: ", "shape (N, 4)", "(20, 5)"]),
+        ({"x_test": np.zeros((20, 4, 4))}, ["mine.npz: x_test: ", "shape (N, 4)", "(20, 4, 4)"]),
+        ({"x_transfer": np.zeros((9, 3))}, ["mine.npz: x_transfer: ", "shape (N, 4)", "(9, 3)"]),
+        (
+            {"x_train": np.full((40, 4), np.nan)},
+            ["mine.npz: x_train: ", "features must be finite, got nan in row 0, column 0"],
+        ),
+        (
+            {"x_test": np.full((20, 4), -np.inf)},
+            ["mine.npz: x_test: ", "features must be finite, got -inf in row 0, column 0"],
+        ),
+        ({"x_train": arrays()["x_train"] * 1e305}, ["mine.npz: x_train: ", "too large", "column 0"]),
+        ({"x_train": np.ones((40, 4))}, ["mine.npz: x_train: all examples are alike"]),
+        ({"x_train": np.zeros((40, 4, 4), np.uint8)}, ["mine.npz: x_train: all examples are alike"]),
         (
             {"x_train": np.linspace(-3, 4, 640).reshape(40, 4, 4)},
-            ["mine train", "in -3..4", "reshape other features to (N, D)"],
+            ["mine.npz: x_train: ", "in -3..4", "reshape other features to (N, D)"],
         ),
-        ({"x_train": np.full((40, 4, 4), np.nan)}, ["mine train", "in nan..nan"]),
+        (
+            {"x_train": image_arrays(4, 4)["x_train"], "x_test": np.full((20, 4, 4), 0.1)},
+            ["mine.npz: x_test: images: white is 1"],
+        ),
+        ({"x_train": np.full((40, 4, 4), np.nan)}, ["mine.npz: x_train: ", "in nan..nan"]),
         ({"x_train": arrays()["x_train"] * 1j}, ["x_train must hold numbers or strings, got complex128"]),
-        ({"x_train": np.full((40, 4), "a")}, ["features must be numbers, got <U1", "encode categories"]),
+        (
+            {"x_train": np.full((40, 4), "a")},
+            ["mine.npz: x_train: features must be numbers, got <U1", "encode categories"],
+        ),
         ({"y_train": np.zeros(40, int)}, ["y_train: all labels are 0", "at least 2 classes"]),
         ({"y_train": np.zeros(40, "U1")}, ["y_train: all labels are ''", "at least 2 classes"]),
         ({"y_train": np.linspace(0, 1, 40)}, ["y_train: labels must be whole numbers or strings", "at position 1"]),
@@ -164,7 +177,7 @@ def test_bad_arrays_are_refused_in_one_line(saved, changes, parts):
     [((5, 4, 4), ["(N, rows, cols, 3)", "[..., :3]"]), ((3, 5, 4), ["transpose(0, 2, 3, 1)"])],
 )
 def test_images_with_other_channels_are_refused_with_a_fix(saved, shape, parts):
-    refused(lambda: load_data(saved(**image_arrays(*shape))), "mine train", *parts)
+    refused(lambda: load_data(saved(**image_arrays(*shape))), "mine.npz: x_train: ", *parts)
 
 
 def test_too_many_classes_are_taken_for_measurements():
