@@ -257,15 +257,37 @@ def test_a_bomb_goes_off_nowhere(tmp_path, monkeypatch):
     data = promise((1 << 10, 1 << 8)) + bytes(1 << 21)
     path = with_member(tmp_path / "bomb.npz", "x_train", data)
     assert path.stat().st_size < 20_000
-    refused(lambda: load_data(path), "x_train unpacks to 2,097,152 bytes, 1,048,576 of 1,048,576 are left")
+    refused(
+        lambda: load_data(path),
+        "x_train unpacks to 2,097,152 bytes, but the arrays of a file may have 1,048,576 in all: ",
+    )
     data = promise((1 << 10, 1 << 6)) + bytes(1 << 19)
     monkeypatch.setattr(npz, "LIMIT", (1 << 19) + 100)
-    refused(lambda: load_data(with_member(path, "x_train", data)), "y_train unpacks to", "100 of 524,388 are left")
+    refused(
+        lambda: load_data(with_member(path, "x_train", data)),
+        "y_train unpacks to",
+        "in all, and those before it have 524,288: ",
+    )
+
+
+def test_a_large_array_that_is_packed_a_thousandfold_is_not_unpacked(tmp_path, monkeypatch):
+    data = promise((1 << 10, 1 << 10)) + bytes(1 << 23)
+    path = with_member(tmp_path / "bomb.npz", "x_train", data)
+    refused(lambda: load_data(path), "examples and 40 labels")  # it is small enough to be read
+    monkeypatch.setattr(npz, "_LARGE", (1 << 23) - 1)
+    refused(lambda: load_data(path), "bytes that unpack to 8,388,608, so its numbers are nearly all alike")
+
+
+def test_labels_are_judged_before_the_examples_are_read(saved):
+    bad = {"x_train": np.zeros((40, 4), complex), "y_train": np.ones(40, int)}
+    refused(lambda: load_data(saved(**bad)), "y_train: all labels are 1")
+    bad = {"x_train": np.zeros((40, 4), complex), "y_test": np.full(20, 7)}
+    refused(lambda: load_data(saved(**bad)), "y_test: label 7 at position 0 has no example")
 
 
 @pytest.mark.parametrize("packing", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
 def test_packings_that_can_expand_in_one_step_are_refused(tmp_path, packing):
-    refused(lambda: load_data(with_member(tmp_path / "a.npz", "", b"", packing)), "x_train is packed in a way")
+    refused(lambda: load_data(with_member(tmp_path / "a.npz", "", b"", packing)), "y_train is packed in a way")
 
 
 def test_every_damage_to_a_file_is_one_line_or_harmless(saved, tmp_path):

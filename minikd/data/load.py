@@ -105,8 +105,11 @@ def load_idx(folder: str | os.PathLike[str]) -> Loaded:
 
 
 def _load_npz(path: Path) -> Loaded:
-    found = read_npz(path, ARRAYS, OPTIONAL)
     file = named(path)
+    labels = read_npz(path, ARRAYS, only=("y_train", "y_test"))
+    classes = Classes.of(f"{file}: y_train", labels["y_train"])  # before the examples are read
+    classes.numbers(f"{file}: y_test", labels["y_test"])
+    found = read_npz(path, ARRAYS, OPTIONAL)
     train, test = (
         Part(found[f"x_{one}"], found[f"y_{one}"], f"{file}: x_{one}", f"{file}: y_{one}") for one in ("train", "test")
     )
