@@ -112,6 +112,11 @@ def test_names_of_classes_stand_in_for_their_labels(saved):
         refused(lambda names=names: load_data(saved(class_names=np.array(names))), "class_names", "3 different strings")
 
 
+def test_arrays_that_are_not_used_are_said(saved):
+    loaded = load_data(saved(x_val=np.zeros(3), y_transfer=np.zeros(3), x_transfer=arrays()["x_test"]))
+    assert loaded.said[0] == "arrays in the file that are not used: 'x_val', 'y_transfer'"
+
+
 def test_a_class_without_a_test_example_is_said(saved):
     assert "the test set has no example of 0, 2" in load_data(saved(y_test=np.ones(20, int))).said
 

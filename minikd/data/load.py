@@ -106,15 +106,17 @@ def load_idx(folder: str | os.PathLike[str]) -> Loaded:
 
 def _load_npz(path: Path) -> Loaded:
     file = named(path)
-    labels = read_npz(path, ARRAYS, only=("y_train", "y_test"))
+    labels, _ = read_npz(path, ARRAYS, only=("y_train", "y_test"))
     classes = Classes.of(f"{file}: y_train", labels["y_train"])  # before the examples are read
     classes.numbers(f"{file}: y_test", labels["y_test"])
-    found = read_npz(path, ARRAYS, OPTIONAL)
+    found, unused = read_npz(path, ARRAYS, OPTIONAL)
     train, test = (
         Part(found[f"x_{one}"], found[f"y_{one}"], f"{file}: x_{one}", f"{file}: y_{one}") for one in ("train", "test")
     )
     transfer = (found["x_transfer"], f"{file}: x_transfer") if "x_transfer" in found else None
     loaded = _assembled(named(Path(path.stem)), train, test, transfer)
+    if unused:
+        loaded.said.insert(0, f"arrays in the file that are not used: {listed(unused)}")
     if "class_names" not in found:
         return loaded
     names, K = found["class_names"], len(loaded.labels)

@@ -30,8 +30,8 @@ _PACKINGS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # what NumPy writes; zip
 
 def read_npz(
     path: Path, required: Sequence[str], optional: Sequence[str] = (), only: Sequence[str] = ()
-) -> dict[str, NDArray[Any]]:
-    """Return arrays of an .npz file by name. Other arrays in the file are not read.
+) -> tuple[dict[str, NDArray[Any]], list[str]]:
+    """Return arrays of an .npz file by name, and the names of the other arrays, which are not read.
 
     Memory grows with the bytes that are there, never with what a header claims, and not beyond `LIMIT`.
 
@@ -57,7 +57,7 @@ def read_npz(
             for name in only or (*required, *(name for name in optional if name in there)):
                 arrays[name] = _array(archive, there[name], f"{path}: {name}", left)
                 left -= arrays[name].nbytes
-            return arrays
+            return arrays, [name for name in there if name not in (*required, *optional)]
     except DataError:
         raise
     except OSError as error:
