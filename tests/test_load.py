@@ -195,7 +195,7 @@ def test_nothing_is_unpickled(tmp_path, saved):
             return os.mkdir, (str(tmp_path / "sprung"),)
 
     objects = np.array([Trap()] * 40, object)
-    refused(lambda: load_data(saved(y_train=objects)), "y_train holds Python objects", "dtype=str")
+    refused(lambda: load_data(saved(y_train=objects)), "y_train holds Python objects", "save text as y.astype(str)")
     path = tmp_path / "plain.npz"  # a pickle in place of the archive, which numpy.load would read if it were allowed to
     path.write_bytes(pickle.dumps(Trap()))
     refused(lambda: load_data(path), "plain.npz", "not an .npz file")

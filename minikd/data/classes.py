@@ -118,7 +118,7 @@ def _tidy(what: str, given: object) -> NDArray[Any]:
         except UnicodeDecodeError:
             raise DataError(f"{what}: labels are bytes that are not UTF-8: save them with dtype=str") from None
     if kind not in "biuf":
-        fix = "save them as integers, or with dtype=str"
+        fix = "save them as integers, or text as y.astype(str)"
         raise DataError(f"{what}: labels must be whole numbers or strings, got {y.dtype}: {fix}")
     whole = (np.abs(y) < 2**53) & (y == np.rint(y)) if kind == "f" else y <= np.iinfo(np.int64).max
     if not whole.all():

@@ -78,7 +78,7 @@ def _array(archive: zipfile.ZipFile, info: zipfile.ZipInfo, what: str, most: int
             raise DataError(f"{what} has a header of version {version}, for records only: give a plain array")
         shape, by_columns, dtype = _HEADERS[version](head)
         if dtype.hasobject:
-            fix = "save numbers, or strings with dtype=str"
+            fix = "save text as y.astype(str), and numbers as x.astype(float)"
             raise DataError(f"{what} holds Python objects, which could run code when they are read: {fix}")
         if dtype.kind not in _KINDS:
             raise DataError(f"{what} must hold numbers or strings, got {dtype}: convert it")
