@@ -97,6 +97,17 @@ def test_labels_of_every_kind_become_classes_and_it_is_said(saved, labels, said)
     assert loaded.labels.tolist() == words
 
 
+def test_labels_that_are_true_or_false_stay_so(saved):
+    given = arrays()
+    loaded = load_data(saved(y_train=given["y_train"] > 0, y_test=given["y_test"] > 0))
+    np.testing.assert_array_equal(loaded.labels, np.array([False, True]), strict=True)
+    np.testing.assert_array_equal(loaded.train.labels, given["y_train"] > 0)
+    assert [remark for remark in loaded.said if "label" in remark] == []
+    mixed = load_data(saved(y_train=given["y_train"] > 0, y_test=given["y_test"] % 2))
+    np.testing.assert_array_equal(mixed.test.labels, given["y_test"] % 2)
+    refused(lambda: load_data(saved(y_train=given["y_train"] > 9)), "y_train: all labels are False")
+
+
 def test_many_classes_are_said_in_few_words():
     classes = Classes.of("mine", np.arange(0, 2000, 2))
     assert classes.remark() == "labels 0, 2, 4, …, 1998 became classes 0 to 999, in sorted order"

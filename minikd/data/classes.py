@@ -17,7 +17,7 @@ class Classes(NamedTuple):
     """The classes of a training set.
 
     Attributes:
-        labels: (K,) int64 or str, the reader's own label of each class, in sorted order.
+        labels: (K,) int64, bool or str, the reader's own label of each class, in sorted order.
 
     >>> classes = Classes.of("letters", np.array([3, 1, 2, 3]))
     >>> classes.numbers("letters", np.array([3, 3, 1])).tolist(), classes.remark()
@@ -100,7 +100,7 @@ def listed(labels: Any) -> str:
 
 
 def _tidy(what: str, given: object) -> NDArray[Any]:
-    """Return labels as (N,) int64 or str."""
+    """Return labels as (N,) int64, bool or str."""
     y = given
     if isinstance(y, np.ndarray) and y.ndim == 2 and y.shape[1] == 1:
         y = y[:, 0]
@@ -125,4 +125,4 @@ def _tidy(what: str, given: object) -> NDArray[Any]:
         at = int(np.argmin(whole))
         fix = "drop the examples without a class; minikd learns classes, not measurements"
         raise DataError(f"{what}: labels must be whole numbers or strings, got {y[at]} at position {at}: {fix}")
-    return y.astype(np.int64)
+    return y if kind == "b" else y.astype(np.int64)

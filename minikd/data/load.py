@@ -36,7 +36,7 @@ class Loaded(NamedTuple):
         test: where errors are counted.
         transfer: more examples without labels, for a student to learn from its teacher, or None.
         inputs: what a network reads of an example.
-        labels: (K,) the reader's own label of each class, integers or strings.
+        labels: (K,) the reader's own label of each class, integers, bools or strings.
         said: remarks in words, such as "labels 1 to 26 became classes 0 to 25".
     """
 
@@ -63,7 +63,7 @@ def load_data(path: str | os.PathLike[str]) -> Loaded:
     Three forms are read. Labels that are not 0 … K − 1 become these, in sorted order.
 
     - An .npz file with the arrays `x_train`, `y_train`, `x_test` and `y_test`. x are images, as `Dataset` takes them or
-      (N, rows, cols, 1), or features (N, D), which are standardised on the training part. y are integers or strings.
+      (N, rows, cols, 1), or features (N, D), which are standardised on the training part. y are integers, bools or strings.
       `x_transfer` may hold examples without labels, and `class_names` K strings, in the sorted order of the labels.
     - A folder of IDX files, as `load_idx_folder` reads it.
     - A folder of PNG and JPEG files of one size, in one sub-folder per class, whose name is the label. `train` and
