@@ -63,12 +63,18 @@ def load_data(path: str | os.PathLike[str]) -> Loaded:
     Three forms are read. Labels that are not 0 … K − 1 become these, in sorted order.
 
     - An .npz file with the arrays `x_train`, `y_train`, `x_test` and `y_test`. x are images, as `Dataset` takes them or
-      (N, rows, cols, 1), or features (N, D), which are standardised on the training part. y are integers, bools or strings.
-      `x_transfer` may hold examples without labels, and `class_names` K strings, in the sorted order of the labels.
+      (N, rows, cols, 1), or features (N, D), which are standardised on the training part. y are integers, bools or
+      strings. `x_transfer` may hold examples without labels, and `class_names` K strings, in the sorted order of the
+      labels.
     - A folder of IDX files, as `load_idx_folder` reads it.
     - A folder of PNG and JPEG files of one size, in one sub-folder per class, whose name is the label. `train` and
       `test` may each hold such sub-folders, and `transfer`, beside them, files without labels. Otherwise the last fifth
       of the pictures of each class is held out for the test.
+
+    Examples keep their order, which the rows of a teacher's logits must have: the training part, then the transfer
+    part, then the test part. The pictures of a part come folder by folder, in the order of the folders' names, and
+    within a folder in the order of the files' names. Names are sorted as text, so "10" comes before "9". The pictures
+    that are held out keep this order, and so does the rest.
 
     Args:
         path: of the file or folder.
