@@ -56,3 +56,9 @@ def test_a_value_far_from_those_learnt_from_stays_finite():
 )
 def test_what_is_not_like_the_examples_learnt_from_is_refused(x, parts):
     refused(lambda: Inputs((5, 4)).rows(x), "the input: ", *parts)
+
+
+def test_features_that_are_not_finite_are_named():
+    inputs = Inputs.of(np.array([[0.0], [1.0]]))
+    refused(lambda: inputs.rows(np.array([[np.nan]])), "the input: features must be finite, got nan in row 0, column 0")
+    refused(lambda: Inputs.of(np.array([[np.inf]])), "examples: features must be finite, got inf in row 0, column 0")

@@ -97,6 +97,17 @@ def test_labels_of_every_kind_become_classes_and_it_is_said(saved, labels, said)
     assert loaded.labels.tolist() == words
 
 
+def test_labels_that_are_true_or_false_stay_so(saved):
+    given = arrays()
+    loaded = load_data(saved(y_train=given["y_train"] > 0, y_test=given["y_test"] > 0))
+    np.testing.assert_array_equal(loaded.labels, np.array([False, True]), strict=True)
+    np.testing.assert_array_equal(loaded.train.labels, given["y_train"] > 0)
+    assert [remark for remark in loaded.said if "label" in remark] == []
+    mixed = load_data(saved(y_train=given["y_train"] > 0, y_test=given["y_test"] % 2))
+    np.testing.assert_array_equal(mixed.test.labels, given["y_test"] % 2)
+    refused(lambda: load_data(saved(y_train=given["y_train"] > 9)), "y_train: all labels are False")
+
+
 def test_many_classes_are_said_in_few_words():
     classes = Classes.of("mine", np.arange(0, 2000, 2))
     assert classes.remark() == "labels 0, 2, 4, …, 1998 became classes 0 to 999, in sorted order"
@@ -112,6 +123,11 @@ def test_names_of_classes_stand_in_for_their_labels(saved):
         refused(lambda names=names: load_data(saved(class_names=np.array(names))), "class_names", "3 different strings")
 
 
+def test_arrays_that_are_not_used_are_said(saved):
+    loaded = load_data(saved(x_val=np.zeros(3), y_transfer=np.zeros(3), x_transfer=arrays()["x_test"]))
+    assert loaded.said[0] == "arrays in the file that are not used: 'x_val', 'y_transfer'"
+
+
 def test_a_class_without_a_test_example_is_said(saved):
     assert "the test set has no example of 0, 2" in load_data(saved(y_test=np.ones(20, int))).said
 
@@ -121,27 +137,40 @@ def test_a_class_without_a_test_example_is_said(saved):
     [
         ({"x_test": None}, ["there is no array x_test", "'x_train', 'y_train', 'y_test'", "numpy.savez"]),
         ({"y_train": None, "y_test": None}, ["there is no array y_train or y_test"]),
-        ({"x_train": np.zeros(40)}, ["examples must be features (N, D), or images", "float64 of shape (40,)"]),
+        ({"x_train": np.zeros(40)}, ["mine.npz: x_train must be features (N, D), or images", "float64 of shape (40,)"]),
         ({"x_train": np.zeros((40, 0))}, ["x_train must not be empty", "(40, 0)"]),
         (
             {"x_train": arrays()["x_train"][:39]},
             ["y_train: every example needs one label, got 39 examples and 40 labels"],
         ),
-        ({"x_test": np.zeros((20, 5))}, ["mine test", "shape (N, 4)", "(20, 5)"]),
-        ({"x_test": np.zeros((20, 4, 4))}, ["mine test", "shape (N, 4)", "(20, 4, 4)"]),
-        ({"x_transfer": np.zeros((9, 3))}, ["mine transfer", "shape (N, 4)", "(9, 3)"]),
-        ({"x_train": np.full((40, 4), np.nan)}, ["mine train", "features must be finite, got nan in row 0, column 0"]),
-        ({"x_test": np.full((20, 4), -np.inf)}, ["mine test", "features must be finite, got -inf in row 0, column 0"]),
-        ({"x_train": arrays()["x_train"] * 1e305}, ["mine train", "too large", "column 0"]),
-        ({"x_train": np.ones((40, 4))}, ["mine train: all examples are alike"]),
-        ({"x_train": np.zeros((40, 4, 4), np.uint8)}, ["mine train: all examples are alike"]),
+        ({"x_test": np.zeros((20, 5))}, ["mine.npz: x_test: ", "shape (N, 4)", "(20, 5)"]),
+        ({"x_test": np.zeros((20, 4, 4))}, ["mine.npz: x_test: ", "shape (N, 4)", "(20, 4, 4)"]),
+        ({"x_transfer": np.zeros((9, 3))}, ["mine.npz: x_transfer: ", "shape (N, 4)", "(9, 3)"]),
+        (
+            {"x_train": np.full((40, 4), np.nan)},
+            ["mine.npz: x_train: ", "features must be finite, got nan in row 0, column 0"],
+        ),
+        (
+            {"x_test": np.full((20, 4), -np.inf)},
+            ["mine.npz: x_test: ", "features must be finite, got -inf in row 0, column 0"],
+        ),
+        ({"x_train": arrays()["x_train"] * 1e305}, ["mine.npz: x_train: ", "too large", "column 0"]),
+        ({"x_train": np.ones((40, 4))}, ["mine.npz: x_train: all examples are alike"]),
+        ({"x_train": np.zeros((40, 4, 4), np.uint8)}, ["mine.npz: x_train: all examples are alike"]),
         (
             {"x_train": np.linspace(-3, 4, 640).reshape(40, 4, 4)},
-            ["mine train", "in -3..4", "reshape other features to (N, D)"],
+            ["mine.npz: x_train: ", "in -3..4", "reshape other features to (N, D)"],
         ),
-        ({"x_train": np.full((40, 4, 4), np.nan)}, ["mine train", "in nan..nan"]),
+        (
+            {"x_train": image_arrays(4, 4)["x_train"], "x_test": np.full((20, 4, 4), 0.1)},
+            ["mine.npz: x_test: images: white is 1"],
+        ),
+        ({"x_train": np.full((40, 4, 4), np.nan)}, ["mine.npz: x_train: ", "in nan..nan"]),
         ({"x_train": arrays()["x_train"] * 1j}, ["x_train must hold numbers or strings, got complex128"]),
-        ({"x_train": np.full((40, 4), "a")}, ["features must be numbers, got <U1", "encode categories"]),
+        (
+            {"x_train": np.full((40, 4), "a")},
+            ["mine.npz: x_train: features must be numbers, got <U1", "encode categories"],
+        ),
         ({"y_train": np.zeros(40, int)}, ["y_train: all labels are 0", "at least 2 classes"]),
         ({"y_train": np.zeros(40, "U1")}, ["y_train: all labels are ''", "at least 2 classes"]),
         ({"y_train": np.linspace(0, 1, 40)}, ["y_train: labels must be whole numbers or strings", "at position 1"]),
@@ -164,7 +193,7 @@ def test_bad_arrays_are_refused_in_one_line(saved, changes, parts):
     [((5, 4, 4), ["(N, rows, cols, 3)", "[..., :3]"]), ((3, 5, 4), ["transpose(0, 2, 3, 1)"])],
 )
 def test_images_with_other_channels_are_refused_with_a_fix(saved, shape, parts):
-    refused(lambda: load_data(saved(**image_arrays(*shape))), "mine train", *parts)
+    refused(lambda: load_data(saved(**image_arrays(*shape))), "mine.npz: x_train: ", *parts)
 
 
 def test_too_many_classes_are_taken_for_measurements():
@@ -177,7 +206,7 @@ def test_nothing_is_unpickled(tmp_path, saved):
             return os.mkdir, (str(tmp_path / "sprung"),)
 
     objects = np.array([Trap()] * 40, object)
-    refused(lambda: load_data(saved(y_train=objects)), "y_train holds Python objects", "dtype=str")
+    refused(lambda: load_data(saved(y_train=objects)), "y_train holds Python objects", "save text as y.astype(str)")
     path = tmp_path / "plain.npz"  # a pickle in place of the archive, which numpy.load would read if it were allowed to
     path.write_bytes(pickle.dumps(Trap()))
     refused(lambda: load_data(path), "plain.npz", "not an .npz file")
@@ -244,15 +273,37 @@ def test_a_bomb_goes_off_nowhere(tmp_path, monkeypatch):
     data = promise((1 << 10, 1 << 8)) + bytes(1 << 21)
     path = with_member(tmp_path / "bomb.npz", "x_train", data)
     assert path.stat().st_size < 20_000
-    refused(lambda: load_data(path), "x_train unpacks to 2,097,152 bytes, 1,048,576 of 1,048,576 are left")
+    refused(
+        lambda: load_data(path),
+        "x_train unpacks to 2,097,152 bytes, but the arrays of a file may have 1,048,576 in all: ",
+    )
     data = promise((1 << 10, 1 << 6)) + bytes(1 << 19)
     monkeypatch.setattr(npz, "LIMIT", (1 << 19) + 100)
-    refused(lambda: load_data(with_member(path, "x_train", data)), "y_train unpacks to", "100 of 524,388 are left")
+    refused(
+        lambda: load_data(with_member(path, "x_train", data)),
+        "y_train unpacks to",
+        "in all, and those before it have 524,288: ",
+    )
+
+
+def test_a_large_array_that_is_packed_a_thousandfold_is_not_unpacked(tmp_path, monkeypatch):
+    data = promise((1 << 10, 1 << 10)) + bytes(1 << 23)
+    path = with_member(tmp_path / "bomb.npz", "x_train", data)
+    refused(lambda: load_data(path), "examples and 40 labels")  # it is small enough to be read
+    monkeypatch.setattr(npz, "_LARGE", (1 << 23) - 1)
+    refused(lambda: load_data(path), "bytes that unpack to 8,388,608, so its numbers are nearly all alike")
+
+
+def test_labels_are_judged_before_the_examples_are_read(saved):
+    bad = {"x_train": np.zeros((40, 4), complex), "y_train": np.ones(40, int)}
+    refused(lambda: load_data(saved(**bad)), "y_train: all labels are 1")
+    bad = {"x_train": np.zeros((40, 4), complex), "y_test": np.full(20, 7)}
+    refused(lambda: load_data(saved(**bad)), "y_test: label 7 at position 0 has no example")
 
 
 @pytest.mark.parametrize("packing", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
 def test_packings_that_can_expand_in_one_step_are_refused(tmp_path, packing):
-    refused(lambda: load_data(with_member(tmp_path / "a.npz", "", b"", packing)), "x_train is packed in a way")
+    refused(lambda: load_data(with_member(tmp_path / "a.npz", "", b"", packing)), "y_train is packed in a way")
 
 
 def test_every_damage_to_a_file_is_one_line_or_harmless(saved, tmp_path):

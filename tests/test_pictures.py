@@ -54,6 +54,15 @@ def test_without_a_test_folder_the_last_of_each_class_are_held_out_and_it_is_sai
     assert "there is no test folder, so 4 pictures are held out for it: the last of each class" in loaded.said
 
 
+def test_pictures_come_folder_by_folder_and_file_by_file_in_the_order_of_names(tmp_path):
+    write(tmp_path, classes=("9", "10"))
+    (tmp_path / "10" / "001.png").rename(tmp_path / "10" / "1.png")  # now the last: "1" is after "0"
+    loaded = load_data(tmp_path)
+    ten, nine = [1000, *range(1002, 1010), 1001], list(range(10))
+    for part, order in ((loaded.train, ten[:8] + nine[:8]), (loaded.test, ten[8:] + nine[8:])):
+        np.testing.assert_array_equal(part.images, [pixels(n) for n in order])
+
+
 def test_few_pictures_leave_one_of_each_class_to_learn_from(tmp_path):
     loaded = load_data(write_uneven(tmp_path))
     assert (np.bincount(loaded.train.labels).tolist(), len(loaded.test)) == ([1] * 9, 1)

@@ -17,7 +17,7 @@ class Classes(NamedTuple):
     """The classes of a training set.
 
     Attributes:
-        labels: (K,) int64 or str, the reader's own label of each class, in sorted order.
+        labels: (K,) int64, bool or str, the reader's own label of each class, in sorted order.
 
     >>> classes = Classes.of("letters", np.array([3, 1, 2, 3]))
     >>> classes.numbers("letters", np.array([3, 3, 1])).tolist(), classes.remark()
@@ -100,7 +100,7 @@ def listed(labels: Any) -> str:
 
 
 def _tidy(what: str, given: object) -> NDArray[Any]:
-    """Return labels as (N,) int64 or str."""
+    """Return labels as (N,) int64, bool or str."""
     y = given
     if isinstance(y, np.ndarray) and y.ndim == 2 and y.shape[1] == 1:
         y = y[:, 0]
@@ -118,11 +118,11 @@ def _tidy(what: str, given: object) -> NDArray[Any]:
         except UnicodeDecodeError:
             raise DataError(f"{what}: labels are bytes that are not UTF-8: save them with dtype=str") from None
     if kind not in "biuf":
-        fix = "save them as integers, or with dtype=str"
+        fix = "save them as integers, or text as y.astype(str)"
         raise DataError(f"{what}: labels must be whole numbers or strings, got {y.dtype}: {fix}")
     whole = (np.abs(y) < 2**53) & (y == np.rint(y)) if kind == "f" else y <= np.iinfo(np.int64).max
     if not whole.all():
         at = int(np.argmin(whole))
         fix = "drop the examples without a class; minikd learns classes, not measurements"
         raise DataError(f"{what}: labels must be whole numbers or strings, got {y[at]} at position {at}: {fix}")
-    return y.astype(np.int64)
+    return y if kind == "b" else y.astype(np.int64)

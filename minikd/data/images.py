@@ -40,6 +40,7 @@ _PREFIXES = {"train": ("train", "qmnist-train"), "t10k": ("t10k", "test", "qmnis
 _EMNIST = re.compile(r"(emnist-[a-z]+)-train-images[-.]idx3-ubyte(?:\.gz|\.xz)?")
 _ENDINGS = {"images": ("idx3-ubyte",), "labels": ("idx1-ubyte", "idx2-int")}
 _SUFFIXES = ("", ".gz", ".xz")
+OVERSHOOT = 0.1  # how far outside [0, 1] rounding and resizing leave floats
 
 
 @dataclass(frozen=True, eq=False)
@@ -322,9 +323,13 @@ def pixels(what: str, images: NDArray[Any], *, dark: bool = False) -> NDArray[np
     checks.axes(what, images, "images")
     kind = images.dtype.kind
     if kind not in "iuf":
-        raise DataError(f"{what} must be numbers, got {images.dtype}: convert them to integers in 0..255")
+        fix = "write np.where(x, 255, 0) if True is white" if kind == "b" else "convert them to integers in 0..255"
+        raise DataError(f"{what} must be numbers, got {images.dtype}: {fix}")
     low, high = images.min(), images.max()  # nan if there is one
     span = images.dtype.name + (f" in {low:.6g}..{high:.6g}" if kind == "f" else f" in {low}..{high}")
+    if kind == "f" and low >= -OVERSHOOT and 0.5 <= high <= 1 + OVERSHOOT and not 0 <= low <= high <= 1:
+        reach = f"{high:.6g}" if high > 1 else f"{low:.6g}"
+        raise DataError(f"{what}: floats must lie in [0, 1], got floats that reach {reach}: write np.clip(x, 0, 1)")
     if not (low >= 0 and high <= 255):
         fix = "undo the standardisation, or scale both sets alike into [0, 1]"
         raise DataError(f"{what} must be whole numbers in 0..255 or floats in [0, 1], got {span}: {fix}")

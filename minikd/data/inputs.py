@@ -34,12 +34,13 @@ class Inputs:
     scale: NDArray[np.float64] | None = None
 
     @classmethod
-    def of(cls, x: NDArray[Any]) -> Inputs:
+    def of(cls, x: NDArray[Any], what: str = "examples") -> Inputs:
         """Learn from training examples what a network shall read.
 
         Args:
             x: (N, D) features, any real dtype, or images as `Dataset` takes them, (N, rows, cols) or
                 (N, rows, cols, 3).
+            what: names the examples in messages.
 
         Returns:
             The inputs. Features that are constant get the scale 1.
@@ -48,18 +49,18 @@ class Inputs:
             DataError: if x is anything else, or features are not finite.
         """
         if not isinstance(x, np.ndarray) or x.ndim not in (2, 3, 4) or 0 in x.shape:
-            rule = "examples must be features (N, D), or images (N, rows, cols) or (N, rows, cols, 3)"
+            rule = f"{what} must be features (N, D), or images (N, rows, cols) or (N, rows, cols, 3)"
             raise DataError(f"{rule}, got {describe(x)}: reshape them")
         if x.ndim > 2:
             x = _one_channel(x)
-            axes("images", x, "images")
+            axes(f"{what}: images", x, "images")
             return cls(x.shape[1:])
-        features = _finite(x)
+        features = _finite(x, what)
         with np.errstate(over="ignore", invalid="ignore"):
             mean, scale = features.mean(axis=0), features.std(axis=0)
         if not (np.isfinite(mean).all() and np.isfinite(scale).all()):
             column = int(np.argmin(np.isfinite(mean) & np.isfinite(scale)))
-            raise DataError(f"features are too large to standardise, in column {column}: use another unit")
+            raise DataError(f"{what}: features are too large to standardise, in column {column}: use another unit")
         scale[scale <= 1e-12 * np.abs(mean)] = 1.0  # constant, to within rounding
         scale[scale == 0] = 1.0
         return cls(x.shape[1:], freeze(mean), freeze(scale))
@@ -84,27 +85,27 @@ class Inputs:
             read = pixels("the input: images", x, dark=True).reshape(len(x), -1).astype(dtype)
             read *= 1 / 255
             return read
-        return self._standardised(x).astype(np.float32).astype(dtype)
+        return self._standardised(x, "the input").astype(np.float32).astype(dtype)
 
-    def dataset(self, x: NDArray[Any], y: NDArray[Any] | None, name: str, classes: int) -> Dataset | Frames:
+    def dataset(
+        self, x: NDArray[Any], y: NDArray[Any] | None, name: str, classes: int, what: str = ""
+    ) -> Dataset | Frames:
         """Return examples as minikd trains on them.
 
         Args:
             x: as `of` takes them, of this shape.
             y: (N,) integers below `classes`, or None for a transfer set without labels.
-            name: for messages.
+            name: of the data set.
             classes: how many classes there are.
+            what: names the examples in messages, such as a file and its array. The name if it is left out.
 
         Raises:
             DataError: if the examples have another shape, or break a rule of `Dataset` or `Frames`.
         """
-        x = self._checked(x, name)
+        x = self._checked(x, what or name)
         if self.mean is None:
-            return Dataset(x, y, name, classes)
-        try:
-            standard = freeze(self._standardised(x).astype(np.float32))
-        except DataError as error:
-            raise DataError(f"{name}: {error}") from None
+            return Dataset(pixels(f"{what or name}: images", x), y, name, classes)
+        standard = freeze(self._standardised(x, what or name).astype(np.float32))
         return Frames(standard, np.arange(len(x)), y, name, classes, 1)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
@@ -116,7 +117,7 @@ class Inputs:
         """Return the inputs that a file describes by their shape and `arrays`."""
         return cls(tuple(shape), arrays.get("mean"), arrays.get("scale"))
 
-    def _checked(self, x: object, name: str) -> NDArray[Any]:
+    def _checked(self, x: object, what: str) -> NDArray[Any]:
         """Return examples of this shape, or refuse them."""
         if isinstance(x, np.ndarray):
             x = _one_channel(x)
@@ -124,16 +125,16 @@ class Inputs:
                 return x
         shape = f"(N, {', '.join(map(str, self.shape))})"
         raise DataError(
-            f"{name}: examples must have the shape {shape} of those learnt from, got {describe(x)}: reshape them"
+            f"{what}: examples must have the shape {shape} of those learnt from, got {describe(x)}: reshape them"
         )
 
-    def _standardised(self, x: NDArray[Any]) -> NDArray[np.float64]:
+    def _standardised(self, x: NDArray[Any], what: str) -> NDArray[np.float64]:
         """Return (x − mean) / scale, (N, D) float64, within what float32 holds."""
         assert self.mean is not None
         assert self.scale is not None
         largest = float(np.finfo(np.float32).max)
         with np.errstate(over="ignore"):
-            standard: NDArray[np.float64] = (_finite(x) - self.mean) / self.scale
+            standard: NDArray[np.float64] = (_finite(x, what) - self.mean) / self.scale
         return np.clip(standard, -largest, largest)
 
 
@@ -142,14 +143,15 @@ def _one_channel(x: NDArray[Any]) -> NDArray[Any]:
     return x[..., 0] if x.ndim == 4 and x.shape[3] == 1 else x
 
 
-def _finite(x: NDArray[Any]) -> NDArray[np.float64]:
+def _finite(x: NDArray[Any], what: str) -> NDArray[np.float64]:
     """Return features as float64, or refuse them."""
     if x.dtype.kind not in "biuf":
-        raise DataError(f"features must be numbers, got {x.dtype}: encode categories as numbers first")
+        raise DataError(f"{what}: features must be numbers, got {x.dtype}: encode categories as numbers first")
     features = x.astype(np.float64)
     bad = np.argwhere(~np.isfinite(features))
     if len(bad):
         row, column = bad[0]
         fix = "fill gaps in, or leave these examples out"
-        raise DataError(f"features must be finite, got {features[row, column]} in row {row}, column {column}: {fix}")
+        found = f"{features[row, column]} in row {row}, column {column}"
+        raise DataError(f"{what}: features must be finite, got {found}: {fix}")
     return features

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from minikd.data.checks import DataError
 from minikd.data.classes import Classes, listed
 from minikd.data.frames import Frames
-from minikd.data.images import Dataset, held_out_split, read_idx_folder
+from minikd.data.images import OVERSHOOT, Dataset, held_out_split, read_idx_folder
 from minikd.data.inputs import Inputs
 from minikd.data.npz import read_npz
 from minikd.data.pictures import Pictures, folders, named
@@ -36,7 +36,7 @@ class Loaded(NamedTuple):
         test: where errors are counted.
         transfer: more examples without labels, for a student to learn from its teacher, or None.
         inputs: what a network reads of an example.
-        labels: (K,) the reader's own label of each class, integers or strings.
+        labels: (K,) the reader's own label of each class, integers, bools or strings.
         said: remarks in words, such as "labels 1 to 26 became classes 0 to 25".
     """
 
@@ -49,11 +49,12 @@ class Loaded(NamedTuple):
 
 
 class Part(NamedTuple):
-    """Examples and labels as they came, and what messages call the labels."""
+    """Examples and labels as they came, and what messages call each: the file, and the array in it."""
 
     x: NDArray[Any]
     y: NDArray[Any]
-    what: str
+    x_what: str
+    y_what: str
 
 
 def load_data(path: str | os.PathLike[str]) -> Loaded:
@@ -62,12 +63,18 @@ def load_data(path: str | os.PathLike[str]) -> Loaded:
     Three forms are read. Labels that are not 0 … K − 1 become these, in sorted order.
 
     - An .npz file with the arrays `x_train`, `y_train`, `x_test` and `y_test`. x are images, as `Dataset` takes them or
-      (N, rows, cols, 1), or features (N, D), which are standardised on the training part. y are integers or strings.
-      `x_transfer` may hold examples without labels, and `class_names` K strings, in the sorted order of the labels.
+      (N, rows, cols, 1), or features (N, D), which are standardised on the training part. y are integers, bools or
+      strings. `x_transfer` may hold examples without labels, and `class_names` K strings, in the sorted order of the
+      labels.
     - A folder of IDX files, as `load_idx_folder` reads it.
     - A folder of PNG and JPEG files of one size, in one sub-folder per class, whose name is the label. `train` and
       `test` may each hold such sub-folders, and `transfer`, beside them, files without labels. Otherwise the last fifth
       of the pictures of each class is held out for the test.
+
+    Examples keep their order, which the rows of a teacher's logits must have: the training part, then the transfer
+    part, then the test part. The pictures of a part come folder by folder, in the order of the folders' names, and
+    within a folder in the order of the files' names. Names are sorted as text, so "10" comes before "9". The pictures
+    that are held out keep this order, and so does the rest.
 
     Args:
         path: of the file or folder.
@@ -95,14 +102,27 @@ def load_idx(folder: str | os.PathLike[str]) -> Loaded:
     Raises:
         DataError: as `load_idx_folder`.
     """
-    train, test = read_idx_folder(folder)
-    return _assembled(Path(folder).resolve().name, Part(*train), Part(*test))
+    name = Path(folder).resolve().name
+    train, test = (
+        Part(one.images, one.labels, f"{name} {role}", one.what)
+        for one, role in zip(read_idx_folder(folder), ("train", "test"), strict=True)
+    )
+    return _assembled(name, train, test)
 
 
 def _load_npz(path: Path) -> Loaded:
-    found = read_npz(path, ARRAYS, OPTIONAL)
-    train, test = (Part(found[f"x_{one}"], found[f"y_{one}"], f"{named(path)}: y_{one}") for one in ("train", "test"))
-    loaded = _assembled(named(Path(path.stem)), train, test, found.get("x_transfer"))
+    file = named(path)
+    labels, _ = read_npz(path, ARRAYS, only=("y_train", "y_test"))
+    classes = Classes.of(f"{file}: y_train", labels["y_train"])  # before the examples are read
+    classes.numbers(f"{file}: y_test", labels["y_test"])
+    found, unused = read_npz(path, ARRAYS, OPTIONAL)
+    train, test = (
+        Part(found[f"x_{one}"], found[f"y_{one}"], f"{file}: x_{one}", f"{file}: y_{one}") for one in ("train", "test")
+    )
+    transfer = (found["x_transfer"], f"{file}: x_transfer") if "x_transfer" in found else None
+    loaded = _assembled(named(Path(path.stem)), train, test, transfer)
+    if unused:
+        loaded.said.insert(0, f"arrays in the file that are not used: {listed(unused)}")
     if "class_names" not in found:
         return loaded
     names, K = found["class_names"], len(loaded.labels)
@@ -134,28 +154,38 @@ def _load_pictures(root: Path) -> Loaded:
     if pictures.others:
         said.append(f"left out because they are not PNG or JPEG files by their names: {pictures.others:,}")
     x = pictures.read()
-    train, *test = (Part(x[part], pictures.labels(part), what) for part in x if part != "transfer")
-    loaded = _assembled(
-        named(root.resolve()).rpartition(os.sep)[2], train, test[0] if test else None, x.get("transfer")
-    )
+    name = named(root.resolve()).rpartition(os.sep)[2]
+    train, *test = (Part(x[part], pictures.labels(part), f"{name} {part}", what) for part in x if part != "transfer")
+    transfer = (x["transfer"], f"{name} transfer") if "transfer" in x else None
+    loaded = _assembled(name, train, test[0] if test else None, transfer)
     return loaded._replace(said=[*said, *loaded.said])
 
 
-def _assembled(name: str, train: Part, test: Part | None, transfer: NDArray[Any] | None = None) -> Loaded:
-    """Return data from their parts. Without a test part, some of the training part is held out."""
+def _assembled(name: str, train: Part, test: Part | None, transfer: tuple[NDArray[Any], str] | None = None) -> Loaded:
+    """Return data from their parts. Without a test part, some of the training part is held out.
+
+    Args:
+        name: of the data set.
+        train: the training part.
+        test: the test part, or None.
+        transfer: examples without labels, and what messages call them, or None.
+
+    Raises:
+        DataError: if a part breaks a rule.
+    """
     for part in (train, *([] if test is None else [test])):
         if part.x.ndim and part.y.ndim and len(part.x) != len(part.y):
             got = f"{len(part.x):,} examples and {len(part.y):,} labels"
-            raise DataError(f"{part.what}: every example needs one label, got {got}: give as many of each")
-    classes = Classes.of(train.what, train.y)
-    y = {"train": classes.numbers(train.what, train.y)}
+            raise DataError(f"{part.y_what}: every example needs one label, got {got}: give as many of each")
+    classes = Classes.of(train.y_what, train.y)
+    y = {"train": classes.numbers(train.y_what, train.y)}
     if test is not None:
-        y["test"] = classes.numbers(test.what, test.y)
+        y["test"] = classes.numbers(test.y_what, test.y)
     said = [remark] if (remark := classes.remark()) else []
-    inputs, K = _inputs(name, train.x), len(classes.labels)
-    learnt = inputs.dataset(train.x, y["train"], f"{name} train", K)
+    inputs, K = _inputs(train), len(classes.labels)
+    learnt = inputs.dataset(train.x, y["train"], f"{name} train", K, train.x_what)
     if test is not None:
-        tested = inputs.dataset(test.x, y["test"], f"{name} test", K)
+        tested = inputs.dataset(test.x, y["test"], f"{name} test", K, test.x_what)
     else:
         assert isinstance(learnt, Dataset)  # only pictures come without
         count = max(1, min(len(learnt) // _SHARE, len(learnt) - K))
@@ -166,20 +196,18 @@ def _assembled(name: str, train: Part, test: Part | None, transfer: NDArray[Any]
         said.append(f"the test set has no example of {listed(classes.labels[absent])}")
     if inputs.mean is not None:
         said.append(f"features ({inputs.size:,}) are standardised by their means and deviations in the training set")
-    more = None if transfer is None else inputs.dataset(transfer, None, f"{name} transfer", K)
+    more = None if transfer is None else inputs.dataset(transfer[0], None, f"{name} transfer", K, transfer[1])
     return Loaded(learnt, tested, more, inputs, classes.labels, said)
 
 
-def _inputs(name: str, x: NDArray[Any]) -> Inputs:
+def _inputs(train: Part) -> Inputs:
     """Return what a network reads of training examples, of which at least two differ."""
-    try:
-        inputs = Inputs.of(x)
-    except DataError as error:
-        raise DataError(f"{name} train: {error}") from None
+    x, what = train.x, train.x_what
+    inputs = Inputs.of(x, what)
     if (x == x[:1]).all():
-        raise DataError(f"{name} train: all examples are alike, so nothing can be learnt: look at how they were made")
-    if inputs.mean is None and x.dtype.kind == "f" and not (x.min() >= 0 and x.max() <= 255):
+        raise DataError(f"{what}: all examples are alike, so nothing can be learnt: look at how they were made")
+    if inputs.mean is None and x.dtype.kind == "f" and not (x.min() >= -OVERSHOOT and x.max() <= 255):
         got = f"numbers in {x.min():.6g}..{x.max():.6g}"
         fix = "scale pixels into [0, 1], or reshape other features to (N, D)"
-        raise DataError(f"{name} train: examples with {x.ndim - 1} axes are taken for images, but got {got}: {fix}")
+        raise DataError(f"{what}: examples with {x.ndim - 1} axes are taken for images, but got {got}: {fix}")
     return inputs
