@@ -21,7 +21,7 @@ DATA = Frames(X, np.arange(N), np.argmax(V, axis=1), "points", K, 1)
 
 
 def learnt(scale, hidden, **changes):
-    """Each student's cost after 8 epochs or 400 steps, that of the answer that all classes are alike, and its errors."""
+    """The costs after 8 epochs or 400 steps, that of the answer that all classes are alike, and its errors."""
     v = V * np.float32(scale)
     config = replace(settings(v, hidden, T=1.0, alpha=0.7), T=T, **changes)
     config = replace(config, epochs=max(1, min(8, 400 * config.batch_size // N)))

@@ -97,8 +97,7 @@ def _of_the_teacher(seen: Seen, better: str, named: Callable[[str], str]) -> dic
         causes[
             f"The teacher is right about {100 * seen.teacher_learnt:.1f} % of the examples that it teaches, but about "
             f"{100 * right:.1f} % of the test examples: it knows the former by heart, so its answers there tell little "
-            "more than the labels. Let it answer for examples that it has not learnt from, as out-of-bag or "
-            "cross-validated answers do."
+            "more than the labels. Add examples that it has not learnt from; they need no labels."
         ] = seen.teacher_learnt - right > 0.03
     return causes
 
