@@ -195,7 +195,20 @@ def test_folders_that_do_not_fit_are_refused(tmp_path, change, parts):
 def test_folders_without_pictures_are_refused(tmp_path):
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()
-    refused(lambda: load_data(tmp_path), "no PNG or JPEG files in its sub-folders")
+    refused(lambda: load_data(tmp_path), "a: no PNG or JPEG files of this class")
+    (tmp_path / "train").mkdir()
+    (tmp_path / "test").mkdir()
+    refused(lambda: load_data(tmp_path), "train: no PNG or JPEG files in its sub-folders")
+
+
+def test_a_class_without_training_pictures_is_refused_and_one_without_test_pictures_said(tmp_path):
+    write(tmp_path / "train")
+    write(tmp_path / "test")
+    for n in range(10):
+        (tmp_path / "test" / "b" / f"{n:03}.png").unlink()
+    assert "the test set has no example of 'b'" in load_data(tmp_path).said
+    (tmp_path / "train" / "c").mkdir()
+    refused(lambda: load_data(tmp_path), "c: no PNG or JPEG files of this class", "remove the folder")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="file names are bytes on Linux")

@@ -102,7 +102,7 @@ def load_idx(folder: str | os.PathLike[str]) -> Loaded:
 def _load_npz(path: Path) -> Loaded:
     found = read_npz(path, ARRAYS, OPTIONAL)
     train, test = (Part(found[f"x_{one}"], found[f"y_{one}"], f"{named(path)}: y_{one}") for one in ("train", "test"))
-    loaded = _assembled(path.stem, train, test, found.get("x_transfer"))
+    loaded = _assembled(named(Path(path.stem)), train, test, found.get("x_transfer"))
     if "class_names" not in found:
         return loaded
     names, K = found["class_names"], len(loaded.labels)

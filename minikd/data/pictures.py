@@ -7,14 +7,16 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from minikd.data.checks import DataError
 from minikd.data.npz import LIMIT
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 SUFFIXES = (".png", ".jpg", ".jpeg")
 _FORMATS = ("PNG", "JPEG")
@@ -41,13 +43,18 @@ class Pictures:
         """Find the files of a part: those in the sub-folders of a folder, whose names are the labels.
 
         Raises:
-            DataError: if there are none, or the name of a sub-folder is not text.
+            DataError: if there are none, also in one sub-folder of the training part, or its name is not text.
         """
         self.files[part] = []
         for sub in folders(folder):
             if not sub.name.isprintable():
                 raise DataError(f"{named(sub)}: the name of a class must be printable text: rename the folder")
-            self.files[part] += [(sub.name, file) for file in self._pictures(sub)]
+            found = self._pictures(sub)
+            if part == "train" and not found:
+                raise DataError(
+                    f"{named(sub)}: no PNG or JPEG files of this class: put some there, or remove the folder"
+                )
+            self.files[part] += [(sub.name, file) for file in found]
         if not self.files[part]:
             fix = "put the pictures of each class into a sub-folder of its own"
             raise DataError(f"{named(folder)}: no PNG or JPEG files in its sub-folders: {fix}")
@@ -131,10 +138,12 @@ def _inside(folder: Path) -> list[Path]:
         raise DataError(f"{named(folder)}: cannot be read ({error.strerror}): check its permissions") from None
 
 
-def _opened(file: Path) -> Image.Image:
+def _opened(file: Path) -> Image:
     """Return a picture of which only the header is read."""
+    from PIL import Image as pillow  # which no other data need
+
     with _judged(file):
-        image = Image.open(file, formats=_FORMATS)
+        image = pillow.open(file, formats=_FORMATS)
     if image.mode in _DEEP:
         image.close()
         raise DataError(f"{named(file)}: more than 8 bits per channel: convert it to 8 bits")
@@ -152,13 +161,15 @@ def _pixels(file: Path, mode: str, shape: tuple[int, ...]) -> NDArray[np.uint8]:
 @contextmanager
 def _judged(file: Path) -> Iterator[None]:
     """Turn whatever Pillow raises about a file, and its warning of a decompression bomb, into a DataError."""
+    from PIL import Image as pillow
+
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            warnings.simplefilter("error", pillow.DecompressionBombWarning)
             yield
-    except (Image.DecompressionBombWarning, Image.DecompressionBombError):
-        limit = f"more than Pillow's limit of {Image.MAX_IMAGE_PIXELS:,} pixels"
+    except (pillow.DecompressionBombWarning, pillow.DecompressionBombError):
+        limit = f"more than Pillow's limit of {pillow.MAX_IMAGE_PIXELS:,} pixels"
         raise DataError(f"{named(file)}: {limit}: shrink the picture") from None
     except Exception as error:  # a damaged file makes Pillow raise almost anything
         reason = error.strerror if isinstance(error, OSError) and error.strerror else "not a whole PNG or JPEG file"
