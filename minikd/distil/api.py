@@ -73,7 +73,7 @@ def distil(
     inputs = Inputs.of(x)
     dataset = inputs.dataset(x, classes, "x", len(names))
     targets = soft_targets_from(v, dataset)
-    best_T, best_alpha = chosen(v, classes, hidden, T, alpha)
+    best_T, best_alpha = chosen(v, classes, hidden, inputs.size, T, alpha)
     config = settings(v, hidden, T=best_T.value, alpha=best_alpha.value, seed=seed, dtype=dtype)
     if epochs is not None:
         config = replace(config, epochs=epochs)
@@ -167,6 +167,7 @@ def chosen(
     v: NDArray[Any],
     classes: NDArray[np.int64] | None,
     hidden: Sequence[int],
+    inputs: int,
     T: float | Auto = "auto",
     alpha: float | Auto = "auto",
 ) -> tuple[Choice, Choice]:
@@ -176,10 +177,11 @@ def chosen(
         v: (N, K) the teacher's logits.
         classes: (N,) the class of each example, or None.
         hidden: as `distil` takes it.
+        inputs: D, how many numbers the student reads.
         T: as `distil` takes it.
         alpha: as `distil` takes it.
     """
-    T_choice = choose_T(v, hidden) if T == "auto" else Choice(T, f"T = {T}, because you asked for it.")
+    T_choice = choose_T(v, hidden, inputs) if T == "auto" else Choice(T, f"T = {T}, because you asked for it.")
     if alpha == "auto":
         return T_choice, choose_alpha(v, classes, T_choice.value)
     return T_choice, Choice(alpha, f"alpha = {alpha}, because you asked for it.")
