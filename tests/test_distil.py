@@ -2,11 +2,14 @@
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from minikd.core.softmax import softmax
 from minikd.data.checks import DataError
+from minikd.distil import api
 from minikd.distil.api import class_numbers, distil
 from minikd.distil.student import load_student
+from minikd.training.network import Network
 
 RNG = np.random.default_rng(0)
 N = 300
@@ -110,3 +113,21 @@ def test_a_row_of_features_is_no_image():
     student = distil(X, BEST, teacher_logits=V, hidden=(4,), epochs=1)
     with pytest.raises(DataError, match="must have the shape"):
         student.predict(X.reshape(-1, 2, 2))
+
+
+@pytest.mark.parametrize(("hidden", "one"), [((30,), True), ((3000, 3000), False)])
+def test_light_steps_take_one_thread_and_heavy_ones_all(monkeypatch, hidden, one):
+    seen = []
+
+    def train(config, dataset, **_):
+        seen.extend(pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas")
+        return Network((2, 2), np.zeros(6))
+
+    monkeypatch.setattr(api, "train", train)
+    x = np.random.default_rng(0).normal(size=(200, 2))
+    with threadpool_limits(2, user_api="blas"):
+        distil(x, teacher_logits=x, hidden=hidden)
+        after = [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
+    if 2 not in after:
+        pytest.skip("this BLAS has one thread, or keeps their number to itself")
+    assert set(seen) == ({1} if one else set(after))

@@ -25,7 +25,7 @@ from sklearn.utils.estimator_checks import estimator_checks_generator  # noqa: E
 
 from minikd.core.softmax import softmax  # noqa: E402
 from minikd.distil import export_student, load_student  # noqa: E402
-from minikd.distil.sklearn import DistilledClassifier, classifier_logits  # noqa: E402
+from minikd.distil.sklearn import DistilledClassifier, classifier_logits, held_out_logits  # noqa: E402
 
 X, Y = datasets.load_wine(return_X_y=True)
 FAST = {"hidden": (12,), "epochs": 40, "random_state": 0}
@@ -143,6 +143,44 @@ def test_a_teacher_that_gives_no_logits_is_refused():
     four = np.arange(len(Y)) % 4
     with pytest.raises(ValueError, match="labels must be 6 numbers"):
         DistilledClassifier(svm.SVC(decision_function_shape="ovo"), **FAST).fit(X, four)
+
+
+def test_held_out_answers_are_of_copies_that_have_not_seen_the_example():
+    noise = np.random.default_rng(0).integers(0, 2, len(X))
+    knows = neighbors.KNeighborsClassifier(1).fit(X, noise)  # its own examples by heart
+    assert np.mean(classifier_logits(knows, X).argmax(axis=1) == noise) == 1
+    v = held_out_logits(knows, X, noise, 5)
+    assert np.mean(v.argmax(axis=1) == noise) < 0.6
+    assert v.min() == np.log(0.5)  # of one vote, less than half counts as half
+    margins = held_out_logits(linear_model.RidgeClassifier().fit(X, Y < 1), X, Y < 1, 5)
+    assert np.mean(margins.argmax(axis=1) == (Y < 1)) > 0.95
+    np.testing.assert_allclose(margins.sum(axis=1), 0, atol=1e-12)
+
+
+def test_folds_teach_the_student_held_out_answers():
+    noise = np.random.default_rng(0).integers(0, 2, len(X))
+    nearest = pipeline.make_pipeline(preprocessing.StandardScaler(), neighbors.KNeighborsClassifier(1))
+    own, other = (
+        DistilledClassifier(nearest, alpha=1.0, folds=folds, hidden=(60,), epochs=200, random_state=0).fit(X, noise)
+        for folds in (None, 5)
+    )
+    assert own.score(X, noise) > 0.95
+    assert other.score(X, noise) < 0.6
+    assert other.teacher_.score(X, noise) == 1  # the teacher itself is fitted to all
+
+
+@pytest.mark.parametrize(
+    ("teacher", "folds", "words"),
+    [
+        (None, 5, "folds needs a teacher of scikit-learn that is not fitted yet"),
+        (tree.DecisionTreeClassifier().fit(X, Y), 5, "folds needs a teacher of scikit-learn that is not fitted yet"),
+        (tree.DecisionTreeClassifier(), 1, "folds must be from 2 to 48, the examples of the rarest class, got 1"),
+        (tree.DecisionTreeClassifier(), 49, "folds must be from 2 to 48"),
+    ],
+)
+def test_folds_that_cannot_be_are_refused(teacher, folds, words):
+    with pytest.raises(ValueError, match=words):
+        DistilledClassifier(teacher, folds=folds, **FAST).fit(X, Y)
 
 
 @pytest.mark.slow

@@ -17,6 +17,7 @@ from minikd.distil.api import Auto, class_numbers, distil, train_teacher
 try:
     from sklearn.base import BaseEstimator, ClassifierMixin, clone
     from sklearn.exceptions import NotFittedError
+    from sklearn.model_selection import StratifiedKFold, cross_val_predict
     from sklearn.utils import check_random_state
     from sklearn.utils.multiclass import check_classification_targets
     from sklearn.utils.validation import check_is_fitted, validate_data
@@ -40,6 +41,9 @@ class DistilledClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         T: the temperature, or "auto", as `minikd.distil.distil` takes it.
         alpha: the weight of the soft targets, or "auto".
         epochs: passes over the data, or None for a number that suits their size.
+        folds: None to learn the answers of the teacher for the examples that it was fitted to. If it knows their labels
+            by heart, though they are noisy, a number such as 5 may be better: copies of the teacher that were fitted
+            to the other folds then answer each fold. `benchmarks/BEYOND.md` compares both.
         random_state: None, a seed or a generator, as in scikit-learn.
 
     Attributes:
@@ -65,10 +69,11 @@ class DistilledClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         T: float | Auto = "auto",
         alpha: float | Auto = "auto",
         epochs: int | None = None,
+        folds: int | None = None,
         random_state: Any = None,
     ) -> None:
         self.teacher, self.hidden, self.T, self.alpha = teacher, hidden, T, alpha
-        self.epochs, self.random_state = epochs, random_state
+        self.epochs, self.folds, self.random_state = epochs, folds, random_state
 
     def fit(self, X: Any, y: ArrayLike) -> DistilledClassifier:
         """Learn from the teacher's answers for X, and from the labels y. Returns: itself.
@@ -87,6 +92,8 @@ class DistilledClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if len(labels) < 2:
             raise ValueError(f"a classifier needs 2 classes or more, got 1 class, {labels[0]!r}: give data of others")
         seed = int(check_random_state(self.random_state).randint(2**31))
+        if self.folds is not None and (self.teacher is None or _is_fitted(self.teacher)):
+            raise ValueError("folds needs a teacher of scikit-learn that is not fitted yet: pass a clone of it")
         if self.teacher is None:
             _, classes = class_numbers(y, labels, len(labels))
             assert classes is not None
@@ -95,7 +102,10 @@ class DistilledClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         else:
             self.teacher_ = self.teacher if _is_fitted(self.teacher) else clone(self.teacher).fit(given, y)
             labels = getattr(self.teacher_, "classes_", labels)
-            v = classifier_logits(self.teacher_, given)
+            if self.folds is None:
+                v = classifier_logits(self.teacher_, given)
+            else:
+                v = held_out_logits(self.teacher_, given, y, self.folds, seed)
         self.student_ = distil(
             X,
             y,
@@ -128,6 +138,10 @@ def classifier_logits(teacher: Any, X: Any) -> NDArray[np.floating]:
     of votes, and less than half a vote counts as half a vote: see `logits_from_probabilities`. Without `predict_proba`
     they are what `decision_function` gives; of two classes, d becomes −d/2 and d/2, whose softmax is 1/(1 + exp(−d)).
 
+    A support vector machine for three or more classes counts the votes of pairs of classes. A student follows the steps
+    from vote to vote, and learns little else: wrap the machine in `OneVsRestClassifier`. `benchmarks/BEYOND.md` has
+    both.
+
     Args:
         teacher: the classifier.
         X: (N, D) as the classifier takes it.
@@ -138,14 +152,51 @@ def classifier_logits(teacher: Any, X: Any) -> NDArray[np.floating]:
     Raises:
         ValueError: if the classifier has neither method, or does not give one number per class.
     """
+    return _logits_of(teacher, getattr(teacher, _method(teacher))(X))
+
+
+def held_out_logits(teacher: Any, X: Any, y: ArrayLike, folds: int, seed: int = 0) -> NDArray[np.floating]:
+    """Return what copies of a fitted classifier answer for examples that they have not seen, as logits.
+
+    The examples are dealt into folds, with every class in each. A copy of the classifier is fitted to all folds except
+    one, and answers this one.
+
+    Args:
+        teacher: the classifier. It stays as it is.
+        X: (N, D) as the classifier takes it.
+        y: (N,) labels.
+        folds: how many, from 2 to the number of examples of the rarest class.
+        seed: of the folds.
+
+    Returns:
+        (N, K), as `classifier_logits`.
+
+    Raises:
+        ValueError: if the number of folds does not fit.
+    """
+    rarest = int(np.unique(y, return_counts=True)[1].min())
+    if not 2 <= folds <= rarest:
+        raise ValueError(f"folds must be from 2 to {rarest}, the examples of the rarest class, got {folds}")
+    dealt = StratifiedKFold(folds, shuffle=True, random_state=seed)
+    return _logits_of(teacher, cross_val_predict(teacher, X, y, cv=dealt, method=_method(teacher)))
+
+
+def _method(teacher: Any) -> str:
+    """Return the name of the method that tells how likely the classes are."""
+    for name in ("predict_proba", "decision_function"):
+        if hasattr(teacher, name):
+            return name
+    raise ValueError(
+        f"a teacher must have predict_proba or decision_function, but {type(teacher).__name__} has neither: "
+        "wrap it in sklearn.calibration.CalibratedClassifierCV"
+    )
+
+
+def _logits_of(teacher: Any, answers: Any) -> NDArray[np.floating]:
+    """Return a classifier's answers as logits."""
     if hasattr(teacher, "predict_proba"):
-        return logits_from_probabilities(teacher.predict_proba(X), _voters(teacher))
-    if not hasattr(teacher, "decision_function"):
-        raise ValueError(
-            f"a teacher must have predict_proba or decision_function, but {type(teacher).__name__} has neither: "
-            "wrap it in sklearn.calibration.CalibratedClassifierCV"
-        )
-    d = np.asarray(teacher.decision_function(X))
+        return logits_from_probabilities(answers, _voters(teacher))
+    d = np.asarray(answers)
     return logit_array(np.stack([-d / 2, d / 2], axis=1) if d.ndim == 1 else d)
 
 
