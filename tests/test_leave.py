@@ -95,6 +95,38 @@ def test_the_python_file_answers_as_the_student(kind, dtype, rounded, tmp_path):
     assert json.loads(module.ABOUT)["note"] == '""" é'
 
 
+def test_the_python_file_does_not_guess_what_white_is_from_the_batch(tmp_path):
+    student = student_of(GREY, "float32")
+    student_to_python(student, tmp_path / "images.py")
+    module = imported(tmp_path / "images.py")
+    dark = np.array([GREY[0] % 2, GREY[1]])  # 0 and 1 as bytes are nearly black, with and without a neighbour
+    close(module.logits(dark), student.logits(dark))
+    close(module.logits(dark[:1].astype(np.int64)), module.logits(dark)[:1])
+    close(module.logits(GREY[..., np.newaxis]), student.logits(GREY))
+    standardised = GREY / 127.5 - 1
+    for wrong in (GREY / 255 + 1e-4 * (GREY == 255), GREY / 254.9, standardised, GREY.astype(float)):
+        with pytest.raises(ValueError, match=r"must be integers in 0\.\.255 or floats in \[0, 1\], got float64 in"):
+            module.logits(wrong)
+    for wrong, message in (
+        (GREY.astype(np.int64) - 1, r"0\.\.255 or .* got int64 in -1\.\."),
+        (GREY.astype(np.int64) + 1, r"0\.\.255 or .* got int64 in 1\.\.256"),
+        (GREY > 9, "must be numbers, got bool"),
+        (GREY[:0], r"got \(0, 4, 5\)"),
+        (np.full((1, 4, 5), np.nan), "must be finite"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            module.logits(wrong)
+
+
+def test_the_python_file_takes_features_as_the_student_does(tmp_path):
+    student = student_of(FEATURES, "float32")
+    student_to_python(student, tmp_path / "features.py")
+    module = imported(tmp_path / "features.py")
+    assert np.isfinite(module.inputs(FEATURES[:1] + 1e308)).all()
+    with pytest.raises(ValueError, match="must be numbers, got <U"):
+        module.logits(np.array([["1", "2", "3"]]))
+
+
 def test_a_student_without_hidden_layers_leaves_too(tmp_path):
     student = student_of(FEATURES, "float32", ())
     student_to_python(student, tmp_path / "a.py")
