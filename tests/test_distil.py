@@ -54,7 +54,7 @@ def test_a_student_learns_from_images(shape, pixels, dtype):
     x = images if dtype == np.uint8 else (images / 255).astype(dtype)
     student = distil(x, y, teacher_logits=v, **FAST)
     assert np.mean(student.predict(x) == y) > 0.95
-    assert student.about["pixels"] == pixels
+    assert student.inputs.pixels == pixels
 
 
 def test_the_same_seed_gives_the_same_student_and_float64_is_kept():

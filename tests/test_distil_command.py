@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from minikd.commands import distil, predict
+from minikd.commands import distil, export, predict
 from minikd.core.softmax import softmax
 from minikd.distil.student import load_student
 
@@ -162,6 +162,22 @@ def test_every_export_gives_the_answers_of_the_student(run, folder, tmp_path):
     exec((tmp_path / "s.py").read_text(), space)
     np.testing.assert_allclose(space["predict_proba"](x), expected, atol=1e-5)
     assert json.loads(out)["files"]["export"] == ["s.onnx", "s.py", "s.safetensors"]
+
+
+@pytest.mark.parametrize(("white", "dtype", "kind"), [(1.0, np.float32, "float"), (255, np.uint8, "uint8")])
+def test_the_onnx_file_takes_images_as_they_were_learnt_from(run, tmp_path, white, dtype, kind):
+    pytest.importorskip("onnx")
+    runtime = pytest.importorskip("onnxruntime")
+    x = (np.random.default_rng(0).random((60, 4, 5)) * white).astype(dtype)
+    y = np.arange(60) % 3
+    np.savez("images.npz", x_train=x[:40], y_train=y[:40], x_test=x[40:], y_test=y[40:])
+    assert run(*QUICK, *OWN, "--export", "a.onnx", "s.safetensors", data=tmp_path / "images.npz")[0] == 0
+    export.main(["s.safetensors", "b.onnx"])
+    expected = load_student("s.safetensors").predict_proba(x)
+    for name in ("a.onnx", "b.onnx"):
+        session = runtime.InferenceSession(name, providers=["CPUExecutionProvider"])
+        assert session.get_inputs()[0].type == f"tensor({kind})"
+        np.testing.assert_allclose(session.run(["probabilities"], {"images": x})[0], expected, atol=1e-5)
 
 
 # ---- what is refused before any work ---------------------------------------------------------------------------------

@@ -37,7 +37,7 @@ def student_of(x: np.ndarray, dtype: str, hidden: tuple[int, ...] = (9, 6)) -> S
     inputs = Inputs.of(x)
     sizes = (inputs.size, *hidden, 3)
     network = Network(sizes, RNG.normal(size=sum(D * H + H for D, H in pairwise(sizes))).astype(dtype))
-    about = {"pixels": "floats" if x.dtype == np.float32 else "bytes", "T": 4.0, "note": '""" é', "loss": float("nan")}
+    about = {"T": 4.0, "note": '""" é', "loss": float("nan")}
     return Student(network, inputs, NAMES, about)
 
 

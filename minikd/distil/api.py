@@ -40,7 +40,7 @@ def distil(
 
     Args:
         x: the transfer set: (N, D) features in any units, or images, (N, rows, cols) or (N, rows, cols, 3), as integers
-            in 0 … 255 or floats in [0, 1].
+            in 0 … 255 or floats in [0, 1], which are rounded to steps of 1/255.
         y: (N,) labels: numbers or text; or None, so that only the teacher is learnt from.
         teacher_logits: (N, K) in nats, row n for example n. `logits_from_probabilities` makes them of probabilities.
         labels: (K,) the label of each column of the logits. If you leave it out, it is 0 to K − 1 where every y is such
@@ -79,7 +79,7 @@ def distil(
         config = replace(config, epochs=epochs)
     network = train(config, dataset, soft_targets=targets, device=device)
     why = {"T": best_T.why, "alpha": best_alpha.why}
-    about = {"config": config.record(), "why": why, "teacher": targets.teacher, "pixels": _pixels(x)}
+    about = {"config": config.record(), "why": why, "teacher": targets.teacher}
     return Student(network, inputs, names, about)
 
 
@@ -185,10 +185,3 @@ def chosen(
     if alpha == "auto":
         return T_choice, choose_alpha(v, classes, T_choice.value)
     return T_choice, Choice(alpha, f"alpha = {alpha}, because you asked for it.")
-
-
-def _pixels(x: NDArray[Any]) -> str:
-    """Return how the user writes an example: "features", "bytes" (0 … 255) or "floats" ([0, 1])."""
-    if x.ndim == 2:
-        return "features"
-    return "floats" if x.dtype.kind == "f" and x.max() <= 1 else "bytes"

@@ -89,8 +89,8 @@ def student_to_onnx(student: Student, path: str | os.PathLike[str], *, int8: boo
     The input holds examples as you have them, and the batch may have any size:
 
     - `features` (batch, D) float64. They are standardised in float64, because the mean may be large beside the scale.
-    - `images` (batch, rows, cols) or (batch, rows, cols, 3): uint8, or float32 in [0, 1] if the student's `about` says
-      that its pixels are "floats".
+    - `images` (batch, rows, cols) or (batch, rows, cols, 3): uint8; or float32 in [0, 1] if the student learnt from
+      floats (`Inputs.pixels`). These are rounded to steps of 1/255, as in training.
 
     The outputs are those of `to_onnx`. The metadata hold `labels`, a JSON list with your label of each index, and
     `about`, a JSON object. The network computes in float32.
@@ -111,7 +111,7 @@ def student_to_onnx(student: Student, path: str | os.PathLike[str], *, int8: boo
         graph.apply("Div", graph.constant("scale", inputs.scale))
         graph.apply("Cast", to=graph.float)
     else:
-        floats = student.about.get("pixels") == "floats"
+        floats = inputs.pixels == "floats"
         graph = _Graph("images", "FLOAT" if floats else "UINT8", inputs.shape)
         white = graph.constant("white", np.float32(255))
         if floats:
