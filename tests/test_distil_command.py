@@ -14,7 +14,7 @@ import pytest
 
 from minikd.commands import distil, export, predict
 from minikd.core.softmax import softmax
-from minikd.distil.student import load_student
+from minikd.distil.student import Student, load_student
 
 ROOT = Path(__file__).parent.parent
 K, N, M = 3, 90, 60
@@ -307,6 +307,13 @@ def test_predict_tells_all_probabilities_in_json(run, folder, student):
         assert answer["probabilities"] == {
             label: pytest.approx(float(p)) for label, p in zip(student.labels.tolist(), row, strict=True)
         }
+
+
+def test_predict_writes_one_line_per_example_whatever_the_labels_hold(run, folder, student):
+    Student(student.network, student.inputs, np.array(["a\nb", "c\td", "e\r"])).save("odd.safetensors")
+    status, out, _ = run("odd.safetensors", "new.npy", main=predict.main)
+    assert (status, len(out.splitlines())) == (0, 5)
+    assert {line.split("\t")[1] for line in out.splitlines()} <= {"a\\nb", "c\\td", "e\\r"}
 
 
 def test_predict_takes_a_single_example(run, folder, student):

@@ -78,7 +78,8 @@ def main() -> None:
     except (OSError, ValueError) as error:
         sys.exit(f"{sys.argv[1]}: {error}")
     for label, best in zip(labels, p.max(axis=1), strict=True):
-        print(f"{label}\t{best:.4f}")
+        shown = "".join(one if one.isprintable() else repr(one)[1:-1] for one in str(label))  # no tab, no line break
+        print(f"{shown}\t{best:.4f}")
 
 
 # ---- what was learnt -------------------------------------------------------------------------------------------------
