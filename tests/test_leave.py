@@ -150,7 +150,8 @@ def test_the_python_file_is_a_command_that_needs_only_numpy(tmp_path):
     said = run("data.npy")
     assert said.returncode == 0, said.stderr
     p = student.predict_proba(GREY).max(axis=1)
-    expected = [f"{label}\t{best:.4f}" for label, best in zip(student.predict(GREY), p, strict=True)]
+    shown = [label.replace("\n", "\\n") for label in student.predict(GREY)]
+    expected = [f"{label}\t{best:.4f}" for label, best in zip(shown, p, strict=True)]
     assert said.stdout == "".join(line + "\n" for line in expected)
     for words, message in (
         (["wrong.npy"], r"wrong.npy: examples must have the shape \(4, 5\), so x must be \('N', 4, 5\), got \(50, 3\)"),
@@ -161,6 +162,18 @@ def test_the_python_file_is_a_command_that_needs_only_numpy(tmp_path):
         said = run(*words)
         assert (said.returncode, said.stderr.count("\n")) == (1, 1), said.stderr
         assert re.search(message, said.stderr)
+
+
+def test_the_python_file_prints_one_line_per_example_whatever_the_labels_hold(tmp_path, monkeypatch, capsys):
+    one = student_of(FEATURES, "float32")
+    student = Student(one.network, one.inputs, np.array(["a\nb", "c\td", "é\r"]))
+    student_to_python(student, tmp_path / "odd.py")
+    np.save(tmp_path / "data.npy", FEATURES)
+    monkeypatch.setattr(sys, "argv", ["odd.py", str(tmp_path / "data.npy")])
+    imported(tmp_path / "odd.py").main()
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == len(FEATURES)
+    assert {line.split("\t")[0] for line in lines} <= {"a\\nb", "c\\td", "é\\r"}
 
 
 def test_int8_is_a_quarter_of_float32_and_moves_a_weight_by_half_a_step_at_most(tmp_path):
@@ -182,6 +195,8 @@ def test_int8_is_a_quarter_of_float32_and_moves_a_weight_by_half_a_step_at_most(
 def test_another_ending_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"leaves as FILE.onnx or FILE.py, got 'a.txt': choose one"):
         export_student(student_of(FEATURES, "float32"), "a.txt")
+    with pytest.raises(ValueError, match="writes a Student, got Network: of a DistilledClassifier, give student_"):
+        export_student(student_of(FEATURES, "float32").network, "a.py")
     with pytest.raises(ValueError, match="is not there: make it first"):
         export_student(student_of(FEATURES, "float32"), tmp_path / "no" / "a.py")
 
@@ -218,3 +233,18 @@ def test_int8_is_offered_because_it_costs_less_than_a_tenth_of_a_per_cent():
     for row in record["rows"]:
         lost = np.subtract(row["errors"]["int8"], row["errors"]["float32"]) / row["tested"]
         assert 100 * lost.mean() + row["two_standard_errors"] < 0.1
+
+
+def test_the_sizes_in_the_readme_are_the_measured_ones():
+    root = Path(__file__).parent.parent
+    readme = " ".join((root / "README.md").read_text("utf-8").split())
+    record = json.loads((root / "benchmarks" / "results" / "int8.json").read_text("utf-8"))
+    for row in record["rows"]:
+        size, small = row["bytes"]["float32.onnx"], row["bytes"]["int8.onnx"]
+        if (row["data"], row["hidden"]) == ("digits", [16]):
+            assert f"to an ONNX file of {size / 1000:.0f} kB" in readme
+            assert f"with 1,210 parameters, shrinks to {small / 1000:.0f} kB" in readme
+        else:
+            assert size > 4 * 20_000
+            assert 0.25 <= small / size < 0.275
+    assert "A file of 20,000 parameters or more shrinks to about a quarter" in readme
