@@ -16,7 +16,7 @@ from minikd.commands import export as command
 from minikd.data.inputs import Inputs
 from minikd.distil.int8 import quantise, rounded_to_int8
 from minikd.distil.leave import export_student, student_to_python
-from minikd.distil.onnx_model import student_to_onnx
+from minikd.distil.onnx_model import read_by_onnx, student_to_onnx
 from minikd.distil.student import Student
 from minikd.training.network import Network
 
@@ -77,6 +77,16 @@ def test_onnx_takes_examples_as_they_are_and_answers_as_the_student(kind, dtype,
     said = runtime.get_modelmeta().custom_metadata_map
     assert json.loads(said["labels"]) == NAMES.tolist()
     assert json.loads(said["about"])["T"] == 4.0
+
+
+@pytest.mark.parametrize("kind", EXAMPLES)
+def test_what_the_onnx_file_reads_is_said(kind, tmp_path):
+    pytest.importorskip("onnx")
+    student = student_of(EXAMPLES[kind], "float32")
+    student_to_onnx(student, tmp_path / "student.onnx")
+    one = session(tmp_path / "student.onnx").get_inputs()[0]
+    numbers = {"tensor(double)": "float64", "tensor(uint8)": "uint8", "tensor(float)": "float32 in [0, 1]"}[one.type]
+    assert read_by_onnx(student.inputs) == f"{one.name}: {numbers}, ({', '.join(map(str, one.shape))})"
 
 
 @pytest.mark.parametrize("rounded", [False, True], ids=["float32", "int8"])
@@ -202,12 +212,13 @@ def test_another_ending_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("options", [[], ["--int8"]])
-def test_the_command_exports_a_student(options, tmp_path):
+def test_the_command_exports_a_student(options, tmp_path, capsys):
     pytest.importorskip("onnx")
     student = student_of(FEATURES, "float32")
     student.save(tmp_path / "student.safetensors")
     for name in ("a.onnx", "a.py"):
         command.main([str(tmp_path / "student.safetensors"), str(tmp_path / name), *options])
+    assert capsys.readouterr().out == f"{tmp_path / 'a.onnx'} reads features: float64, (batch, 3)\n"
     same = rounded_to_int8(student) if options else student
     close(imported(tmp_path / "a.py").logits(FEATURES), same.logits(FEATURES))
     close(session(tmp_path / "a.onnx").run(["logits"], {"features": FEATURES})[0], same.logits(FEATURES))

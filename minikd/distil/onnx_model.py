@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from minikd import __version__
+from minikd.data.inputs import Inputs
 from minikd.distil.int8 import quantise
 from minikd.distil.student import Student
 from minikd.system.cli import one_line
@@ -124,6 +125,18 @@ def student_to_onnx(student: Student, path: str | os.PathLike[str], *, int8: boo
     graph.network(student.network, int8=int8)
     labels, about = json.dumps(student.labels.tolist()), json.dumps(student.about)
     graph.write(path, {"weights": digest({"flat": student.network.flat}), "labels": labels, "about": about})
+
+
+def read_by_onnx(inputs: Inputs) -> str:
+    """Return what the ONNX file of a student reads: the name of its input, its numbers and its shape.
+
+    >>> read_by_onnx(Inputs((28, 28), pixels="floats"))
+    'images: float32 in [0, 1], (batch, 28, 28)'
+    """
+    name, numbers = "images", "float32 in [0, 1]" if inputs.pixels == "floats" else "uint8"
+    if inputs.mean is not None:
+        name, numbers = "features", "float64"
+    return f"{name}: {numbers}, ({', '.join(map(str, ('batch', *inputs.shape)))})"
 
 
 class _Graph:
