@@ -39,7 +39,8 @@ def test_without_labels_the_student_learns_from_the_teacher_only():
 
 def test_the_student_learns_the_teachers_answers_not_only_the_labels():
     wrong = (BEST + 1) % 3
-    student = distil(X, wrong, teacher_logits=V, alpha=1.0, T=2.0, **FAST)
+    with pytest.warns(UserWarning, match=r"only 0\.0 % of the teacher's answers agree with y"):
+        student = distil(X, wrong, teacher_logits=V, alpha=1.0, T=2.0, **FAST)
     assert np.mean(student.predict(X) == BEST) > 0.95
     p, q = softmax(V), student.predict_proba(X)
     assert np.abs(p - q).mean() < 0.05
@@ -57,7 +58,7 @@ def test_a_student_learns_from_images(shape, pixels, dtype):
     x = images if dtype == np.uint8 else (images / 255).astype(dtype)
     student = distil(x, y, teacher_logits=v, **FAST)
     assert np.mean(student.predict(x) == y) > 0.95
-    assert student.about["pixels"] == pixels
+    assert student.inputs.pixels == pixels
 
 
 def test_the_same_seed_gives_the_same_student_and_float64_is_kept():
@@ -107,6 +108,25 @@ def test_what_does_not_fit_together_is_refused_in_one_line(change, message):
     with pytest.raises(ValueError, match=message) as refused:
         distil(**arguments)
     assert "\n" not in str(refused.value)
+
+
+def test_a_teacher_in_another_order_is_doubted_and_one_that_cannot_be_told_from_chance_is_not():
+    quick = {"hidden": (4,), "epochs": 1}
+    with pytest.warns(UserWarning, match=r"agree with y, which is chance: are its rows in the order") as caught:
+        distil(X, BEST, teacher_logits=V[::-1], **quick)
+    assert caught[0].filename == __file__
+    rare = (np.arange(N) == 5).astype(int)
+    always = np.where(np.arange(2) == 0, 3.0, 0.0) + np.zeros((N, 1))  # says the common class of each example
+    distil(X, rare, teacher_logits=always, **quick)
+    distil(X[:10], BEST[:10], teacher_logits=V[:10], **quick)
+
+
+def test_a_number_of_units_without_its_layer_is_refused():
+    for hidden in (4, np.int64(4)):
+        with pytest.raises(
+            ValueError, match=r"hidden must be the units of each hidden layer.*: for one layer write \(4,\)"
+        ):
+            distil(X, BEST, teacher_logits=V, hidden=hidden)
 
 
 def test_a_row_of_features_is_no_image():

@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from minikd.commands import distil, predict
+from minikd.commands import distil, export, predict
 from minikd.core.softmax import softmax
-from minikd.distil.student import load_student
+from minikd.distil.student import Student, load_student
 
 ROOT = Path(__file__).parent.parent
 K, N, M = 3, 90, 60
@@ -164,6 +164,22 @@ def test_every_export_gives_the_answers_of_the_student(run, folder, tmp_path):
     assert json.loads(out)["files"]["export"] == ["s.onnx", "s.py", "s.safetensors"]
 
 
+@pytest.mark.parametrize(("white", "dtype", "kind"), [(1.0, np.float32, "float"), (255, np.uint8, "uint8")])
+def test_the_onnx_file_takes_images_as_they_were_learnt_from(run, tmp_path, white, dtype, kind):
+    pytest.importorskip("onnx")
+    runtime = pytest.importorskip("onnxruntime")
+    x = (np.random.default_rng(0).random((60, 4, 5)) * white).astype(dtype)
+    y = np.arange(60) % 3
+    np.savez("images.npz", x_train=x[:40], y_train=y[:40], x_test=x[40:], y_test=y[40:])
+    assert run(*QUICK, *OWN, "--export", "a.onnx", "s.safetensors", data=tmp_path / "images.npz")[0] == 0
+    export.main(["s.safetensors", "b.onnx"])
+    expected = load_student("s.safetensors").predict_proba(x)
+    for name in ("a.onnx", "b.onnx"):
+        session = runtime.InferenceSession(name, providers=["CPUExecutionProvider"])
+        assert session.get_inputs()[0].type == f"tensor({kind})"
+        np.testing.assert_allclose(session.run(["probabilities"], {"images": x})[0], expected, atol=1e-5)
+
+
 # ---- what is refused before any work ---------------------------------------------------------------------------------
 
 
@@ -293,6 +309,13 @@ def test_predict_tells_all_probabilities_in_json(run, folder, student):
         }
 
 
+def test_predict_writes_one_line_per_example_whatever_the_labels_hold(run, folder, student):
+    Student(student.network, student.inputs, np.array(["a\nb", "c\td", "e\r"])).save("odd.safetensors")
+    status, out, _ = run("odd.safetensors", "new.npy", main=predict.main)
+    assert (status, len(out.splitlines())) == (0, 5)
+    assert {line.split("\t")[1] for line in out.splitlines()} <= {"a\\nb", "c\\td", "e\\r"}
+
+
 def test_predict_takes_a_single_example(run, folder, student):
     np.save("one.npy", np.load(folder / "new.npy")[0])
     assert run("s.safetensors", "one.npy", main=predict.main)[1].count("\n") == 1
@@ -307,7 +330,12 @@ def test_predict_takes_a_single_example(run, folder, student):
         ("a.csv", b"a,b,c,d\n", "no line of numbers"),
         ("a.csv", b"", "no line of numbers"),
         ("a.csv", b"\xff\xfe1,2\n", "not a table in UTF-8"),
-        ("a.csv", b"1;2;3;4\n2;3;4;5\n", "must be a number"),
+        ("a.csv", b"1,,3,4\n1,2,3,4\n", "line 1, column 2 must be a number, got ''"),
+        ("a.csv", b"1,2,x,4\n1,2,3,4\n", "line 1, column 3 must be a number, got 'x'"),
+        ("a.csv", b",,,\n1,2,3,4\n", "line 1, column 1 must be a number, got ''"),
+        ("a.csv", b"1;2;3;4\n2;3;4;5\n", "line 1, column 1: there are semicolons between the numbers: write commas"),
+        ("a.csv", b"1,5;2,5;3;4\n", "line 1, column 2: there are semicolons between"),
+        ("a.csv", b"1\t2\t3\t4\n", "line 1, column 1: there are tabs between"),
         ("a.csv", b"1,2,nan,4\n", "nan"),
         ("a.csv", b"1,2,3\n", r"shape \(N, 4\), got \(1, 3\)"),
         ("a.npy", b"hello", r"not a \.npy file"),

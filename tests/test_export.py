@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 
 from minikd.commands import export, mnist
+from minikd.data.inputs import Inputs
 from minikd.distil.onnx_model import to_onnx
+from minikd.distil.student import Student
 from minikd.training import runs
 from minikd.training.answers import logits
 from minikd.training.config import TrainConfig
@@ -191,8 +193,22 @@ def test_the_ten_lines_of_the_readme_answer_as_the_student_does(student, test_se
     (code,) = [block for block in re.findall(r"```python\n(.*?)```", README, re.S) if "load_file" in block]
     assert len([line for line in code.splitlines() if line.strip()]) <= 12
     assert "minikd" not in code
+    code += "\nprint(*predict(np.load('new.npy')))\n"
+
+    def answers(x):
+        np.save(tmp_path / "new.npy", x)
+        line = [sys.executable, "-c", code]
+        out = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+        return list(map(int, out.split()))
+
+    images = test_set.images[:500]
+    expected = logits(student, test_set)[:500].argmax(axis=-1).tolist()
     runs.save_network(tmp_path / "student.safetensors", student, CONFIG)
-    np.save(tmp_path / "images.npy", test_set.images[:500])
-    code += "\nprint(*predict(np.load('images.npy')))\n"
-    out = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True).stdout
-    assert list(map(int, out.split())) == logits(student, test_set)[:500].argmax(axis=-1).tolist()
+    assert answers(images) == expected
+    names = np.array([f"digit {k}" for k in range(10)])
+    Student(student, Inputs.of(images), names).save(tmp_path / "student.safetensors")
+    assert answers(images) == expected
+    x = images.reshape(500, -1) * 1000.0 - 7
+    of_features = Student(student, Inputs.of(x), names)
+    of_features.save(tmp_path / "student.safetensors")
+    assert names[answers(x)].tolist() == of_features.predict(x).tolist()

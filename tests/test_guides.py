@@ -54,6 +54,8 @@ def command(line: str) -> None:
         main(words[program + 1 :])
         return
     python, m, module, *rest = words
+    if module == "pip":  # what it installs is here
+        return
     assert (Path(python).name, m, module.partition(".")[0]) == ("python", "-m", "minikd")
     main([module.partition(".")[2], *rest])
 
@@ -80,3 +82,17 @@ def test_every_block_runs_as_it_is_printed(name, tmp_path, monkeypatch, capsys):
             for line in code.splitlines():
                 command(line)
         out = capsys.readouterr().out
+
+
+def test_pictures_come_in_the_order_that_the_guides_tell(tmp_path, monkeypatch):
+    image = pytest.importorskip("PIL.Image")
+    for folder, names in {"b": ["2", "10", "1", "3", "4"], "a": ["6", "5", "9", "8", "7"]}.items():
+        (tmp_path / "photos" / folder).mkdir(parents=True)
+        for name in names:
+            image.new("L", (2, 2), 20 * int(name) + 5).save(tmp_path / "photos" / folder / f"{name}.png")
+    monkeypatch.chdir(tmp_path)
+    space: dict[str, object] = {}
+    (code,) = [code for kind, code in blocks(TEXTS["README"]) if kind == "python"]
+    exec(code, space)
+    train, test = (space[part][:, 0, 0] // 20 for part in ("train", "test"))
+    assert (train.tolist(), test.tolist()) == ([5, 6, 7, 8, 1, 10, 2, 3], [9, 4])

@@ -120,6 +120,10 @@ def test_a_student_of_images_is_the_same_after_a_file(tmp_path):
     found = load_student(tmp_path / "s")
     np.testing.assert_array_equal(found.logits(images), student.logits(images))
     assert found.predict(images).dtype == bool
+    assert found.inputs.pixels == "bytes"
+    of_floats = Student(student.network, Inputs.of(images / 255), np.array([False, True]))
+    of_floats.save(tmp_path / "s")
+    assert load_student(tmp_path / "s").inputs.pixels == "floats"
 
 
 @pytest.mark.parametrize(
@@ -183,6 +187,7 @@ CHANGES = {
     "a label overflows": lambda a, r: r.update(labels=[0, 10**400]),
     "the shape is huge": lambda a, r: r.update(shape=[10**9, 10**9]),
     "the shape is text": lambda a, r: r.update(shape="33"),
+    "pixels are unknown": lambda a, r: r.update(pixels=["bytes"]),
     "the shape is negative": lambda a, r: r.update(shape=[-1, -3]),
     "the scale is zero": lambda a, r: a.update(scale=np.zeros(3)),
     "the scale is missing": lambda a, r: a.pop("scale"),

@@ -11,9 +11,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from minikd.distil.leave import check_export_path, export_student
-from minikd.distil.onnx_model import to_onnx
+from minikd.distil.onnx_model import read_by_onnx, to_onnx
 from minikd.distil.student import load_student
 from minikd.system.cli import Parser, reason
+from minikd.system.console import fit
 from minikd.training import checkpoint, runs
 
 
@@ -22,13 +23,16 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = Parser("export", __doc__)
     parser.add_argument("network", help="a .safetensors file: a student, or a network from a run folder")
     parser.add_argument("file", help="the file to write, ending in .onnx or .py")
-    parser.add_argument("--int8", action="store_true", help="round the weights to bytes: a quarter of the size")
+    parser.add_argument("--int8", action="store_true", help="round the weights to bytes: a quarter of a large file")
     args = parser.parse_args(argv)
     try:
         check_export_path(args.file)
         _, record = checkpoint.load(args.network)
         if "student" in record or args.int8 or Path(args.file).suffix == ".py":
-            export_student(load_student(args.network), args.file, int8=args.int8)
+            student = load_student(args.network)
+            export_student(student, args.file, int8=args.int8)
+            if Path(args.file).suffix == ".onnx":
+                print(fit(f"{args.file} reads {read_by_onnx(student.inputs)}"))
         else:  # it does not say what its inputs are, so the model takes them as the network does
             to_onnx(runs.load_network(args.network), args.file)
     except ValueError as error:  # CheckpointError is one

@@ -7,7 +7,8 @@ examples:
   minikd predict student.safetensors examples.npy   features (N, D) or images, as the student learnt from
 
 Each line of the answer is the name of a file or the number of a row (from 0), the class, and its probability, with tabs
-between them.
+between them. The first line of a .csv file is a header if none of its cells is a number; it is no row. A tab or a line
+break in a name is written as in Python: \\t, \\n.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from numpy.typing import NDArray
 
 from minikd.commands.work import ending_in_one_line, place
 from minikd.data.checks import DataError
-from minikd.data.pictures import SUFFIXES, read_picture
+from minikd.data.pictures import SUFFIXES, named, read_picture
 from minikd.distil.student import Student, load_student
 from minikd.system.arrays import read_csv, read_npy
 from minikd.system.cli import Parser, reason
@@ -86,7 +87,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     chosen, labels = q.argmax(axis=-1).tolist(), student.labels.tolist()
     if not args.json:
         for name, k, row in zip(names, chosen, q, strict=True):
-            print(fit(f"{name}\t{labels[k]}\t{row[k]:.4f}"))
+            print(fit(f"{named(name)}\t{named(labels[k])}\t{row[k]:.4f}"))
         return
     answers = [
         {

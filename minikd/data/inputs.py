@@ -27,11 +27,14 @@ class Inputs:
         shape: of an example: (rows, cols) or (rows, cols, 3) for images, (D,) for features.
         mean: (D,) float64 for features, None for images.
         scale: (D,) float64, > 0, for features, None for images. The network reads (x − mean) / scale.
+        pixels: how the images were written that were learnt from: "bytes", 0 to 255, or "floats" in [0, 1]. Both can be
+            read, in steps of 1/255. An ONNX file takes only this form.
     """
 
     shape: tuple[int, ...]
     mean: NDArray[np.float64] | None = None
     scale: NDArray[np.float64] | None = None
+    pixels: str = "bytes"
 
     @classmethod
     def of(cls, x: NDArray[Any], what: str = "examples") -> Inputs:
@@ -54,7 +57,7 @@ class Inputs:
         if x.ndim > 2:
             x = _one_channel(x)
             axes(f"{what}: images", x, "images")
-            return cls(x.shape[1:])
+            return cls(x.shape[1:], pixels="floats" if x.dtype.kind == "f" and x.max() <= 1 else "bytes")
         features = _finite(x, what)
         with np.errstate(over="ignore", invalid="ignore"):
             mean, scale = features.mean(axis=0), features.std(axis=0)
@@ -113,9 +116,9 @@ class Inputs:
         return {} if self.mean is None or self.scale is None else {"mean": self.mean, "scale": self.scale}
 
     @classmethod
-    def from_file(cls, shape: list[int], arrays: Mapping[str, NDArray[Any]]) -> Inputs:
-        """Return the inputs that a file describes by their shape and `arrays`."""
-        return cls(tuple(shape), arrays.get("mean"), arrays.get("scale"))
+    def from_file(cls, shape: list[int], arrays: Mapping[str, NDArray[Any]], pixels: str = "bytes") -> Inputs:
+        """Return the inputs that a file describes by their shape, `arrays` and how pixels are written."""
+        return cls(tuple(shape), arrays.get("mean"), arrays.get("scale"), pixels)
 
     def _checked(self, x: object, what: str) -> NDArray[Any]:
         """Return examples of this shape, or refuse them."""

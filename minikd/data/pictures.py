@@ -145,8 +145,8 @@ def folders(folder: Path) -> list[Path]:
     return [path for path in _inside(folder) if os.path.isdir(path)]
 
 
-def named(path: Path) -> str:
-    """Return a path for a message: on one line, whatever bytes its name has."""
+def named(path: object) -> str:
+    """Return a path, or another name, for a message: on one line, whatever bytes it has."""
     return "".join(one if one.isprintable() else repr(one)[1:-1] for one in str(path))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Literal
@@ -48,7 +49,7 @@ def distil(
 
     Args:
         x: the transfer set: (N, D) features in any units, or images, (N, rows, cols) or (N, rows, cols, 3), as integers
-            in 0 … 255 or floats in [0, 1].
+            in 0 … 255 or floats in [0, 1], which are rounded to steps of 1/255.
         y: (N,) labels: numbers or text; or None, so that only the teacher is learnt from.
         teacher_logits: (N, K) in nats, row n for example n. `logits_from_probabilities` makes them of probabilities.
         labels: (K,) the label of each column of the logits. If you leave it out, it is 0 to K − 1 where every y is such
@@ -62,7 +63,8 @@ def distil(
         device: where to train: "cpu", "gpu" or a `Device`.
 
     Returns:
-        The student. Its `about` says which T and alpha were chosen, why, and how it was trained.
+        The student. Its `about` says which T and alpha were chosen, why, and how it was trained. There is a warning if
+        the teacher agrees with y no more often than chance.
 
     Raises:
         ValueError: before any work, if the arguments do not fit together. `DataError` is one.
@@ -76,19 +78,44 @@ def distil(
     """
     if y is None and alpha not in (1, "auto"):
         raise ValueError(f"without y there is only the teacher to learn from, so alpha must be 1, got {alpha}: pass y")
+    check_hidden(hidden)
     x, v = np.asarray(x), logit_array(teacher_logits)
     names, classes = class_numbers(y, labels, v.shape[1])
     inputs = Inputs.of(x)
     dataset = inputs.dataset(x, classes, "x", len(names))
     targets = soft_targets_from(v, dataset)
+    if classes is not None:
+        _warn_of_chance(v, classes)
     best_T, best_alpha = chosen(v, classes, hidden, inputs.size, T, alpha)
     config = settings(v, hidden, T=best_T.value, alpha=best_alpha.value, seed=seed, dtype=dtype)
     if epochs is not None:
         config = replace(config, epochs=epochs)
     network = _trained(config, dataset, targets, inputs.size, device)
     why = {"T": best_T.why, "alpha": best_alpha.why}
-    about = {"config": config.record(), "why": why, "teacher": targets.teacher, "pixels": _pixels(x)}
+    about = {"config": config.record(), "why": why, "teacher": targets.teacher}
     return Student(network, inputs, names, about)
+
+
+def check_hidden(hidden: object) -> None:
+    """Refuse a number where there must be one per hidden layer."""
+    if isinstance(hidden, int | np.integer):
+        fix = f"for one layer write ({hidden},)"
+        raise ValueError(f"hidden must be the units of each hidden layer, such as (300, 300), got {hidden}: {fix}")
+
+
+def _warn_of_chance(v: NDArray[Any], classes: NDArray[np.int64]) -> None:
+    """Warn if the teacher agrees with the labels by chance, as if its rows were in another order than the examples.
+
+    Three standard deviations above chance still count as chance. Nothing is said where that is 90 % or more, because
+    the examples are few or most of them are of one class. A good teacher may look like that too there.
+    """
+    best, (N, K) = v.argmax(axis=1), v.shape
+    right = int(np.count_nonzero(best == classes))
+    chance = float(np.bincount(best, minlength=K) @ np.bincount(classes, minlength=K)) / N**2
+    most = N * chance + 3 * np.sqrt(N * chance * (1 - chance))
+    if right <= most < 0.9 * N:
+        share = f"only {100 * right / N:.1f} % of the teacher's answers agree with y, which is chance"
+        warnings.warn(f"{share}: are its rows in the order of the examples?", stacklevel=3)
 
 
 def train_teacher(
@@ -204,10 +231,3 @@ def chosen(
     if alpha == "auto":
         return T_choice, choose_alpha(v, classes, T_choice.value)
     return T_choice, Choice(alpha, f"alpha = {alpha}, because you asked for it.")
-
-
-def _pixels(x: NDArray[Any]) -> str:
-    """Return how the user writes an example: "features", "bytes" (0 … 255) or "floats" ([0, 1])."""
-    if x.ndim == 2:
-        return "features"
-    return "floats" if x.dtype.kind == "f" and x.max() <= 1 else "bytes"

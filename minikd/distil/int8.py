@@ -1,4 +1,4 @@
-"""Weights as bytes: a quarter of float32's size, at the cost that `benchmarks/results/int8.json` states."""
+"""Weights as bytes: a quarter of their size in float32, at the cost that `benchmarks/results/int8.json` states."""
 
 from __future__ import annotations
 

@@ -42,13 +42,18 @@ def export_student(student: Student, path: str | os.PathLike[str], *, int8: bool
     """Write a student in the form that the ending of the path names.
 
     Args:
-        student: to write.
+        student: to write; of a `DistilledClassifier`, its `student_`.
         path: ending in .onnx (`student_to_onnx`) or .py (`student_to_python`).
-        int8: whether the weights are rounded to bytes.
+        int8: whether the weights are rounded to bytes. With 20,000 parameters or more, the file shrinks to about a
+            quarter; the smaller it is, the more of it are no weights.
 
     Raises:
-        ValueError: as `check_export_path`.
+        ValueError: as `check_export_path`, and if it is no student.
     """
+    if not isinstance(student, Student):
+        raise ValueError(
+            f"export_student writes a Student, got {type(student).__name__}: of a DistilledClassifier, give student_"
+        )
     check_export_path(path)
     write = student_to_onnx if Path(path).suffix == ".onnx" else student_to_python
     write(student, path, int8=int8)

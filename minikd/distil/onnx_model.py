@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from minikd import __version__
+from minikd.data.inputs import Inputs
 from minikd.distil.int8 import quantise
 from minikd.distil.student import Student
 from minikd.system.cli import one_line
@@ -89,8 +90,8 @@ def student_to_onnx(student: Student, path: str | os.PathLike[str], *, int8: boo
     The input holds examples as you have them, and the batch may have any size:
 
     - `features` (batch, D) float64. They are standardised in float64, because the mean may be large beside the scale.
-    - `images` (batch, rows, cols) or (batch, rows, cols, 3): uint8, or float32 in [0, 1] if the student's `about` says
-      that its pixels are "floats".
+    - `images` (batch, rows, cols) or (batch, rows, cols, 3): uint8; or float32 in [0, 1] if the student learnt from
+      floats (`Inputs.pixels`). These are rounded to steps of 1/255, as in training.
 
     The outputs are those of `to_onnx`. The metadata hold `labels`, a JSON list with your label of each index, and
     `about`, a JSON object. The network computes in float32.
@@ -111,7 +112,7 @@ def student_to_onnx(student: Student, path: str | os.PathLike[str], *, int8: boo
         graph.apply("Div", graph.constant("scale", inputs.scale))
         graph.apply("Cast", to=graph.float)
     else:
-        floats = student.about.get("pixels") == "floats"
+        floats = inputs.pixels == "floats"
         graph = _Graph("images", "FLOAT" if floats else "UINT8", inputs.shape)
         white = graph.constant("white", np.float32(255))
         if floats:
@@ -124,6 +125,18 @@ def student_to_onnx(student: Student, path: str | os.PathLike[str], *, int8: boo
     graph.network(student.network, int8=int8)
     labels, about = json.dumps(student.labels.tolist()), json.dumps(student.about)
     graph.write(path, {"weights": digest({"flat": student.network.flat}), "labels": labels, "about": about})
+
+
+def read_by_onnx(inputs: Inputs) -> str:
+    """Return what the ONNX file of a student reads: the name of its input, its numbers and its shape.
+
+    >>> read_by_onnx(Inputs((28, 28), pixels="floats"))
+    'images: float32 in [0, 1], (batch, 28, 28)'
+    """
+    name, numbers = "images", "float32 in [0, 1]" if inputs.pixels == "floats" else "uint8"
+    if inputs.mean is not None:
+        name, numbers = "features", "float64"
+    return f"{name}: {numbers}, ({', '.join(map(str, ('batch', *inputs.shape)))})"
 
 
 class _Graph:

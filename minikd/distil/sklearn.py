@@ -5,6 +5,7 @@ It needs the extra `sklearn`.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from minikd.data.soft_targets import logit_array, logits_from_probabilities
-from minikd.distil.api import Auto, class_numbers, distil, train_teacher
+from minikd.distil.api import Auto, check_hidden, class_numbers, distil, train_teacher
 
 try:
     from sklearn.base import BaseEstimator, ClassifierMixin, clone
@@ -85,6 +86,7 @@ class DistilledClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Raises:
             ValueError: if the data cannot be used, or the teacher does not know a label.
         """
+        check_hidden(self.hidden)
         given = X  # a teacher that was fitted to named columns wants to see them
         X, y = validate_data(self, X, y, dtype="numeric")
         check_classification_targets(y)
@@ -106,17 +108,19 @@ class DistilledClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 v = classifier_logits(self.teacher_, given)
             else:
                 v = held_out_logits(self.teacher_, given, y, self.folds, seed)
-        self.student_ = distil(
-            X,
-            y,
-            teacher_logits=v,
-            labels=labels,
-            hidden=self.hidden,
-            T=self.T,
-            alpha=self.alpha,
-            epochs=self.epochs,
-            seed=seed,
-        )
+        with warnings.catch_warnings():  # the teacher was asked here, so its rows are in order: noise may be chance
+            warnings.filterwarnings("ignore", "only .* of the teacher's answers agree with y")
+            self.student_ = distil(
+                X,
+                y,
+                teacher_logits=v,
+                labels=labels,
+                hidden=self.hidden,
+                T=self.T,
+                alpha=self.alpha,
+                epochs=self.epochs,
+                seed=seed,
+            )
         self.classes_ = self.student_.labels
         return self
 

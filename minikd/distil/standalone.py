@@ -27,14 +27,25 @@ def inputs(x: np.ndarray) -> np.ndarray:
     Pixels are integers in 0 … 255, or floats in [0, 1].
     """
     x = np.asarray(x)
-    if x.shape[1:] != SHAPE:
+    if x.ndim == 4 and x.shape[3] == 1:  # grey images with an axis for the channel
+        x = x[..., 0]
+    if x.shape[1:] != SHAPE or len(x) == 0:
         raise ValueError(f"examples must have the shape {SHAPE}, so x must be {('N', *SHAPE)}, got {x.shape}")
-    white = 1 if x.dtype.kind == "f" and x.max(initial=0) <= 1 else 255
-    x = x.astype(np.float64)
+    if x.dtype.kind not in ("iuf" if MEAN is None else "biuf"):
+        raise ValueError(f"examples must be numbers, got {x.dtype}")
     if not np.isfinite(x).all():
         raise ValueError("examples must be finite, got inf or nan")
-    x = np.rint(x * (255 / white)) / 255 if MEAN is None else (x - MEAN) / SCALE
-    return x.reshape(len(x), D).astype(np.float32)
+    if MEAN is None:
+        white = 1 if x.dtype.kind == "f" else 255  # the type decides, so no image depends on the others beside it
+        if x.min() < 0 or x.max() > white:
+            rule = "pixels must be integers in 0..255 or floats in [0, 1]"
+            raise ValueError(f"{rule}, got {x.dtype} in {x.min():.6g}..{x.max():.6g}: convert them")
+        h = np.rint(x * (255 / white)) / 255
+    else:
+        largest = float(np.finfo(np.float32).max)
+        with np.errstate(over="ignore"):
+            h = np.clip((x.astype(np.float64) - MEAN) / SCALE, -largest, largest)
+    return h.reshape(len(x), D).astype(np.float32)
 
 
 def logits(x: np.ndarray) -> np.ndarray:
@@ -67,7 +78,8 @@ def main() -> None:
     except (OSError, ValueError) as error:
         sys.exit(f"{sys.argv[1]}: {error}")
     for label, best in zip(labels, p.max(axis=1), strict=True):
-        print(f"{label}\t{best:.4f}")
+        shown = "".join(one if one.isprintable() else repr(one)[1:-1] for one in str(label))  # no tab, no line break
+        print(f"{shown}\t{best:.4f}")
 
 
 # ---- what was learnt -------------------------------------------------------------------------------------------------

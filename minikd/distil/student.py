@@ -107,7 +107,7 @@ class Student:
         """Write the student as one safetensors file, which `load_student` reads.
 
         The file holds the weights W1 (D, H), b1 (H,), W2, …; for features also `mean` and `scale`, (D,) each. Its
-        record holds the shape of an example, the labels and `about`.
+        record holds the shape of an example, how its pixels are written, the labels and `about`.
 
         Args:
             path: the file. Missing folders are made.
@@ -123,6 +123,7 @@ class Student:
             "sizes": self.network.sizes,
             "dtype": self.network.flat.dtype.name,
             "shape": self.inputs.shape,
+            "pixels": self.inputs.pixels,
             "labels": self.labels.tolist(),
             "label_dtype": self.labels.dtype.str,
             "about": self.about,
@@ -178,7 +179,7 @@ def load_student(path: str | os.PathLike[str], inputs: Inputs | None = None) -> 
     arrays, record = checkpoint.load(path)
     try:
         own = record.get("student") == 1
-        described = Inputs.from_file(_shape(record["shape"]), arrays) if own else inputs
+        described = Inputs.from_file(_shape(record["shape"]), arrays, record.get("pixels", "bytes")) if own else inputs
         count = len(arrays) // 2 - (own and "mean" in arrays)
         layers = [(arrays[f"W{i}"], arrays[f"b{i}"]) for i in range(1, count + 1)]
         network = Network.from_layers(layers, [] if own else record["history"])
@@ -222,6 +223,8 @@ def _square(path: str | os.PathLike[str], D: int) -> Inputs:
 def _check_inputs(inputs: Inputs) -> None:
     """Refuse inputs that no examples have: rules that `Inputs.of` keeps, but a file may break."""
     mean, scale = inputs.mean, inputs.scale
+    if inputs.pixels not in ("bytes", "floats"):
+        raise ValueError(f"pixels are bytes or floats, not {inputs.pixels!r}")
     if mean is None and scale is None:
         if len(inputs.shape) not in (2, 3):
             raise ValueError(f"the shape {inputs.shape} is not that of an image, and there is no mean of features")

@@ -10,6 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+_MARKS = {";": "semicolons", "\t": "tabs"}
+"""What other programs write between numbers."""
+
 
 def read_npy(path: str | os.PathLike[str]) -> NDArray[Any]:
     """Return the array of numbers in a .npy file, in the byte order of this machine.
@@ -42,6 +45,8 @@ def read_npy(path: str | os.PathLike[str]) -> NDArray[Any]:
 def read_csv(path: str | os.PathLike[str]) -> NDArray[np.float64]:
     """Return the numbers in a .csv file, (N, D): commas between them, one example per line, with or without a header.
 
+    The first line is a header if none of its cells is a number.
+
     Args:
         path: the file, in UTF-8.
 
@@ -58,13 +63,10 @@ def read_csv(path: str | os.PathLike[str]) -> NDArray[np.float64]:
                 if not cells:
                     continue
                 numbers = [_number(cell) for cell in cells]
-                if not rows and lines.line_num == 1 and None in numbers:
-                    continue  # a header
                 if None in numbers:
-                    column = numbers.index(None)
-                    where = f"line {lines.line_num}, column {column + 1}"
-                    fix = "write numbers with a point, and commas between them"
-                    raise ValueError(f"{name}: {where} must be a number, got {cells[column][:20]!r}: {fix}")
+                    if lines.line_num == 1 and _is_header(cells):
+                        continue
+                    raise ValueError(f"{name}: line {lines.line_num}, {_wrong(cells, numbers.index(None))}")
                 if rows and len(numbers) != len(rows[0]):
                     got = f"{len(numbers)} numbers, the first has {len(rows[0])}"
                     raise ValueError(f"{name}: every line must have as many numbers, line {lines.line_num} has {got}")
@@ -74,6 +76,21 @@ def read_csv(path: str | os.PathLike[str]) -> NDArray[np.float64]:
     if not rows:
         raise ValueError(f"{name}: it holds no line of numbers: give one example per line")
     return np.array(rows)
+
+
+def _is_header(cells: list[str]) -> bool:
+    """Return whether a first line names columns. A line with one number is an example, perhaps a damaged one."""
+    text = "".join(cells)
+    return bool(text) and not any(mark in text for mark in _MARKS) and all(_number(cell) is None for cell in cells)
+
+
+def _wrong(cells: list[str], column: int) -> str:
+    """Return what is wrong with a cell that is no number."""
+    for mark, name in _MARKS.items():
+        if mark in cells[column]:
+            return f"column {column + 1}: there are {name} between the numbers: write commas, and numbers with a point"
+    got = f"got {cells[column][:20]!r}"
+    return f"column {column + 1} must be a number, {got}: write numbers with a point, and commas between them"
 
 
 def _number(cell: str) -> float | None:
