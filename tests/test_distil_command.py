@@ -204,6 +204,26 @@ def test_what_is_wrong_is_said_in_one_line_before_any_work(run, words, message, 
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("export", ["t.safetensors", "./t.safetensors", "link.safetensors"])
+def test_an_export_does_not_overwrite_the_teacher(run, export, tmp_path):
+    (tmp_path / "t.safetensors").write_bytes(b"precious")
+    if export.startswith("link"):
+        try:
+            (tmp_path / export).symlink_to("t.safetensors")
+        except OSError:
+            pytest.skip("links need a right here")
+    status, out, err = run("--teacher", str(tmp_path / "t.safetensors"), "--export", export, *QUICK)
+    assert (status, out, err.count("\n")) == (2, "", 1)
+    assert "--export must not overwrite what the command reads" in err
+    assert (tmp_path / "t.safetensors").read_bytes() == b"precious"
+
+
+def test_an_export_is_named_once(run):
+    status, _, err = run("--export", "a.py", "./a.py", *QUICK)
+    assert status == 2
+    assert "--export must name each file once" in err
+
+
 def test_labels_have_no_weight_where_there_are_none(run):
     status, _, err = run("--teacher", "all.npy", "--alpha", "0.5", data="more.npz")
     assert status == 2

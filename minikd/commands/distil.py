@@ -143,8 +143,7 @@ class Distillation:
             raise ValueError(f"--mean {args.mean} is for several teachers, got {len(args.teacher)}: leave it out")
         if args.search and (args.T != "auto" or args.learning_rate is not None):
             raise ValueError("--search looks for T and the learning rate: leave --T and --learning-rate out")
-        for file in args.export:
-            check_leaving(file)
+        check_exports(args.export, [*args.teacher, args.data])
 
     def _check_transfer(self) -> None:
         """Refuse a weight for labels that transfer examples do not have."""
@@ -373,12 +372,26 @@ def file_sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-def check_leaving(file: str) -> None:
-    """Check before long work that `leave` can write there."""
-    if Path(file).suffix == ".safetensors":
-        check_writable(file)
-    else:
-        check_export_path(file)
+def check_exports(files: Sequence[str], inputs: Sequence[Path]) -> None:
+    """Check before long work that `leave` can write each file, and that none of them is overwritten or read.
+
+    >>> check_exports(["a.py", "./a.py"], [])
+    Traceback (most recent call last):
+    ValueError: --export must name each file once, got './a.py' again: leave it out, or choose another path
+    """
+    read, written = {path.resolve() for path in inputs}, set[Path]()
+    for file in files:
+        target = Path(file).resolve()
+        if target in read:
+            raise ValueError(f"--export must not overwrite what the command reads, got {file!r}: choose another path")
+        if target in written:
+            again = f"--export must name each file once, got {file!r} again"
+            raise ValueError(f"{again}: leave it out, or choose another path")
+        written.add(target)
+        if target.suffix == ".safetensors":
+            check_writable(file)
+        else:
+            check_export_path(file)
 
 
 def leave(student: Student, file: str) -> None:
