@@ -104,6 +104,9 @@ def shuffled(v):
         (lambda v: v.astype(str), "it holds <U32, not numbers"),
         (lambda v: v.astype(complex), "it holds complex128, not numbers"),
         (lambda v: np.eye(K)[v.argmax(axis=1)], "must say more than 0 and 1"),
+        (np.zeros_like, "it says the same of every example: it has nothing to teach"),
+        (lambda v: np.tile([3.0, 1.0, -2.0], (len(v), 1)), "it says the same of every example"),
+        (lambda v: np.tile(np.arange(len(v))[:, None], K), "it says the same of every example"),
     ],
 )
 def test_what_cannot_be_logits_is_refused_in_one_line(tmp_path, change, message):
@@ -193,7 +196,6 @@ def test_logits_are_taken_for_neither(tmp_path):
     [
         (shuffled, r"only \d.* % of its answers for train agree with the labels, which is chance: are its rows in the"),
         (lambda v: v[:, [1, 2, 0]], r"column 0 seems to be class bee, so put the columns in the order of the sorted"),
-        (np.zeros_like, "the same for every class: it has nothing to teach"),
     ],
 )
 def test_a_teacher_that_does_not_fit_the_labels_is_doubted(tmp_path, change, message):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from minikd.distil.choices import brief
 from minikd.training.config import TrainConfig
 
 FEW_STEPS = 1000  # two epochs of MNIST in batches of 128 are fewer, three are more
@@ -91,7 +92,7 @@ def _of_the_teacher(seen: Seen, better: str, named: Callable[[str], str]) -> dic
     causes[
         f"The teacher makes {seen.teacher:.0f} errors and the student alone {seen.alone:.0f}, so the teacher has "
         f"little to teach. {better}."
-    ] = seen.teacher > 0.8 * seen.alone
+    ] = _weak(seen)
     right = 1 - seen.teacher / seen.examples
     if seen.teacher_learnt is not None:
         causes[
@@ -102,9 +103,13 @@ def _of_the_teacher(seen: Seen, better: str, named: Callable[[str], str]) -> dic
     return causes
 
 
+def _weak(seen: Seen) -> bool:
+    return seen.teacher is not None and seen.teacher > 0.8 * seen.alone
+
+
 def _of_the_settings(seen: Seen, named: Callable[[str], str]) -> dict[str, bool]:
     config, spread = seen.config, seen.spread
-    T, alpha = config.T, config.alpha
+    T, alpha, ranged = config.T, config.alpha, f"for logits with a range of {brief(spread, 3)}"
     assert not isinstance(T, tuple)
     assert not isinstance(alpha, tuple)
     steps = config.epochs * (seen.transfer // config.batch_size)
@@ -112,11 +117,13 @@ def _of_the_settings(seen: Seen, named: Callable[[str], str]) -> dict[str, bool]
         f"The student's gradient was not clipped, and T² makes its first steps large. Set {named('clip_norm')} to 1.": (
             config.clip_norm is None and T > 1
         ),
-        f"T = {T:g} is low for logits with a range of {spread:.0f}: the softened probabilities tell little more than "
+        f"T = {T:g} is low {ranged}: the softened probabilities tell little more than "
         f"the labels. Raise {named('T')}.": spread > 12 * T,
-        f"T = {T:g} is high for logits with a range of {spread:.0f}: the softened probabilities are nearly equal. "
-        f"Lower {named('T')}.": spread < T / 4,
-        f"The soft targets have a weight of only {alpha:g}. Raise {named('alpha')}.": alpha < 0.2,
+        f"T = {T:g} is high {ranged}: the softened probabilities are nearly equal. Lower {named('T')}.": 0
+        < spread
+        < T / 4
+        and T > 1,
+        f"The soft targets have a weight of only {alpha:.2g}. Raise {named('alpha')}.": alpha < 0.2 and not _weak(seen),
         f"With {named('epochs')} {config.epochs} a student takes only {steps:,} steps. It needs more to learn the "
         f"teacher's answers than to learn the labels. Raise {named('epochs')}.": steps < FEW_STEPS,
     }
