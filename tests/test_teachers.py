@@ -178,6 +178,16 @@ def test_rounded_probabilities_with_zeros_become_finite_logits(tmp_path):
     assert low == pytest.approx(np.log(0.005))
 
 
+@pytest.mark.parametrize("digits", [8, 1, 0])
+def test_percentages_are_probabilities_and_it_is_said(tmp_path, digits):
+    x, loaded = features()
+    p = (100 * softmax(good(x) / 4)).round(digits)
+    answers, expected = (asked(saved(tmp_path, each), loaded) for each in (p, p / 100))
+    assert answers.said[1] == "v.npy: its rows are percentages, so they are divided by 100"
+    assert answers.said[2:] == expected.said[1:] != []
+    np.testing.assert_allclose(answers.logits["train"], expected.logits["train"], rtol=1e-5, atol=1e-6)
+
+
 def test_log_probabilities_serve_as_they_are_and_it_is_said(tmp_path):
     x, loaded = features()
     log_p = np.log(softmax(good(x)))

@@ -95,8 +95,8 @@ def choose_T(v: NDArray[Any], hidden: Sequence[int], inputs: int) -> Choice:
         able = "must leave out those of the least likely classes"
     share = f"{100 * math.exp(-nats):.2g} %"
     why = (
-        f"T = {brief(T, 3)}, because {about}, and a student with {brief(per_logit)} parameters for each of them {able}: "
-        f"the range is {nats:.2g} T, so the least likely class keeps {share} of the likeliest one's weight."
+        f"T = {brief(T, 3)}, because {about}, and a student with {brief(per_logit)} parameters for each of them "
+        f"{able}: the range is {nats:.2g} T, so the least likely class keeps {share} of the likeliest one's weight."
     )
     return Choice(T, why)
 

@@ -239,6 +239,9 @@ def ask(source: Source, loaded: Loaded) -> Answers:
         v = source.raw(part)
         if v is not None:
             found[part] = v
+    if all(v.min() >= 0 and v.max() <= 101 and _sums_to_1(v / 100, 0.05) for v in found.values()):
+        said.append(f"{source.name}: its rows are percentages, so they are divided by 100")
+        found = {part: v / 100 for part, v in found.items()}
     kind = _kind(source.name, found)
     if kind == "probabilities":
         said.append(f"{source.name}: its rows are probabilities, so their logarithms are taken as logits")
