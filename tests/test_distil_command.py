@@ -99,6 +99,18 @@ def test_the_run_folder_holds_the_student_the_results_and_every_epoch(run):
     assert results["networks"]["student distilled"]["errors"] == student.about["errors"]
 
 
+def test_sizes_are_those_of_the_weights_and_one_measurement_is_told_once(run):
+    run("--teacher", "v.npy", *QUICK, "--export", "t.safetensors")
+    _, out, _ = run("--teacher", "t.safetensors", *QUICK, "--epochs", "40", "--json")
+    rows = json.loads(out)["networks"]
+    parameters = 4 * 8 + 8 + 8 * 3 + 3
+    assert {(row["parameters"], row["bytes"]) for row in rows.values()} == {(parameters, 4 * parameters)}
+    assert rows["student alone"]["latency"] == {}
+    assert set(rows["student distilled"]["latency"]) == set(rows["teacher"]["latency"]) == {"1", "1000"}
+    _, out, _ = run("--teacher", "t.safetensors", "t.safetensors", *QUICK, "--json")
+    assert json.loads(out)["networks"]["teacher"]["bytes"] == 2 * 4 * parameters
+
+
 def test_the_counted_errors_are_those_of_the_student_that_is_left(run, folder):
     _, out, _ = run("--teacher", "v.npy", *QUICK, "--json")
     results = json.loads(out)

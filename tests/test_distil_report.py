@@ -103,6 +103,14 @@ def test_sizes_and_times_are_compared_with_the_teachers():
     assert "1,600 times smaller, 1,000 times faster for a batch of 1, 2.0 times slower for a batch of 1,000" in said
 
 
+def test_what_differs_by_no_more_than_noise_is_called_equal():
+    y = np.arange(1000) % K
+    teacher = answering(range(30), parameters=1200, size=4800, latency={1: 0.00002, 1000: 1.0})
+    student = answering(range(50), parameters=1200, size=4800, latency={1: 0.000024, 1000: 0.9})
+    said = words(summarise(y, student, teacher=teacher))
+    assert "it is as large, as fast for a batch of 1, as fast for a batch of 1,000." in said
+
+
 def test_the_latency_is_the_median_after_a_call_that_does_not_count():
     ticks, calls = count(), []
     slow = {0: 90.0, 2: 70.0}

@@ -121,7 +121,7 @@ class Distillation:
         self.device = get_device("gpu" if args.gpu else "cpu")
         self.loaded = load_data(args.data)
         self._check_transfer()
-        self.sources, self.teacher_files = open_teachers(args.teacher, self.loaded), list[Path](args.teacher)
+        self.sources = open_teachers(args.teacher, self.loaded)
         self.read = [None if source.model else ask(source, self.loaded) for source in self.sources]
 
     def _check_options(self) -> None:
@@ -216,10 +216,10 @@ class Distillation:
         """Return the results in plain JSON types, and write them."""
         test = self.loaded.test
         z, z_alone = (self._logits(network, test) for network in (student.network, alone))
-        size = (self.folder / STUDENT).stat().st_size
         times = latencies(lambda data: student.logits(raw_inputs(data, self.loaded)), test)
-        measured = Measured(z, student.network.flat.size, size, times)
-        found = summarise(test.labels, measured, alone=replace(measured, z=z_alone), teacher=self._measured_teacher())
+        size = student.network.flat.size, student.network.flat.nbytes  # of the student alone, too
+        measured, measured_alone = Measured(z, *size, times), Measured(z_alone, *size)
+        found = summarise(test.labels, measured, alone=measured_alone, teacher=self._measured_teacher())
         config, own = self.config, self._logits(student.network, dataset)
         evidence = seen(found, config, targets.logits, labels=dataset.labels, z=own)
         results = {
@@ -242,10 +242,9 @@ class Distillation:
             return None
         if not all(source.model for source in self.sources):
             return Measured(v)
-        counts = [source.parameters for source in self.sources]
-        total = None if None in counts else sum(filter(None, counts))
+        counts = total([source.parameters for source in self.sources])
         times = latencies(lambda data: [source.answer(data) for source in self.sources], self.loaded.test)
-        return Measured(v, total, sum(path.stat().st_size for path in self.teacher_files), times)
+        return Measured(v, counts, total([source.size for source in self.sources]), times)
 
     def _logits(self, network: Network, data: Part) -> NDArray[np.floating]:
         return np.asarray(self.device.get(logits(network, data, self.device)))
@@ -266,7 +265,7 @@ class Distillation:
             f"Without --teacher, a larger network with dropout, {sizes_of(network)}, was trained to be the teacher."
         )
         own = OurNetwork("the teacher", student, list(range(train_set.classes)), self.loaded)
-        self.sources, self.teacher_files = [own], [self._path(TEACHER, config)]
+        self.sources = [own]
         return ask(own, self.loaded)
 
     def _choose(self, answers: list[Answers]) -> tuple[Part, SoftTargets, TrainConfig]:
@@ -344,6 +343,12 @@ def latencies(answer: Callable[[Part], object], data: Part) -> dict[int, float]:
         batch = data.take(np.resize(np.arange(len(data)), size))
         times[size] = latency(partial(answer, batch), seconds=0.1, least=2)
     return times
+
+
+def total(counts: list[int | None]) -> int | None:
+    """Return the sum, or None where one of the numbers is not known."""
+    known = [count for count in counts if count is not None]
+    return sum(known) if len(known) == len(counts) else None
 
 
 def sizes_of(network: Network) -> str:

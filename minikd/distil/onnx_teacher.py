@@ -44,7 +44,7 @@ class OnnxTeacher:
         self.name, self._loaded, self._K = path.name, loaded, loaded.train.classes
         if not path.is_file():
             raise FileNotFoundError(2, "No such file", str(path))
-        self._session = _session(path)
+        self.size, self._session = path.stat().st_size, _session(path)
         self._input, self._dtype, self._layout, self._batch = self._find_input()
         self._output = self._find_output()
 

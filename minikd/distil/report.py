@@ -26,6 +26,8 @@ from minikd.training.config import TrainConfig
 TEACHER, ALONE, DISTILLED = "teacher", "student alone", "student distilled"
 BATCHES = (1, 1000)
 """The sizes of batches whose latency is reported."""
+NOISE = 1.25
+"""Two latencies whose ratio is at most this large may differ by chance."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ class Measured:
     Args:
         z: (N, K) float, its logits on the test part, at T = 1.
         parameters: how many it has, or None.
-        size: of its file in bytes, or None.
+        size: of its weights in bytes, or None.
         latency: seconds that a batch takes, by the batch's size.
     """
 
@@ -291,21 +293,23 @@ def _size(results: Mapping[str, Any]) -> str:
     teacher, student = rows[TEACHER], rows[DISTILLED]
     said = []
     if teacher["bytes"] and student["bytes"]:
-        said.append(_times(teacher["bytes"] / student["bytes"], "smaller", "larger"))
+        said.append(_times(teacher["bytes"] / student["bytes"], "smaller", "larger", "as large", 1.05))
     for batch in map(str, BATCHES):
         if batch in teacher["latency"] and batch in student["latency"]:
             ratio = teacher["latency"][batch] / student["latency"][batch]
-            said.append(f"{_times(ratio, 'faster', 'slower')} for a batch of {int(batch):,}")
+            said.append(f"{_times(ratio, 'faster', 'slower', 'as fast', NOISE)} for a batch of {int(batch):,}")
     return f"Beside its teacher, it is {', '.join(said)}." if said else ""
 
 
-def _times(ratio: float, more: str, less: str) -> str:
-    """Return a ratio in words.
+def _times(ratio: float, more: str, less: str, same: str, noise: float) -> str:
+    """Return a ratio in words; one within the noise is none.
 
-    >>> _times(3.04, "smaller", "larger"), _times(0.5, "smaller", "larger")
-    ('3.0 times smaller', '2.0 times larger')
+    >>> [_times(ratio, "faster", "slower", "as fast", 1.25) for ratio in (3.04, 0.5, 1.2, 0.81)]
+    ['3.0 times faster', '2.0 times slower', 'as fast', 'as fast']
     """
     times = max(ratio, 1 / ratio)
+    if times <= noise:
+        return same
     return f"{times:,.{0 if times >= 10 else 1}f} times {more if ratio >= 1 else less}"
 
 

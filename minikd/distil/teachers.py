@@ -69,6 +69,10 @@ class Source(Protocol):
         """How many it has, or None where nobody knows."""
 
     @property
+    def size(self) -> int | None:
+        """Return the bytes of its weights, or of its file if it holds little else; None where nobody knows."""
+
+    @property
     def model(self) -> bool:
         """Whether it can be asked about any examples, and not only those that it has answered already."""
 
@@ -119,6 +123,7 @@ class Rows:
     parts: dict[str, NDArray[Any]]
     said: list[str]
     parameters: int | None = None
+    size: int | None = None
     model: bool = False
 
     @classmethod
@@ -198,6 +203,11 @@ class OurNetwork:
     def parameters(self) -> int:
         """The number of its parameters."""
         return self.student.network.flat.size
+
+    @property
+    def size(self) -> int:
+        """The bytes of its parameters."""
+        return self.student.network.flat.nbytes
 
     @property
     def said(self) -> list[str]:
