@@ -142,6 +142,20 @@ def test_a_loss_comes_with_its_likeliest_reason():
     assert not seen(compared(), config, v).followed
 
 
+@pytest.mark.parametrize(
+    ("distilled", "heading"),
+    [
+        (96, "This gain may be chance. The likeliest reasons why it is not larger, the likeliest first:"),
+        (100, "The likeliest reasons why the soft targets did not help, the likeliest first:"),
+        (120, "The likeliest reasons why the soft targets did not help, the likeliest first:"),
+    ],
+)
+def test_the_heading_of_the_reasons_does_not_deny_a_gain(distilled, heading):
+    said = words(compared(distilled=range(distilled)), ["Because."])
+    assert f"\n{heading}\n  - Because." in said
+    assert ("did not help" in said) == (distilled >= 100)
+
+
 def test_a_gain_and_its_noise_agree_about_chance():
     config = TrainConfig(hidden=(30,), alpha=0.9, T=4.0)
     for errors in range(90, 100):

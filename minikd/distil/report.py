@@ -205,7 +205,9 @@ def words(results: Mapping[str, Any], reasons: list[str] | None = None) -> str:
     lines = [*_table(results), "", *filter(None, (_gain(results), _advantage(results), _agreement(results)))]
     lines += filter(None, (_calibration(results), _size(results)))
     if reasons:
-        lines += ["The likeliest reasons why the soft targets did not help, the likeliest first:"]
+        chance = "This gain may be chance. The likeliest reasons why it is not larger"
+        failed = "The likeliest reasons why the soft targets did not help"
+        lines += [f"{chance if results['gain'] and results['gain'][0] > 0 else failed}, the likeliest first:"]
         lines += [f"  - {one}" for one in reasons]
     return "\n".join(lines)
 
