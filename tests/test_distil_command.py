@@ -132,7 +132,11 @@ def test_a_transfer_set_without_labels_is_learnt_from(run):
     results = json.loads(out)
     assert results["config"]["alpha"] == 1
     assert results["asked"]["data"]["transfer"]["examples"] == 300
-    assert "there are no labels" in results["choices"]["alpha"]["why"]
+    assert results["choices"]["alpha"]["why"] == (
+        "alpha = 1, because there are no labels for x_transfer, and one alpha holds for all examples: the student "
+        "learns from 90 training and 300 transfer examples by the teacher's answers only, and the training labels are "
+        "not used."
+    )
 
 
 def test_a_transfer_set_that_the_teacher_does_not_know_is_left_out_and_that_is_said(run):

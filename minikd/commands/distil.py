@@ -2,7 +2,9 @@
 
 DATA is an .npz file with the arrays x_train, y_train, x_test and y_test, and x_transfer if you have examples without
 labels; or a folder with the four IDX files; or a folder with one sub-folder of PNG or JPEG files per class. Examples
-are features (N, D), or images (N, rows, columns) or (N, rows, columns, 3).
+are features (N, D), or images (N, rows, columns) or (N, rows, columns, 3). If the teacher answers x_transfer, the
+student learns from the examples of x_train and x_transfer by the teacher's answers only: alpha is 1, because one alpha
+holds for all examples, and y_train is not used.
 
 The teacher is what you have: its logits in a .npy file, one row per example, in the order of the data: the rows of
 train, then those of x_transfer (if there is one), then those of test; later parts may be left out. Or an ONNX model, or
@@ -274,6 +276,8 @@ class Distillation:
         self.teacher = ensemble(answers)
         dataset, v = self._transfer_set()
         T, alpha = chosen(v, dataset.labels, args.hidden, loaded.inputs.size, args.T, args.alpha)
+        if dataset.labels is None:
+            alpha = alpha._replace(why=without_labels(len(loaded.train), len(dataset)))
         if args.mean != MEANS[0]:
             self.teacher = ensemble(answers, args.mean, T.value)
             dataset, v = self._transfer_set()
@@ -343,6 +347,15 @@ def latencies(answer: Callable[[Part], object], data: Part) -> dict[int, float]:
         batch = data.take(np.resize(np.arange(len(data)), size))
         times[size] = latency(partial(answer, batch), seconds=0.1, least=2)
     return times
+
+
+def without_labels(train: int, examples: int) -> str:
+    """Say why alpha is 1 with a transfer set, and what the student learns from."""
+    return (
+        "alpha = 1, because there are no labels for x_transfer, and one alpha holds for all examples: the student "
+        f"learns from {train:,} training and {examples - train:,} transfer examples by the teacher's answers only, and the "
+        "training labels are not used."
+    )
 
 
 def total(counts: list[int | None]) -> int | None:
