@@ -66,7 +66,10 @@ STUDENT = "student.safetensors"
 
 def number_or_auto(text: str) -> float | Auto:
     """Return a number, or "auto"."""
-    return "auto" if text == "auto" else float(text)
+    try:
+        return "auto" if text == "auto" else float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"must be a number or auto, got {text!r}") from None
 
 
 def build_parser() -> Parser:
@@ -129,11 +132,12 @@ class Distillation:
     def _check_options(self) -> None:
         """Refuse options that are out of range or do not go together."""
         args = self.args
+        if args.alpha != "auto" and not 0 < args.alpha <= 1:
+            alone = "" if args.alpha else ": without soft targets the distilled student is the student alone"
+            raise ValueError(f"alpha must be > 0 and at most 1, got {args.alpha:g}{alone}")
         names = ("epochs", "learning_rate", "T", "alpha", "seed")
         given = {name: value for name in names if (value := getattr(args, name)) not in (None, "auto")}
         TrainConfig(hidden=args.hidden, **given)
-        if args.alpha == 0:
-            raise ValueError("alpha must be > 0: without soft targets the distilled student is the student alone")
         own = {"--teacher-hidden": args.teacher_hidden, "--teacher-epochs": args.teacher_epochs}
         TrainConfig(
             hidden=args.teacher_hidden or (1,), epochs=1 if args.teacher_epochs is None else args.teacher_epochs
@@ -406,10 +410,13 @@ def check_exports(files: Sequence[str], inputs: Sequence[Path]) -> None:
             again = f"--export must name each file once, got {file!r} again"
             raise ValueError(f"{again}: leave it out, or choose another path")
         written.add(target)
-        if target.suffix == ".safetensors":
+        if Path(file).suffix == ".safetensors":
             check_writable(file)
-        else:
+        elif Path(file).suffix in (".onnx", ".py"):
             check_export_path(file)
+        else:
+            rule = "--export takes FILE.onnx, FILE.py or FILE.safetensors"
+            raise ValueError(f"{rule}, got {file!r}: choose one of these endings")
 
 
 def leave(student: Student, file: str) -> None:
