@@ -142,6 +142,22 @@ def test_a_loss_comes_with_its_likeliest_reason():
     assert not seen(compared(), config, v).followed
 
 
+def test_numbers_of_small_and_of_diverged_runs_can_be_read():
+    said = words(compared(teacher=range(1), alone=range(2), distilled=range(1)))
+    assert "The soft targets saved 1 error: " in said
+    assert "advantage over the student alone is 1 error, which" in said
+    assert "saved no errors: +0.00 points" in words(compared(distilled=range(100)))
+    y = np.array([0, 1])
+    right, wrong = Measured(9.0 * np.eye(K)[y]), Measured(9.0 * np.eye(K)[1 - y])
+    assert "-100.00 points of accuracy, 95 % interval [-100.00, " in words(summarise(y, wrong, alone=right))
+    results = summarise(y, Measured(1e30 * wrong.z), alone=right, teacher=Measured(1e9 * wrong.z))
+    said = words(results)
+    assert max(map(len, said.split("\n")[2:6])) < 90
+    assert "The log loss of the student distilled is 9e+30 nats, which is absurd: do not use it. Its training" in said
+    assert "The log loss of the teacher is 9e+09 nats, which is absurd: do not use it. Are its logits in nats?" in said
+    assert "absurd" not in words(compared())
+
+
 @pytest.mark.parametrize(
     ("distilled", "heading"),
     [

@@ -26,7 +26,7 @@ import json
 import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -41,10 +41,10 @@ from minikd.data.images import Dataset
 from minikd.data.load import load_data
 from minikd.data.soft_targets import SoftTargets, soft_targets_from
 from minikd.distil.api import Auto, chosen
-from minikd.distil.choices import Choice, settings
+from minikd.distil.choices import Choice, settings, without_labels
 from minikd.distil.leave import check_export_path, export_student
 from minikd.distil.reasons import reasons
-from minikd.distil.report import ALONE, BATCHES, DISTILLED, TEACHER, Measured, latency, seen, summarise, words
+from minikd.distil.report import ALONE, DISTILLED, TEACHER, Measured, latencies, seen, summarise, words
 from minikd.distil.search import search
 from minikd.distil.student import Student
 from minikd.distil.teachers import MEANS, PARTS, Answers, OurNetwork, Part, ask, ensemble, open_teachers, raw_inputs
@@ -281,7 +281,7 @@ class Distillation:
         dataset, v = self._transfer_set()
         T, alpha = chosen(v, dataset.labels, args.hidden, loaded.inputs.size, args.T, args.alpha)
         if dataset.labels is None:
-            alpha = alpha._replace(why=without_labels(len(loaded.train), len(dataset)))
+            alpha = alpha._replace(why=without_labels(len(loaded.train), len(dataset) - len(loaded.train)))
         if args.mean != MEANS[0]:
             self.teacher = ensemble(answers, args.mean, T.value)
             dataset, v = self._transfer_set()
@@ -342,24 +342,6 @@ class Distillation:
         )
         self.metrics.set(config.seeds[0], name, network.history)
         return network
-
-
-def latencies(answer: Callable[[Part], object], data: Part) -> dict[int, float]:
-    """Return the seconds that answers take, by the size of the batch."""
-    times = {}
-    for size in BATCHES:
-        batch = data.take(np.resize(np.arange(len(data)), size))
-        times[size] = latency(partial(answer, batch), seconds=0.1, least=2)
-    return times
-
-
-def without_labels(train: int, examples: int) -> str:
-    """Say why alpha is 1 with a transfer set, and what the student learns from."""
-    return (
-        "alpha = 1, because there are no labels for x_transfer, and one alpha holds for all examples: the student "
-        f"learns from {train:,} training and {examples - train:,} transfer examples by the teacher's answers only, and the "
-        "training labels are not used."
-    )
 
 
 def total(counts: list[int | None]) -> int | None:

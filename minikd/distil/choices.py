@@ -161,6 +161,20 @@ def choose_alpha(v: NDArray[Any], labels: NDArray[Any] | None, T: float) -> Choi
     return Choice(alpha, why)
 
 
+def without_labels(train: int, transfer: int) -> str:
+    """Return why alpha is 1 with x_transfer, and what the student learns from.
+
+    Args:
+        train: how many training examples there are.
+        transfer: how many transfer examples.
+    """
+    return (
+        "alpha = 1, because there are no labels for x_transfer, and one alpha holds for all examples: the student "
+        f"learns from {train:,} training and {transfer:,} transfer examples by the teacher's answers only, and the "
+        "training labels are not used."
+    )
+
+
 def at_chance(answers: NDArray[Any], labels: NDArray[Any], classes: int) -> bool:
     """Return whether a teacher agrees with the labels no more often than chance.
 

@@ -56,6 +56,15 @@ def option(setting: str) -> str:
     return "--" + setting.replace("_", "-")
 
 
+def errors(number: float) -> str:
+    """Return a number of errors in words.
+
+    >>> errors(1), errors(0), errors(1234)
+    ('1 error', 'no errors', '1,234 errors')
+    """
+    return f"{number:,.0f} error{'' if round(number) == 1 else 's'}" if number else "no errors"
+
+
 def reasons(
     seen: Seen,
     named: Callable[[str], str] = option,
@@ -82,7 +91,7 @@ def reasons(
 
 def _of_the_teacher(seen: Seen, better: str, named: Callable[[str], str]) -> dict[str, bool]:
     causes = {
-        f"The student alone makes {seen.alone:.0f} errors on {seen.examples:,} examples, so it has hardly learnt "
+        f"The student alone makes {errors(seen.alone)} on {seen.examples:,} examples, so it has hardly learnt "
         f"anything. Lower {named('learning_rate')}, or raise {named('epochs')} or {named('hidden')}.": (
             seen.alone > seen.examples / 2
         )
@@ -90,7 +99,7 @@ def _of_the_teacher(seen: Seen, better: str, named: Callable[[str], str]) -> dic
     if seen.teacher is None:
         return causes
     causes[
-        f"The teacher makes {seen.teacher:.0f} errors and the student alone {seen.alone:.0f}, so the teacher has "
+        f"The teacher makes {errors(seen.teacher)} and the student alone {seen.alone:.0f}, so the teacher has "
         f"little to teach. {better}."
     ] = _weak(seen)
     right = 1 - seen.teacher / seen.examples
@@ -140,7 +149,7 @@ def _of_the_student(seen: Seen, named: Callable[[str], str]) -> dict[str, bool]:
             f"{test:.1f} % of the test examples: it needs more examples, and they need no labels.": learnt - test > 5,
         }
     pair = "one pair of runs differs" if seen.pairs == 1 else f"the mean of {seen.pairs} pairs differs"
-    causes[f"By chance, {pair} by up to {seen.noise:.0f} errors. More seeds or more test examples would tell."] = (
+    causes[f"By chance, {pair} by up to {errors(seen.noise)}. More seeds or more test examples would tell."] = (
         abs(seen.alone - seen.distilled) <= seen.noise
     )
     return causes

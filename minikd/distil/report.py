@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from statistics import median
 from time import perf_counter
 from typing import Any
@@ -17,7 +18,9 @@ from numpy.typing import NDArray
 
 from minikd.core.guard import guard
 from minikd.core.guard import labels as labels_of
-from minikd.distil.reasons import Seen
+from minikd.distil.choices import brief
+from minikd.distil.reasons import Seen, errors
+from minikd.distil.teachers import Part
 from minikd.theory.calibration import BINS, log_loss, reliability
 from minikd.theory.host import cases
 from minikd.theory.statistics import Interval, bootstrap, paired, share
@@ -26,6 +29,8 @@ from minikd.training.config import TrainConfig
 TEACHER, ALONE, DISTILLED = "teacher", "student alone", "student distilled"
 BATCHES = (1, 1000)
 """The sizes of batches whose latency is reported."""
+ABSURD = 100.0
+"""A log loss above this, in nats, is no longer a matter of learning: every answer would be wrong, and sure to e⁻¹⁰⁰."""
 NOISE = 1.25
 """Two latencies whose ratio is at most this large may differ by chance."""
 
@@ -66,6 +71,15 @@ def latency(
         call()
         taken.append(clock() - before)
     return median(taken)
+
+
+def latencies(answer: Callable[[Part], object], data: Part) -> dict[int, float]:
+    """Return the seconds that answers take, by the size of the batch."""
+    times = {}
+    for size in BATCHES:
+        batch = data.take(np.resize(np.arange(len(data)), size))
+        times[size] = latency(partial(answer, batch), seconds=0.1, least=2)
+    return times
 
 
 def summarise(
@@ -203,7 +217,7 @@ def words(results: Mapping[str, Any], reasons: list[str] | None = None) -> str:
         reasons: why the soft targets did not help, as `minikd.distil.reasons.reasons` says, or nothing.
     """
     lines = [*_table(results), "", *filter(None, (_gain(results), _advantage(results), _agreement(results)))]
-    lines += filter(None, (_calibration(results), _size(results)))
+    lines += [*_absurd(results), *filter(None, (_calibration(results), _size(results)))]
     if reasons:
         chance = "This gain may be chance. The likeliest reasons why it is not larger"
         failed = "The likeliest reasons why the soft targets did not help"
@@ -231,7 +245,7 @@ def _cells(row: Mapping[str, Any]) -> dict[str, str]:
     return {
         "errors": f"{row['errors']:,}",
         "accuracy": f"{100 * row['accuracy']:.2f} %",
-        "log loss": f"{row['log_loss']:.3f}",
+        "log loss": f"{row['log_loss']:.3f}" if row["log_loss"] < 1000 else f"{row['log_loss']:.3g}",
         "ECE": f"{100 * row['calibration_error']:.1f} %",
         "parameters": "" if row["parameters"] is None else f"{row['parameters']:,}",
         "size": "" if row["bytes"] is None else _bytes(row["bytes"]),
@@ -243,11 +257,11 @@ def _gain(results: Mapping[str, Any]) -> str:
     if results["gain"] is None:
         return ""
     gain, N = Interval(*results["gain"]), results["examples"]
-    points = Interval(*(100 * end / N for end in gain))
+    points = Interval(*(min(max(100 * end / N, -100.0), 100.0) for end in gain))
     did = "saved" if gain.value >= 0 else "cost"
     sure = "" if gain.low > 0 or gain.high < 0 else "; this may be chance"
     return (
-        f"The soft targets {did} {abs(gain.value):.0f} errors: {points.value:+.2f} points of accuracy, 95 % interval "
+        f"The soft targets {did} {errors(abs(gain.value))}: {points.value:+.2f} points of accuracy, 95 % interval "
         f"{points.words(2, sign=True)} for other test examples{sure}."
     )
 
@@ -259,16 +273,16 @@ def _advantage(results: Mapping[str, Any]) -> str:
     advantage = rows[ALONE]["errors"] - rows[TEACHER]["errors"]
     if advantage <= 0:
         return (
-            f"The teacher has no advantage over the student alone: it makes {rows[TEACHER]['errors']:,} errors, and "
+            f"The teacher has no advantage over the student alone: it makes {errors(rows[TEACHER]['errors'])}, and "
             f"the student alone {rows[ALONE]['errors']:,}. So there is nothing to keep."
         )
     if results["kept"] is None:
         may = "may be chance, so a share of it would mean nothing"
-        return f"The teacher's advantage over the student alone is {advantage:,} errors, which {may}."
+        return f"The teacher's advantage over the student alone is {errors(advantage)}, which {may}."
     value, low, high = results["kept"]
     ends = Interval(value, *(end if end is not None else far for end, far in ((low, -math.inf), (high, math.inf))))
     return (
-        f"The distilled student keeps {100 * value:.0f} % of its teacher's advantage of {advantage:,} errors over the "
+        f"The distilled student keeps {100 * value:.0f} % of its teacher's advantage of {errors(advantage)} over the "
         f"student alone, 95 % interval {ends.words(0, percent=True)}."
     )
 
@@ -278,6 +292,17 @@ def _agreement(results: Mapping[str, Any]) -> str:
     return (
         "" if agreement is None else f"It gives its teacher's answer on {100 * agreement:.2f} % of the test examples."
     )
+
+
+def _absurd(results: Mapping[str, Any]) -> list[str]:
+    """Name the networks that are wrong beyond reason."""
+    fix = {TEACHER: "Are its logits in nats?"}
+    return [
+        f"The log loss of the {name} is {brief(row['log_loss'], 3)} nats, which is absurd: do not use it. "
+        f"{fix.get(name, 'Its training has diverged: lower --learning-rate.')}"
+        for name, row in results["networks"].items()
+        if row["log_loss"] > ABSURD
+    ]
 
 
 def _calibration(results: Mapping[str, Any]) -> str:
