@@ -95,7 +95,11 @@ def shuffled(v):
     ("change", "message"),
     [
         (lambda v: v[:-1], r"as many rows as the data, 40 \(train\) or 70 \(train \+ test\), got 69: the rows must be"),
-        (lambda v: v[:, :2], r"one column per class, \(N, 3\), got shape \(70, 2\)"),
+        (
+            lambda v: v[:, :2],
+            r"one column per class, \(N, 3\), got shape \(70, 2\): the teacher has 2 classes, the data 3",
+        ),
+        (lambda v: v.T, r"one column per class, \(N, 3\), got shape \(3, 70\): transpose them"),
         (lambda v: v.argmax(axis=1), r"must be \(N, 3\), got shape \(70,\): save the teacher's logits of all classes"),
         (lambda v: v[:, :1], r"not the class or one score"),
         (lambda v: np.where(v > 15, np.nan, v), r"must be finite, got nan in row \d+ of train"),
@@ -337,12 +341,16 @@ def test_probabilities_of_an_onnx_model_become_logits(tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"shape": ["n", D + 1]}, r"its input 'x' is \(n, 5\), but the data fit \(N, 4\): resize or reshape one"),
-        ({"shape": ["n", 1, 2, 2]}, r"is \(n, 1, 2, 2\), but the data fit \(N, 4\)"),
+        (
+            {"shape": ["n", D + 1]},
+            r"its input 'x' is \(n, 5\), but the data fit \(N, 4\): choose its features, or use a",
+        ),
+        ({"shape": ["n", 1, 2, 2]}, r"is \(n, 1, 2, 2\), but the data fit \(N, 4\): export it with a reshaped input"),
         ({"shape": ["n", D], "dtype": "INT64"}, r"must be float, got tensor\(int64\)"),
         ({"shape": ["n", D], "dtype": "UINT8"}, r"must be float, got tensor\(uint8\)"),
         ({"shape": ["n", D], "extra": ["mask"]}, r"must have one input, got 2 \(x, mask\)"),
-        ({"shape": ["n", D], "classes": K + 1}, r"an output must be float \(N, 3\) and finite, got logits"),
+        ({"shape": ["n", D], "classes": K + 1}, "the model has 4 classes, the data 3: use a teacher of these classes"),
+        ({"shape": ["n", D], "classes": 1}, r"an output must be float \(N, 3\) and finite, got logits"),
     ],
 )
 def test_an_onnx_model_that_does_not_fit_is_refused_before_work(tmp_path, options, message):

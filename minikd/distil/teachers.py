@@ -141,7 +141,11 @@ class Rows:
             fix = "save the teacher's logits of all classes, not the class or one score"
             raise DataError(f"{path}: logits must be (N, {K}), got shape {v.shape}: {fix}")
         if v.ndim != 2 or v.shape[1] != K:
-            raise DataError(f"{path}: logits must have one column per class, (N, {K}), got shape {v.shape}: {_order}")
+            rule = f"logits must have one column per class, (N, {K}), got shape {v.shape}"
+            fix = "transpose them" if v.ndim == 2 and len(v) == K and v.shape[1] in ends else _order
+            if v.ndim == 2 and len(v) in ends:
+                rule += f": the teacher has {v.shape[1]} classes, the data {K}"
+            raise DataError(f"{path}: {rule}: {fix}")
         if len(v) not in ends:
             rule = f"logits must have as many rows as the data, {' or '.join(ways)}"
             raise DataError(f"{path}: {rule}, got {len(v):,}: {_rows}")
