@@ -141,6 +141,44 @@ def test_false_labels_are_not_held_against_the_teacher():
     assert choose_alpha(*taught(mistaken=0.3), T=4.0).value < 0.6 * clean
 
 
+@pytest.mark.parametrize("T", [1.0, 8.0, 1000.0])
+@pytest.mark.parametrize("scale", [0.0, 1e-3, 20.0, 1e4])
+def test_a_teacher_with_nothing_to_teach_leaves_the_gradient_to_the_labels(T, scale):
+    v, y = taught(N=1000)
+    v = scale * np.random.default_rng(5).normal(size=v.shape)
+    choice = choose_alpha(v, y, T)
+    assert 0 < choice.value <= 0.01
+    assert label_share(v, y, choice.value, T) >= 0.985
+    assert "no more than by chance: it has nothing to teach, but the labels have" in choice.why
+
+
+def test_a_teacher_whose_probabilities_are_nearly_equal_gets_no_weight_either():
+    v, y = taught(N=1000)
+    choice = choose_alpha(1e-4 * v, y, 1.0)
+    assert choice.value == pytest.approx(0.01)
+    assert "probabilities at T = 1 are nearly equal: it has nothing to teach" in choice.why
+    assert choose_alpha(1e-4 * v, None, 1.0).value == 1
+
+
+def test_a_teacher_that_always_names_the_commonest_class_has_nothing_to_teach():
+    y = (np.arange(1000) % 10 == 0).astype(int)
+    v = np.random.default_rng(0).normal(0, 0.1, (1000, 2)) + np.array([9.0, 0.0])
+    assert choose_alpha(v, y, 3.0).value < 0.011
+
+
+def test_no_temperature_is_advised_for_a_range_of_0():
+    assert choose_T(np.zeros((50, 3)), (300,), 64).why == (
+        "T = 1, because for most examples the teacher's logits are equal, at every temperature."
+    )
+
+
+def test_no_number_below_a_million_has_an_exponent():
+    v, y = taught(mistaken=1.0)
+    y[:2] = (y[:2] + 1) % 5  # a teacher that is right now and then
+    whys = [choose_alpha(v, y, 4.0).why, choose_T(ranged(24_000.0, N=20), (800, 800), 64).why]
+    assert not any("e+" in why for why in whys), whys
+
+
 def test_without_labels_the_teacher_has_all_the_weight():
     assert choose_alpha(ranged(20.0), None, 4.0) == (1.0, choose_alpha(ranged(20.0), None, 4.0).why)
 

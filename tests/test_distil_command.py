@@ -99,6 +99,18 @@ def test_the_run_folder_holds_the_student_the_results_and_every_epoch(run):
     assert results["networks"]["student distilled"]["errors"] == student.about["errors"]
 
 
+def test_sizes_are_those_of_the_weights_and_one_measurement_is_told_once(run):
+    run("--teacher", "v.npy", *QUICK, "--export", "t.safetensors")
+    _, out, _ = run("--teacher", "t.safetensors", *QUICK, "--epochs", "40", "--json")
+    rows = json.loads(out)["networks"]
+    parameters = 4 * 8 + 8 + 8 * 3 + 3
+    assert {(row["parameters"], row["bytes"]) for row in rows.values()} == {(parameters, 4 * parameters)}
+    assert rows["student alone"]["latency"] == {}
+    assert set(rows["student distilled"]["latency"]) == set(rows["teacher"]["latency"]) == {"1", "1000"}
+    _, out, _ = run("--teacher", "t.safetensors", "t.safetensors", *QUICK, "--json")
+    assert json.loads(out)["networks"]["teacher"]["bytes"] == 2 * 4 * parameters
+
+
 def test_the_counted_errors_are_those_of_the_student_that_is_left(run, folder):
     _, out, _ = run("--teacher", "v.npy", *QUICK, "--json")
     results = json.loads(out)
@@ -120,7 +132,11 @@ def test_a_transfer_set_without_labels_is_learnt_from(run):
     results = json.loads(out)
     assert results["config"]["alpha"] == 1
     assert results["asked"]["data"]["transfer"]["examples"] == 300
-    assert "there are no labels" in results["choices"]["alpha"]["why"]
+    assert results["choices"]["alpha"]["why"] == (
+        "alpha = 1, because there are no labels for x_transfer, and one alpha holds for all examples: the student "
+        "learns from 90 training and 300 transfer examples by the teacher's answers only, and the training labels are "
+        "not used."
+    )
 
 
 def test_a_transfer_set_that_the_teacher_does_not_know_is_left_out_and_that_is_said(run):
@@ -187,9 +203,11 @@ def test_the_onnx_file_takes_images_as_they_were_learnt_from(run, tmp_path, whit
     ("words", "message"),
     [
         (["--T", "0"], "T must be a temperature"),
-        (["--T", "warm"], "--T: invalid"),
+        (["--T", "warm"], r"--T: must be a number or auto, got 'warm' \("),
+        (["--alpha", "half"], "--alpha: must be a number or auto, got 'half'"),
+        (["--alpha", "nan"], "alpha must be > 0 and at most 1, got nan"),
         (["--alpha", "0"], "alpha must be > 0"),
-        (["--alpha", "2"], r"alpha must be .* in \[0, 1\]"),
+        (["--alpha", "2"], "alpha must be > 0 and at most 1, got 2"),
         (["--epochs", "0"], "epochs must be"),
         (["--hidden", "0"], "hidden must be"),
         (["--hidden", "a"], "numbers joined by commas"),
@@ -198,7 +216,7 @@ def test_the_onnx_file_takes_images_as_they_were_learnt_from(run, tmp_path, whit
         (["--teacher", "v.npy", "--teacher-epochs", "3"], "--teacher-epochs is for a teacher that the command trains"),
         (["--mean", "arithmetic"], "--mean arithmetic is for several teachers, got 0"),
         (["--search", "--T", "3"], "--search looks for T"),
-        (["--export", "s.pt"], "choose one of these endings"),
+        (["--export", "s.pt"], r"FILE\.onnx, FILE\.py or FILE\.safetensors, got 's\.pt': choose one of these endings"),
         (["--export", "no/s.py"], "is not there: make it first"),
         (["--teacher", "none.npy"], r"none\.npy: No such file"),
         (["--teacher", "data.npz"], r"ends in \.npy, \.onnx, \.safetensors"),
@@ -218,6 +236,26 @@ def test_what_is_wrong_is_said_in_one_line_before_any_work(run, words, message, 
     with pytest.raises(AssertionError, match=message):
         raise AssertionError(err)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("export", ["t.safetensors", "./t.safetensors", "link.safetensors"])
+def test_an_export_does_not_overwrite_the_teacher(run, export, tmp_path):
+    (tmp_path / "t.safetensors").write_bytes(b"precious")
+    if export.startswith("link"):
+        try:
+            (tmp_path / export).symlink_to("t.safetensors")
+        except OSError:
+            pytest.skip("links need a right here")
+    status, out, err = run("--teacher", str(tmp_path / "t.safetensors"), "--export", export, *QUICK)
+    assert (status, out, err.count("\n")) == (2, "", 1)
+    assert "--export must not overwrite what the command reads" in err
+    assert (tmp_path / "t.safetensors").read_bytes() == b"precious"
+
+
+def test_an_export_is_named_once(run):
+    status, _, err = run("--export", "a.py", "./a.py", *QUICK)
+    assert status == 2
+    assert "--export must name each file once" in err
 
 
 def test_labels_have_no_weight_where_there_are_none(run):

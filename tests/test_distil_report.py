@@ -103,6 +103,14 @@ def test_sizes_and_times_are_compared_with_the_teachers():
     assert "1,600 times smaller, 1,000 times faster for a batch of 1, 2.0 times slower for a batch of 1,000" in said
 
 
+def test_what_differs_by_no_more_than_noise_is_called_equal():
+    y = np.arange(1000) % K
+    teacher = answering(range(30), parameters=1200, size=4800, latency={1: 0.00002, 1000: 1.0})
+    student = answering(range(50), parameters=1200, size=4800, latency={1: 0.000024, 1000: 0.9})
+    said = words(summarise(y, student, teacher=teacher))
+    assert "it is as large, as fast for a batch of 1, as fast for a batch of 1,000." in said
+
+
 def test_the_latency_is_the_median_after_a_call_that_does_not_count():
     ticks, calls = count(), []
     slow = {0: 90.0, 2: 70.0}
@@ -132,6 +140,36 @@ def test_a_loss_comes_with_its_likeliest_reason():
     assert f"the likeliest first:\n  - {found[0]}" in words(results, found)
     assert seen(compared(alone=None), config, v) is None
     assert not seen(compared(), config, v).followed
+
+
+def test_numbers_of_small_and_of_diverged_runs_can_be_read():
+    said = words(compared(teacher=range(1), alone=range(2), distilled=range(1)))
+    assert "The soft targets saved 1 error: " in said
+    assert "advantage over the student alone is 1 error, which" in said
+    assert "saved no errors: +0.00 points" in words(compared(distilled=range(100)))
+    y = np.array([0, 1])
+    right, wrong = Measured(9.0 * np.eye(K)[y]), Measured(9.0 * np.eye(K)[1 - y])
+    assert "-100.00 points of accuracy, 95 % interval [-100.00, " in words(summarise(y, wrong, alone=right))
+    results = summarise(y, Measured(1e30 * wrong.z), alone=right, teacher=Measured(1e9 * wrong.z))
+    said = words(results)
+    assert max(map(len, said.split("\n")[2:6])) < 90
+    assert "The log loss of the student distilled is 9e+30 nats, which is absurd: do not use it. Its training" in said
+    assert "The log loss of the teacher is 9e+09 nats, which is absurd: do not use it. Are its logits in nats?" in said
+    assert "absurd" not in words(compared())
+
+
+@pytest.mark.parametrize(
+    ("distilled", "heading"),
+    [
+        (96, "This gain may be chance. The likeliest reasons why it is not larger, the likeliest first:"),
+        (100, "The likeliest reasons why the soft targets did not help, the likeliest first:"),
+        (120, "The likeliest reasons why the soft targets did not help, the likeliest first:"),
+    ],
+)
+def test_the_heading_of_the_reasons_does_not_deny_a_gain(distilled, heading):
+    said = words(compared(distilled=range(distilled)), ["Because."])
+    assert f"\n{heading}\n  - Because." in said
+    assert ("did not help" in said) == (distilled >= 100)
 
 
 def test_a_gain_and_its_noise_agree_about_chance():

@@ -56,6 +56,11 @@ def test_each_cause_is_named_where_it_is_the_only_one(changes, words):
     assert words in reason
 
 
+def test_no_advice_that_cannot_help():
+    flat = replace(SEEN, spread=0.0, config=replace(CONFIG, T=1.0, alpha=0.01), teacher=95.0, teacher_learnt=0.9)
+    assert not any("--T" in reason or "--alpha" in reason for reason in reasons(flat))
+
+
 def test_settings_are_called_what_the_reader_calls_them():
     seen = replace(SEEN, config=replace(CONFIG, T=1.0))
     assert "Raise --T." in reasons(seen)[0]

@@ -46,7 +46,7 @@ def test_a_clear_gain_needs_no_reason():
         ({"alpha": 0.1}, "a weight of only 0.1"),
         ({"epochs": 2}, "With --epochs 2 a student takes only 936 steps"),
         ({"epochs": 20, "examples": 6000}, "With --epochs 20 a student takes only 920 steps"),
-        ({"alone": (8900, 8900), "distilled": (9200, 9200)}, "makes 8900 errors on 10,000 examples, so it has hardly"),
+        ({"alone": (8900, 8900), "distilled": (9200, 9200)}, "makes 8,900 errors on 10,000 examples, so it has hardly"),
         ({"alone": (140, 160), "distilled": (150, 145)}, "the mean of 2 pairs differs by up to 25 errors"),
         ({"teacher": (70,), "alone": (140,), "distilled": (130,)}, "one pair of runs differs by up to 23 errors"),
     ],

@@ -95,7 +95,11 @@ def shuffled(v):
     ("change", "message"),
     [
         (lambda v: v[:-1], r"as many rows as the data, 40 \(train\) or 70 \(train \+ test\), got 69: the rows must be"),
-        (lambda v: v[:, :2], r"one column per class, \(N, 3\), got shape \(70, 2\)"),
+        (
+            lambda v: v[:, :2],
+            r"one column per class, \(N, 3\), got shape \(70, 2\): the teacher has 2 classes, the data 3",
+        ),
+        (lambda v: v.T, r"one column per class, \(N, 3\), got shape \(3, 70\): transpose them"),
         (lambda v: v.argmax(axis=1), r"must be \(N, 3\), got shape \(70,\): save the teacher's logits of all classes"),
         (lambda v: v[:, :1], r"not the class or one score"),
         (lambda v: np.where(v > 15, np.nan, v), r"must be finite, got nan in row \d+ of train"),
@@ -104,6 +108,9 @@ def shuffled(v):
         (lambda v: v.astype(str), "it holds <U32, not numbers"),
         (lambda v: v.astype(complex), "it holds complex128, not numbers"),
         (lambda v: np.eye(K)[v.argmax(axis=1)], "must say more than 0 and 1"),
+        (np.zeros_like, "it says the same of every example: it has nothing to teach"),
+        (lambda v: np.tile([3.0, 1.0, -2.0], (len(v), 1)), "it says the same of every example"),
+        (lambda v: np.tile(np.arange(len(v))[:, None], K), "it says the same of every example"),
     ],
 )
 def test_what_cannot_be_logits_is_refused_in_one_line(tmp_path, change, message):
@@ -175,6 +182,16 @@ def test_rounded_probabilities_with_zeros_become_finite_logits(tmp_path):
     assert low == pytest.approx(np.log(0.005))
 
 
+@pytest.mark.parametrize("digits", [8, 1, 0])
+def test_percentages_are_probabilities_and_it_is_said(tmp_path, digits):
+    x, loaded = features()
+    p = (100 * softmax(good(x) / 4)).round(digits)
+    answers, expected = (asked(saved(tmp_path, each), loaded) for each in (p, p / 100))
+    assert answers.said[1] == "v.npy: its rows are percentages, so they are divided by 100"
+    assert answers.said[2:] == expected.said[1:] != []
+    np.testing.assert_allclose(answers.logits["train"], expected.logits["train"], rtol=1e-5, atol=1e-6)
+
+
 def test_log_probabilities_serve_as_they_are_and_it_is_said(tmp_path):
     x, loaded = features()
     log_p = np.log(softmax(good(x)))
@@ -193,7 +210,6 @@ def test_logits_are_taken_for_neither(tmp_path):
     [
         (shuffled, r"only \d.* % of its answers for train agree with the labels, which is chance: are its rows in the"),
         (lambda v: v[:, [1, 2, 0]], r"column 0 seems to be class bee, so put the columns in the order of the sorted"),
-        (np.zeros_like, "the same for every class: it has nothing to teach"),
     ],
 )
 def test_a_teacher_that_does_not_fit_the_labels_is_doubted(tmp_path, change, message):
@@ -325,12 +341,16 @@ def test_probabilities_of_an_onnx_model_become_logits(tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"shape": ["n", D + 1]}, r"its input 'x' is \(n, 5\), but the data fit \(N, 4\): resize or reshape one"),
-        ({"shape": ["n", 1, 2, 2]}, r"is \(n, 1, 2, 2\), but the data fit \(N, 4\)"),
+        (
+            {"shape": ["n", D + 1]},
+            r"its input 'x' is \(n, 5\), but the data fit \(N, 4\): choose its features, or use a",
+        ),
+        ({"shape": ["n", 1, 2, 2]}, r"is \(n, 1, 2, 2\), but the data fit \(N, 4\): export it with a reshaped input"),
         ({"shape": ["n", D], "dtype": "INT64"}, r"must be float, got tensor\(int64\)"),
         ({"shape": ["n", D], "dtype": "UINT8"}, r"must be float, got tensor\(uint8\)"),
         ({"shape": ["n", D], "extra": ["mask"]}, r"must have one input, got 2 \(x, mask\)"),
-        ({"shape": ["n", D], "classes": K + 1}, r"an output must be float \(N, 3\) and finite, got logits"),
+        ({"shape": ["n", D], "classes": K + 1}, "the model has 4 classes, the data 3: use a teacher of these classes"),
+        ({"shape": ["n", D], "classes": 1}, r"an output must be float \(N, 3\) and finite, got logits"),
     ],
 )
 def test_an_onnx_model_that_does_not_fit_is_refused_before_work(tmp_path, options, message):

@@ -2,7 +2,9 @@
 
 DATA is an .npz file with the arrays x_train, y_train, x_test and y_test, and x_transfer if you have examples without
 labels; or a folder with the four IDX files; or a folder with one sub-folder of PNG or JPEG files per class. Examples
-are features (N, D), or images (N, rows, columns) or (N, rows, columns, 3).
+are features (N, D), or images (N, rows, columns) or (N, rows, columns, 3). If the teacher answers x_transfer, the
+student learns from the examples of x_train and x_transfer by the teacher's answers only: alpha is 1, because one alpha
+holds for all examples, and y_train is not used.
 
 The teacher is what you have: its logits in a .npy file, one row per example, in the order of the data: the rows of
 train, then those of x_transfer (if there is one), then those of test; later parts may be left out. Or an ONNX model, or
@@ -24,7 +26,7 @@ import json
 import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -39,10 +41,10 @@ from minikd.data.images import Dataset
 from minikd.data.load import load_data
 from minikd.data.soft_targets import SoftTargets, soft_targets_from
 from minikd.distil.api import Auto, chosen
-from minikd.distil.choices import Choice, settings
+from minikd.distil.choices import Choice, settings, without_labels
 from minikd.distil.leave import check_export_path, export_student
 from minikd.distil.reasons import reasons
-from minikd.distil.report import ALONE, BATCHES, DISTILLED, TEACHER, Measured, latency, seen, summarise, words
+from minikd.distil.report import ALONE, DISTILLED, TEACHER, Measured, latencies, seen, summarise, words
 from minikd.distil.search import search
 from minikd.distil.student import Student
 from minikd.distil.teachers import MEANS, PARTS, Answers, OurNetwork, Part, ask, ensemble, open_teachers, raw_inputs
@@ -64,7 +66,10 @@ STUDENT = "student.safetensors"
 
 def number_or_auto(text: str) -> float | Auto:
     """Return a number, or "auto"."""
-    return "auto" if text == "auto" else float(text)
+    try:
+        return "auto" if text == "auto" else float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"must be a number or auto, got {text!r}") from None
 
 
 def build_parser() -> Parser:
@@ -121,17 +126,18 @@ class Distillation:
         self.device = get_device("gpu" if args.gpu else "cpu")
         self.loaded = load_data(args.data)
         self._check_transfer()
-        self.sources, self.teacher_files = open_teachers(args.teacher, self.loaded), list[Path](args.teacher)
+        self.sources = open_teachers(args.teacher, self.loaded)
         self.read = [None if source.model else ask(source, self.loaded) for source in self.sources]
 
     def _check_options(self) -> None:
         """Refuse options that are out of range or do not go together."""
         args = self.args
+        if args.alpha != "auto" and not 0 < args.alpha <= 1:
+            alone = "" if args.alpha else ": without soft targets the distilled student is the student alone"
+            raise ValueError(f"alpha must be > 0 and at most 1, got {args.alpha:g}{alone}")
         names = ("epochs", "learning_rate", "T", "alpha", "seed")
         given = {name: value for name in names if (value := getattr(args, name)) not in (None, "auto")}
         TrainConfig(hidden=args.hidden, **given)
-        if args.alpha == 0:
-            raise ValueError("alpha must be > 0: without soft targets the distilled student is the student alone")
         own = {"--teacher-hidden": args.teacher_hidden, "--teacher-epochs": args.teacher_epochs}
         TrainConfig(
             hidden=args.teacher_hidden or (1,), epochs=1 if args.teacher_epochs is None else args.teacher_epochs
@@ -143,8 +149,7 @@ class Distillation:
             raise ValueError(f"--mean {args.mean} is for several teachers, got {len(args.teacher)}: leave it out")
         if args.search and (args.T != "auto" or args.learning_rate is not None):
             raise ValueError("--search looks for T and the learning rate: leave --T and --learning-rate out")
-        for file in args.export:
-            check_leaving(file)
+        check_exports(args.export, [*args.teacher, args.data])
 
     def _check_transfer(self) -> None:
         """Refuse a weight for labels that transfer examples do not have."""
@@ -217,10 +222,10 @@ class Distillation:
         """Return the results in plain JSON types, and write them."""
         test = self.loaded.test
         z, z_alone = (self._logits(network, test) for network in (student.network, alone))
-        size = (self.folder / STUDENT).stat().st_size
         times = latencies(lambda data: student.logits(raw_inputs(data, self.loaded)), test)
-        measured = Measured(z, student.network.flat.size, size, times)
-        found = summarise(test.labels, measured, alone=replace(measured, z=z_alone), teacher=self._measured_teacher())
+        size = student.network.flat.size, student.network.flat.nbytes  # of the student alone, too
+        measured, measured_alone = Measured(z, *size, times), Measured(z_alone, *size)
+        found = summarise(test.labels, measured, alone=measured_alone, teacher=self._measured_teacher())
         config, own = self.config, self._logits(student.network, dataset)
         evidence = seen(found, config, targets.logits, labels=dataset.labels, z=own)
         results = {
@@ -243,10 +248,9 @@ class Distillation:
             return None
         if not all(source.model for source in self.sources):
             return Measured(v)
-        counts = [source.parameters for source in self.sources]
-        total = None if None in counts else sum(filter(None, counts))
+        counts = total([source.parameters for source in self.sources])
         times = latencies(lambda data: [source.answer(data) for source in self.sources], self.loaded.test)
-        return Measured(v, total, sum(path.stat().st_size for path in self.teacher_files), times)
+        return Measured(v, counts, total([source.size for source in self.sources]), times)
 
     def _logits(self, network: Network, data: Part) -> NDArray[np.floating]:
         return np.asarray(self.device.get(logits(network, data, self.device)))
@@ -267,7 +271,7 @@ class Distillation:
             f"Without --teacher, a larger network with dropout, {sizes_of(network)}, was trained to be the teacher."
         )
         own = OurNetwork("the teacher", student, list(range(train_set.classes)), self.loaded)
-        self.sources, self.teacher_files = [own], [self._path(TEACHER, config)]
+        self.sources = [own]
         return ask(own, self.loaded)
 
     def _choose(self, answers: list[Answers]) -> tuple[Part, SoftTargets, TrainConfig]:
@@ -276,6 +280,8 @@ class Distillation:
         self.teacher = ensemble(answers)
         dataset, v = self._transfer_set()
         T, alpha = chosen(v, dataset.labels, args.hidden, loaded.inputs.size, args.T, args.alpha)
+        if dataset.labels is None:
+            alpha = alpha._replace(why=without_labels(len(loaded.train), len(dataset) - len(loaded.train)))
         if args.mean != MEANS[0]:
             self.teacher = ensemble(answers, args.mean, T.value)
             dataset, v = self._transfer_set()
@@ -338,13 +344,10 @@ class Distillation:
         return network
 
 
-def latencies(answer: Callable[[Part], object], data: Part) -> dict[int, float]:
-    """Return the seconds that answers take, by the size of the batch."""
-    times = {}
-    for size in BATCHES:
-        batch = data.take(np.resize(np.arange(len(data)), size))
-        times[size] = latency(partial(answer, batch), seconds=0.1, least=2)
-    return times
+def total(counts: list[int | None]) -> int | None:
+    """Return the sum, or None where one of the numbers is not known."""
+    known = [count for count in counts if count is not None]
+    return sum(known) if len(known) == len(counts) else None
 
 
 def sizes_of(network: Network) -> str:
@@ -373,12 +376,29 @@ def file_sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-def check_leaving(file: str) -> None:
-    """Check before long work that `leave` can write there."""
-    if Path(file).suffix == ".safetensors":
-        check_writable(file)
-    else:
-        check_export_path(file)
+def check_exports(files: Sequence[str], inputs: Sequence[Path]) -> None:
+    """Check before long work that `leave` can write each file, and that none of them is overwritten or read.
+
+    >>> check_exports(["a.py", "./a.py"], [])
+    Traceback (most recent call last):
+    ValueError: --export must name each file once, got './a.py' again: leave it out, or choose another path
+    """
+    read, written = {path.resolve() for path in inputs}, set[Path]()
+    for file in files:
+        target = Path(file).resolve()
+        if target in read:
+            raise ValueError(f"--export must not overwrite what the command reads, got {file!r}: choose another path")
+        if target in written:
+            again = f"--export must name each file once, got {file!r} again"
+            raise ValueError(f"{again}: leave it out, or choose another path")
+        written.add(target)
+        if Path(file).suffix == ".safetensors":
+            check_writable(file)
+        elif Path(file).suffix in (".onnx", ".py"):
+            check_export_path(file)
+        else:
+            rule = "--export takes FILE.onnx, FILE.py or FILE.safetensors"
+            raise ValueError(f"{rule}, got {file!r}: choose one of these endings")
 
 
 def leave(student: Student, file: str) -> None:

@@ -25,6 +25,8 @@ LEAST, MOST = 0.1, 0.6
 """The labels' share of a fresh student's gradient."""
 PER_ERROR = 20.0
 """How much of that share each share of the teacher's mistakes gives to the labels."""
+WORTHLESS = 0.01
+"""The weight of a teacher that has nothing to teach, if there are labels. Its share of the gradient is no larger."""
 
 
 class Choice(NamedTuple):
@@ -37,6 +39,15 @@ class Choice(NamedTuple):
 
     value: float
     why: str
+
+
+def brief(number: float, digits: int = 2) -> str:
+    """Return a number in words, without an exponent if it is smaller than a million.
+
+    >>> brief(0.0234), brief(99.6), brief(183.0), brief(1234.5, 3), brief(1.9e29)
+    ('0.023', '100', '183', '1,234', '1.9e+29')
+    """
+    return f"{number:,.0f}" if 10**digits - 0.5 <= number < 1e6 else f"{number:.{digits}g}"
 
 
 @guard(v=cases)
@@ -74,7 +85,9 @@ def choose_T(v: NDArray[Any], hidden: Sequence[int], inputs: int) -> Choice:
     power = math.log(NARROW[1] / WIDE[1]) / math.log(WIDE[0] / NARROW[0])
     nats = WIDE[1] * (WIDE[0] / min(max(per_logit, NARROW[0]), WIDE[0])) ** power  # R/T
     T = min(max(1.0, R / nats), 1e6)
-    about = f"the teacher's logits have a range of {R:.3g} in the median"
+    if R == 0:
+        return Choice(T, f"T = {T:g}, because for most examples the teacher's logits are equal, at every temperature.")
+    about = f"the teacher's logits have a range of {brief(R, 3)} in the median"
     if nats > R:
         return Choice(T, f"T = {T:g}, because {about}: so small a range needs no softening.")
     able = "can match all of them" if per_logit >= WIDE[0] else "can match most of them"
@@ -82,8 +95,8 @@ def choose_T(v: NDArray[Any], hidden: Sequence[int], inputs: int) -> Choice:
         able = "must leave out those of the least likely classes"
     share = f"{100 * math.exp(-nats):.2g} %"
     why = (
-        f"T = {T:.3g}, because {about}, and a student with {per_logit:.2g} parameters for each of them {able}: the "
-        f"range is {nats:.2g} T, so the least likely class keeps {share} of the likeliest one's weight."
+        f"T = {brief(T, 3)}, because {about}, and a student with {brief(per_logit)} parameters for each of them "
+        f"{able}: the range is {nats:.2g} T, so the least likely class keeps {share} of the likeliest one's weight."
     )
     return Choice(T, why)
 
@@ -102,6 +115,9 @@ def choose_alpha(v: NDArray[Any], labels: NDArray[Any] | None, T: float) -> Choi
     the teacher is, and mistakes happen where it is not. So for each contradiction where the teacher is surer than
     usual, one where it is not counts as a false label too; the rest are mistakes. If the teacher contradicts more than
     half of the labels, all are mistakes.
+
+    A teacher has nothing to teach if it agrees with the labels no more often than chance, or if its probabilities are
+    nearly equal. Then alpha is 0.01 at most, and the labels get about 99 % of the gradient or more.
 
     Args:
         v: (N, K) float, the teacher's logits of the transfer set, in nats.
@@ -127,13 +143,56 @@ def choose_alpha(v: NDArray[Any], labels: NDArray[Any] | None, T: float) -> Choi
     some = v[:: max(1, len(v) // 10_000)]  # memory for 1,000 classes
     soft = T * float(np.mean(np.linalg.norm(np.asarray(softmax(some, T)) - 1 / K, axis=-1)))
     hard = math.sqrt(1 - 1 / K)
+    agreed = brief(100 * (1 - contradicted), 3)
+    no_use = ""
+    if at_chance(np.argmax(v, axis=-1), labels, K):
+        no_use = f"the teacher agrees with {agreed} % of the labels, no more than by chance"
+    elif soft < 0.02 * hard:
+        no_use = f"the teacher's probabilities at T = {brief(T, 3)} are nearly equal"
+    if no_use:
+        alpha = WORTHLESS * (hard / max(soft, hard))
+        return Choice(alpha, f"alpha = {alpha:.2g}, because {no_use}: it has nothing to teach, but the labels have.")
     alpha = (1 - g) * hard / ((1 - g) * hard + g * soft)
     why = (
-        f"alpha = {alpha:.2g}, because the teacher agrees with {100 * (1 - contradicted):.3g} % of the labels and is "
-        f"probably mistaken about {100 * mistaken:.2g} %: so the labels get {100 * g:.0f} % of a fresh student's "
-        f"gradient, whose soft part is {soft / hard:.2g} times as long as its hard part."
+        f"alpha = {alpha:.2g}, because the teacher agrees with {agreed} % of the labels and is "
+        f"probably mistaken about {brief(100 * mistaken)} %: so the labels get {100 * g:.0f} % of a fresh student's "
+        f"gradient, whose soft part is {brief(soft / hard)} times as long as its hard part."
     )
     return Choice(alpha, why)
+
+
+def without_labels(train: int, transfer: int) -> str:
+    """Return why alpha is 1 with x_transfer, and what the student learns from.
+
+    Args:
+        train: how many training examples there are.
+        transfer: how many transfer examples.
+    """
+    return (
+        "alpha = 1, because there are no labels for x_transfer, and one alpha holds for all examples: the student "
+        f"learns from {train:,} training and {transfer:,} transfer examples by the teacher's answers only, and the "
+        "training labels are not used."
+    )
+
+
+def at_chance(answers: NDArray[Any], labels: NDArray[Any], classes: int) -> bool:
+    """Return whether a teacher agrees with the labels no more often than chance.
+
+    Chance is Σ_k p_k q_k, where p_k is the share of class k among the labels and q_k among the answers. Three standard
+    deviations above that still count as chance, unless all answers are right.
+
+    Args:
+        answers: (N,) int, the classes that the teacher names.
+        labels: (N,) int.
+        classes: K.
+
+    >>> at_chance(np.array([0, 0, 0, 0]), np.array([0, 0, 0, 1]), 2), at_chance(np.arange(9), np.arange(9), 9)
+    (True, False)
+    """
+    N, right = len(labels), int(np.count_nonzero(answers == labels))
+    answered, labelled = (np.bincount(each.astype(np.int64), minlength=classes) for each in (answers, labels))  # (K,)
+    chance = float(answered @ labelled) / N**2
+    return right < N and right <= N * chance + 3 * math.sqrt(N * chance * (1 - chance))
 
 
 def settings(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Iterator
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,7 @@ class OnnxTeacher:
         self.name, self._loaded, self._K = path.name, loaded, loaded.train.classes
         if not path.is_file():
             raise FileNotFoundError(2, "No such file", str(path))
-        self._session = _session(path)
+        self.size, self._session = path.stat().st_size, _session(path)
         self._input, self._dtype, self._layout, self._batch = self._find_input()
         self._output = self._find_output()
 
@@ -86,7 +87,11 @@ class OnnxTeacher:
         if not fits:
             offered = " or ".join(f"(N, {', '.join(map(str, layout))})" for layout in layouts)
             got = f"({', '.join(map(str, one.shape))})"
-            raise self._fail(f"its input {one.name!r} is {got}, but the data fit {offered}: resize or reshape one")
+            sides = [size for size in wanted if isinstance(size, int)]
+            same = len(sides) == len(wanted) and prod(sides) == prod(layouts[0])
+            fix = "resize the images" if images else "choose its features"
+            fix = "export it with a reshaped input" if same else f"{fix}, or use a teacher of such data"
+            raise self._fail(f"its input {one.name!r} is {got}, but the data fit {offered}: {fix}")
         dtype = np.uint8 if one.type == BYTES else TYPES[one.type]
         return one.name, dtype, fits[0], batch if isinstance(batch, int) and batch > 0 else None
 
@@ -94,11 +99,11 @@ class OnnxTeacher:
         """Return the name of the first output with a number per class; one that is named logits goes first."""
         x, n = next(self._batches(self._loaded.train))
         names = [one.name for one in self._session.get_outputs() if one.type in TYPES]
-        fits = [
-            name
-            for name, z in zip(names, self._run(names, x), strict=True)
-            if z.shape == (len(x), self._K) and np.isfinite(z[:n]).all()
-        ]
+        found = dict(zip(names, self._run(names, x), strict=True))
+        fits = [name for name, z in found.items() if z.shape == (len(x), self._K) and np.isfinite(z[:n]).all()]
+        others = [z.shape[1] for z in found.values() if z.ndim == 2 and len(z) == len(x)]
+        if not fits and any(1 < classes != self._K for classes in others):
+            raise self._fail(f"the model has {max(others)} classes, the data {self._K}: use a teacher of these classes")
         if not fits:
             there = ", ".join(f"{one.name} {one.type} {one.shape}" for one in self._session.get_outputs())
             fix = (

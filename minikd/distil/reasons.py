@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from minikd.distil.choices import brief
 from minikd.training.config import TrainConfig
 
 FEW_STEPS = 1000  # two epochs of MNIST in batches of 128 are fewer, three are more
@@ -55,6 +56,15 @@ def option(setting: str) -> str:
     return "--" + setting.replace("_", "-")
 
 
+def errors(number: float) -> str:
+    """Return a number of errors in words.
+
+    >>> errors(1), errors(0), errors(1234)
+    ('1 error', 'no errors', '1,234 errors')
+    """
+    return f"{number:,.0f} error{'' if round(number) == 1 else 's'}" if number else "no errors"
+
+
 def reasons(
     seen: Seen,
     named: Callable[[str], str] = option,
@@ -81,7 +91,7 @@ def reasons(
 
 def _of_the_teacher(seen: Seen, better: str, named: Callable[[str], str]) -> dict[str, bool]:
     causes = {
-        f"The student alone makes {seen.alone:.0f} errors on {seen.examples:,} examples, so it has hardly learnt "
+        f"The student alone makes {errors(seen.alone)} on {seen.examples:,} examples, so it has hardly learnt "
         f"anything. Lower {named('learning_rate')}, or raise {named('epochs')} or {named('hidden')}.": (
             seen.alone > seen.examples / 2
         )
@@ -89,9 +99,9 @@ def _of_the_teacher(seen: Seen, better: str, named: Callable[[str], str]) -> dic
     if seen.teacher is None:
         return causes
     causes[
-        f"The teacher makes {seen.teacher:.0f} errors and the student alone {seen.alone:.0f}, so the teacher has "
+        f"The teacher makes {errors(seen.teacher)} and the student alone {seen.alone:.0f}, so the teacher has "
         f"little to teach. {better}."
-    ] = seen.teacher > 0.8 * seen.alone
+    ] = _weak(seen)
     right = 1 - seen.teacher / seen.examples
     if seen.teacher_learnt is not None:
         causes[
@@ -102,9 +112,13 @@ def _of_the_teacher(seen: Seen, better: str, named: Callable[[str], str]) -> dic
     return causes
 
 
+def _weak(seen: Seen) -> bool:
+    return seen.teacher is not None and seen.teacher > 0.8 * seen.alone
+
+
 def _of_the_settings(seen: Seen, named: Callable[[str], str]) -> dict[str, bool]:
     config, spread = seen.config, seen.spread
-    T, alpha = config.T, config.alpha
+    T, alpha, ranged = config.T, config.alpha, f"for logits with a range of {brief(spread, 3)}"
     assert not isinstance(T, tuple)
     assert not isinstance(alpha, tuple)
     steps = config.epochs * (seen.transfer // config.batch_size)
@@ -112,11 +126,13 @@ def _of_the_settings(seen: Seen, named: Callable[[str], str]) -> dict[str, bool]
         f"The student's gradient was not clipped, and T² makes its first steps large. Set {named('clip_norm')} to 1.": (
             config.clip_norm is None and T > 1
         ),
-        f"T = {T:g} is low for logits with a range of {spread:.0f}: the softened probabilities tell little more than "
+        f"T = {T:g} is low {ranged}: the softened probabilities tell little more than "
         f"the labels. Raise {named('T')}.": spread > 12 * T,
-        f"T = {T:g} is high for logits with a range of {spread:.0f}: the softened probabilities are nearly equal. "
-        f"Lower {named('T')}.": spread < T / 4,
-        f"The soft targets have a weight of only {alpha:g}. Raise {named('alpha')}.": alpha < 0.2,
+        f"T = {T:g} is high {ranged}: the softened probabilities are nearly equal. Lower {named('T')}.": 0
+        < spread
+        < T / 4
+        and T > 1,
+        f"The soft targets have a weight of only {alpha:.2g}. Raise {named('alpha')}.": alpha < 0.2 and not _weak(seen),
         f"With {named('epochs')} {config.epochs} a student takes only {steps:,} steps. It needs more to learn the "
         f"teacher's answers than to learn the labels. Raise {named('epochs')}.": steps < FEW_STEPS,
     }
@@ -133,7 +149,7 @@ def _of_the_student(seen: Seen, named: Callable[[str], str]) -> dict[str, bool]:
             f"{test:.1f} % of the test examples: it needs more examples, and they need no labels.": learnt - test > 5,
         }
     pair = "one pair of runs differs" if seen.pairs == 1 else f"the mean of {seen.pairs} pairs differs"
-    causes[f"By chance, {pair} by up to {seen.noise:.0f} errors. More seeds or more test examples would tell."] = (
+    causes[f"By chance, {pair} by up to {errors(seen.noise)}. More seeds or more test examples would tell."] = (
         abs(seen.alone - seen.distilled) <= seen.noise
     )
     return causes

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from statistics import median
 from time import perf_counter
 from typing import Any
@@ -17,7 +18,9 @@ from numpy.typing import NDArray
 
 from minikd.core.guard import guard
 from minikd.core.guard import labels as labels_of
-from minikd.distil.reasons import Seen
+from minikd.distil.choices import brief
+from minikd.distil.reasons import Seen, errors
+from minikd.distil.teachers import Part
 from minikd.theory.calibration import BINS, log_loss, reliability
 from minikd.theory.host import cases
 from minikd.theory.statistics import Interval, bootstrap, paired, share
@@ -26,6 +29,10 @@ from minikd.training.config import TrainConfig
 TEACHER, ALONE, DISTILLED = "teacher", "student alone", "student distilled"
 BATCHES = (1, 1000)
 """The sizes of batches whose latency is reported."""
+ABSURD = 100.0
+"""A log loss above this, in nats, is no longer a matter of learning: every answer would be wrong, and sure to e⁻¹⁰⁰."""
+NOISE = 1.25
+"""Two latencies whose ratio is at most this large may differ by chance."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +42,7 @@ class Measured:
     Args:
         z: (N, K) float, its logits on the test part, at T = 1.
         parameters: how many it has, or None.
-        size: of its file in bytes, or None.
+        size: of its weights in bytes, or None.
         latency: seconds that a batch takes, by the batch's size.
     """
 
@@ -64,6 +71,15 @@ def latency(
         call()
         taken.append(clock() - before)
     return median(taken)
+
+
+def latencies(answer: Callable[[Part], object], data: Part) -> dict[int, float]:
+    """Return the seconds that answers take, by the size of the batch."""
+    times = {}
+    for size in BATCHES:
+        batch = data.take(np.resize(np.arange(len(data)), size))
+        times[size] = latency(partial(answer, batch), seconds=0.1, least=2)
+    return times
 
 
 def summarise(
@@ -201,9 +217,11 @@ def words(results: Mapping[str, Any], reasons: list[str] | None = None) -> str:
         reasons: why the soft targets did not help, as `minikd.distil.reasons.reasons` says, or nothing.
     """
     lines = [*_table(results), "", *filter(None, (_gain(results), _advantage(results), _agreement(results)))]
-    lines += filter(None, (_calibration(results), _size(results)))
+    lines += [*_absurd(results), *filter(None, (_calibration(results), _size(results)))]
     if reasons:
-        lines += ["The likeliest reasons why the soft targets did not help, the likeliest first:"]
+        chance = "This gain may be chance. The likeliest reasons why it is not larger"
+        failed = "The likeliest reasons why the soft targets did not help"
+        lines += [f"{chance if results['gain'] and results['gain'][0] > 0 else failed}, the likeliest first:"]
         lines += [f"  - {one}" for one in reasons]
     return "\n".join(lines)
 
@@ -227,7 +245,7 @@ def _cells(row: Mapping[str, Any]) -> dict[str, str]:
     return {
         "errors": f"{row['errors']:,}",
         "accuracy": f"{100 * row['accuracy']:.2f} %",
-        "log loss": f"{row['log_loss']:.3f}",
+        "log loss": f"{row['log_loss']:.3f}" if row["log_loss"] < 1000 else f"{row['log_loss']:.3g}",
         "ECE": f"{100 * row['calibration_error']:.1f} %",
         "parameters": "" if row["parameters"] is None else f"{row['parameters']:,}",
         "size": "" if row["bytes"] is None else _bytes(row["bytes"]),
@@ -239,11 +257,11 @@ def _gain(results: Mapping[str, Any]) -> str:
     if results["gain"] is None:
         return ""
     gain, N = Interval(*results["gain"]), results["examples"]
-    points = Interval(*(100 * end / N for end in gain))
+    points = Interval(*(min(max(100 * end / N, -100.0), 100.0) for end in gain))
     did = "saved" if gain.value >= 0 else "cost"
     sure = "" if gain.low > 0 or gain.high < 0 else "; this may be chance"
     return (
-        f"The soft targets {did} {abs(gain.value):.0f} errors: {points.value:+.2f} points of accuracy, 95 % interval "
+        f"The soft targets {did} {errors(abs(gain.value))}: {points.value:+.2f} points of accuracy, 95 % interval "
         f"{points.words(2, sign=True)} for other test examples{sure}."
     )
 
@@ -255,16 +273,16 @@ def _advantage(results: Mapping[str, Any]) -> str:
     advantage = rows[ALONE]["errors"] - rows[TEACHER]["errors"]
     if advantage <= 0:
         return (
-            f"The teacher has no advantage over the student alone: it makes {rows[TEACHER]['errors']:,} errors, and "
+            f"The teacher has no advantage over the student alone: it makes {errors(rows[TEACHER]['errors'])}, and "
             f"the student alone {rows[ALONE]['errors']:,}. So there is nothing to keep."
         )
     if results["kept"] is None:
         may = "may be chance, so a share of it would mean nothing"
-        return f"The teacher's advantage over the student alone is {advantage:,} errors, which {may}."
+        return f"The teacher's advantage over the student alone is {errors(advantage)}, which {may}."
     value, low, high = results["kept"]
     ends = Interval(value, *(end if end is not None else far for end, far in ((low, -math.inf), (high, math.inf))))
     return (
-        f"The distilled student keeps {100 * value:.0f} % of its teacher's advantage of {advantage:,} errors over the "
+        f"The distilled student keeps {100 * value:.0f} % of its teacher's advantage of {errors(advantage)} over the "
         f"student alone, 95 % interval {ends.words(0, percent=True)}."
     )
 
@@ -274,6 +292,17 @@ def _agreement(results: Mapping[str, Any]) -> str:
     return (
         "" if agreement is None else f"It gives its teacher's answer on {100 * agreement:.2f} % of the test examples."
     )
+
+
+def _absurd(results: Mapping[str, Any]) -> list[str]:
+    """Name the networks that are wrong beyond reason."""
+    fix = {TEACHER: "Are its logits in nats?"}
+    return [
+        f"The log loss of the {name} is {brief(row['log_loss'], 3)} nats, which is absurd: do not use it. "
+        f"{fix.get(name, 'Its training has diverged: lower --learning-rate.')}"
+        for name, row in results["networks"].items()
+        if row["log_loss"] > ABSURD
+    ]
 
 
 def _calibration(results: Mapping[str, Any]) -> str:
@@ -291,21 +320,23 @@ def _size(results: Mapping[str, Any]) -> str:
     teacher, student = rows[TEACHER], rows[DISTILLED]
     said = []
     if teacher["bytes"] and student["bytes"]:
-        said.append(_times(teacher["bytes"] / student["bytes"], "smaller", "larger"))
+        said.append(_times(teacher["bytes"] / student["bytes"], "smaller", "larger", "as large", 1.05))
     for batch in map(str, BATCHES):
         if batch in teacher["latency"] and batch in student["latency"]:
             ratio = teacher["latency"][batch] / student["latency"][batch]
-            said.append(f"{_times(ratio, 'faster', 'slower')} for a batch of {int(batch):,}")
+            said.append(f"{_times(ratio, 'faster', 'slower', 'as fast', NOISE)} for a batch of {int(batch):,}")
     return f"Beside its teacher, it is {', '.join(said)}." if said else ""
 
 
-def _times(ratio: float, more: str, less: str) -> str:
-    """Return a ratio in words.
+def _times(ratio: float, more: str, less: str, same: str, noise: float) -> str:
+    """Return a ratio in words; one within the noise is none.
 
-    >>> _times(3.04, "smaller", "larger"), _times(0.5, "smaller", "larger")
-    ('3.0 times smaller', '2.0 times larger')
+    >>> [_times(ratio, "faster", "slower", "as fast", 1.25) for ratio in (3.04, 0.5, 1.2, 0.81)]
+    ['3.0 times faster', '2.0 times slower', 'as fast', 'as fast']
     """
     times = max(ratio, 1 / ratio)
+    if times <= noise:
+        return same
     return f"{times:,.{0 if times >= 10 else 1}f} times {more if ratio >= 1 else less}"
 
 

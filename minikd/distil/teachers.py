@@ -23,6 +23,7 @@ from minikd.data.frames import Frames
 from minikd.data.images import Dataset
 from minikd.data.load import Loaded
 from minikd.data.soft_targets import logits_from_probabilities
+from minikd.distil.choices import at_chance
 from minikd.distil.student import Student, load_student
 from minikd.system.arrays import read_npy
 from minikd.system.cli import reason
@@ -66,6 +67,10 @@ class Source(Protocol):
     @property
     def parameters(self) -> int | None:
         """How many it has, or None where nobody knows."""
+
+    @property
+    def size(self) -> int | None:
+        """Return the bytes of its weights, or of its file if it holds little else; None where nobody knows."""
 
     @property
     def model(self) -> bool:
@@ -118,6 +123,7 @@ class Rows:
     parts: dict[str, NDArray[Any]]
     said: list[str]
     parameters: int | None = None
+    size: int | None = None
     model: bool = False
 
     @classmethod
@@ -135,7 +141,11 @@ class Rows:
             fix = "save the teacher's logits of all classes, not the class or one score"
             raise DataError(f"{path}: logits must be (N, {K}), got shape {v.shape}: {fix}")
         if v.ndim != 2 or v.shape[1] != K:
-            raise DataError(f"{path}: logits must have one column per class, (N, {K}), got shape {v.shape}: {_order}")
+            rule = f"logits must have one column per class, (N, {K}), got shape {v.shape}"
+            fix = "transpose them" if v.ndim == 2 and len(v) == K and v.shape[1] in ends else _order
+            if v.ndim == 2 and len(v) in ends:
+                rule += f": the teacher has {v.shape[1]} classes, the data {K}"
+            raise DataError(f"{path}: {rule}: {fix}")
         if len(v) not in ends:
             rule = f"logits must have as many rows as the data, {' or '.join(ways)}"
             raise DataError(f"{path}: {rule}, got {len(v):,}: {_rows}")
@@ -199,6 +209,11 @@ class OurNetwork:
         return self.student.network.flat.size
 
     @property
+    def size(self) -> int:
+        """The bytes of its parameters."""
+        return self.student.network.flat.nbytes
+
+    @property
     def said(self) -> list[str]:
         """Say the network's size."""
         return [f"{self.name}: a network of minikd, {'-'.join(map(str, self.student.network.sizes))}"]
@@ -238,6 +253,9 @@ def ask(source: Source, loaded: Loaded) -> Answers:
         v = source.raw(part)
         if v is not None:
             found[part] = v
+    if all(v.min() >= 0 and v.max() <= 101 and _sums_to_1(v / 100, 0.05) for v in found.values()):
+        said.append(f"{source.name}: its rows are percentages, so they are divided by 100")
+        found = {part: v / 100 for part, v in found.items()}
     kind = _kind(source.name, found)
     if kind == "probabilities":
         said.append(f"{source.name}: its rows are probabilities, so their logarithms are taken as logits")
@@ -245,6 +263,12 @@ def ask(source: Source, loaded: Loaded) -> Answers:
     elif kind == "log-probabilities":
         said.append(f"{source.name}: its rows are log-probabilities, which serve as logits at every temperature")
     answers = Answers({part: v.astype(np.float32) for part, v in found.items()}, said)
+    relative = np.concatenate([v - v.max(axis=1, keepdims=True) for v in answers.logits.values()])
+    if len(relative) > 1 and np.ptp(relative, axis=0).max() <= 1e-6 * np.abs(relative).max():
+        fix = "it has nothing to teach, so use another teacher, or leave --teacher out"
+        raise DataError(
+            f"{source.name}: a teacher must tell examples apart, but it says the same of every example: {fix}"
+        )
     return replace(answers, doubts=[f"{source.name}: {doubt}" for doubt in doubts(answers, loaded)])
 
 
@@ -290,9 +314,8 @@ def _logarithms(name: str, found: dict[str, NDArray[Any]]) -> dict[str, NDArray[
 def doubts(answers: Answers, loaded: Loaded) -> list[str]:
     """Return warnings in words, where a teacher's answers do not fit the labels.
 
-    A teacher whose rows are in another order than the data is right as often as chance: Σ_k p_k q_k, where p_k is the
-    share of class k among the labels and q_k among the answers. Three standard deviations above that still count as
-    chance. One whose columns are in another order is right nearly always, if each column is renamed.
+    A teacher whose rows are in another order than the data is right as often as chance (`at_chance`). One whose columns
+    are in another order is right nearly always, if each column is renamed.
 
     Args:
         answers: of the teacher.
@@ -303,19 +326,14 @@ def doubts(answers: Answers, loaded: Loaded) -> list[str]:
         if part not in answers.logits:
             continue
         v, y, K = answers.logits[part], getattr(loaded, part).labels.astype(np.int64), loaded.train.classes
-        if not np.ptp(v, axis=1).any():
-            found.append(f"all its answers for {part} are the same for every class: it has nothing to teach")
-            continue
         chosen, N = v.argmax(axis=1), len(y)
         right = int(np.count_nonzero(chosen == y))
-        answered, labelled = (np.bincount(classes, minlength=K) for classes in (chosen, y))  # (K,)
-        chance = float(answered @ labelled) / N**2
         share = f"only {100 * right / N:.1f} % of its answers for {part} agree with the labels"
         if advice := _renaming(chosen, y, right, loaded):
             found.append(f"{share}: {advice}")
-        elif right <= N * chance + 3 * np.sqrt(N * chance * (1 - chance)):
+        elif at_chance(chosen, y, K):
             found.append(f"{share}, which is chance: are its rows in the order of the data?")
-        elif right < labelled.max():
+        elif right < np.bincount(y).max():
             found.append(f"{share}, fewer than the commonest class has: is it the right teacher?")
     return found
 
