@@ -7,8 +7,9 @@ student learns from the examples of x_train and x_transfer by the teacher's answ
 holds for all examples, and y_train is not used.
 
 The teacher is what you have: its logits in a .npy file, one row per example, in the order of the data: the rows of
-train, then those of x_transfer (if there is one), then those of test; later parts may be left out. Or an ONNX model, or
-a network of minikd. Several files are an ensemble. Without --teacher the command trains a larger network first.
+train, then those of x_transfer (if there is one), then those of test; later parts may be left out. In a folder of
+pictures, the rows come by class folder, then by file name, both sorted; without a folder test, the last fifth of each
+class is the test part. Or the teacher is an ONNX model, or a network of minikd. Several files are an ensemble. Without --teacher the command trains a larger network first.
 
 examples:
   minikd distil data.npz                              train a teacher, and distil it
@@ -43,6 +44,7 @@ from minikd.data.soft_targets import SoftTargets, soft_targets_from
 from minikd.distil.api import Auto, chosen
 from minikd.distil.choices import Choice, settings, without_labels
 from minikd.distil.leave import check_export_path, export_student
+from minikd.distil.onnx_model import read_by_onnx
 from minikd.distil.reasons import reasons
 from minikd.distil.report import ALONE, DISTILLED, TEACHER, Measured, latencies, seen, summarise, words
 from minikd.distil.search import search
@@ -445,6 +447,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     for file in args.export:
         try:
             leave(student, file)
+            if file.endswith(".onnx"):
+                say(f"{file} reads {read_by_onnx(student.inputs)}")
         except Exception as error:
             again = f"python -m minikd.export {results['files']['student']} {file}"
             parser.fail(f"the student is not exported ({reason(error)}); it is kept: {again}", code=1)
