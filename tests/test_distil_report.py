@@ -84,6 +84,11 @@ def test_a_teacher_without_an_advantage_has_no_share_of_it(teacher, said):
     assert said in words(results)
 
 
+def test_a_student_that_is_worse_than_alone_keeps_nothing():
+    said = words(compared(distilled=range(150)))
+    assert "keeps nothing of its teacher's advantage of 70 errors." in said
+
+
 def test_what_is_not_known_is_left_out():
     alone = words(summarise(np.arange(1000) % K, answering(range(50))))
     for word in ("teacher", "soft targets", "parameters", "size", "batch"):

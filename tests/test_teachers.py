@@ -220,6 +220,13 @@ def test_a_teacher_that_does_not_fit_the_labels_is_doubted(tmp_path, change, mes
         raise AssertionError(doubts[0])
 
 
+def test_a_diverged_teacher_is_doubted(tmp_path):
+    x, loaded = features()
+    doubts = asked(saved(tmp_path, 1e25 * good(x)), loaded).doubts
+    assert len(doubts) == 2
+    assert "nats, which is absurd: did it diverge?" in doubts[0]
+
+
 def test_a_mediocre_teacher_is_not_doubted(tmp_path):
     x, loaded = features()
     v = good(x) + np.random.default_rng(0).normal(0, 6, (N + M, K))

@@ -127,7 +127,7 @@ def _of_the_settings(seen: Seen, named: Callable[[str], str]) -> dict[str, bool]
             config.clip_norm is None and T > 1
         ),
         f"T = {T:g} is low {ranged}: the softened probabilities tell little more than "
-        f"the labels. Raise {named('T')}.": spread > 12 * T,
+        f"the labels. Raise {named('T')}.": 12 * T < spread < 1e6,
         f"T = {T:g} is high {ranged}: the softened probabilities are nearly equal. Lower {named('T')}.": 0
         < spread
         < T / 4

@@ -280,6 +280,8 @@ def _advantage(results: Mapping[str, Any]) -> str:
         may = "may be chance, so a share of it would mean nothing"
         return f"The teacher's advantage over the student alone is {errors(advantage)}, which {may}."
     value, low, high = results["kept"]
+    if value <= 0:
+        return f"The distilled student keeps nothing of its teacher's advantage of {errors(advantage)}."
     ends = Interval(value, *(end if end is not None else far for end, far in ((low, -math.inf), (high, math.inf))))
     return (
         f"The distilled student keeps {100 * value:.0f} % of its teacher's advantage of {errors(advantage)} over the "

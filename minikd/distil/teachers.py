@@ -23,7 +23,7 @@ from minikd.data.frames import Frames
 from minikd.data.images import Dataset
 from minikd.data.load import Loaded
 from minikd.data.soft_targets import logits_from_probabilities
-from minikd.distil.choices import at_chance
+from minikd.distil.choices import at_chance, brief
 from minikd.distil.student import Student, load_student
 from minikd.system.arrays import read_npy
 from minikd.system.cli import reason
@@ -326,6 +326,10 @@ def doubts(answers: Answers, loaded: Loaded) -> list[str]:
         if part not in answers.logits:
             continue
         v, y, K = answers.logits[part], getattr(loaded, part).labels.astype(np.int64), loaded.train.classes
+        if (ranged := float(np.median(np.ptp(v, axis=1)))) > 1e4:
+            found.append(
+                f"its logits for {part} have a range of {brief(ranged, 3)} nats, which is absurd: did it diverge?"
+            )
         chosen, N = v.argmax(axis=1), len(y)
         right = int(np.count_nonzero(chosen == y))
         share = f"only {100 * right / N:.1f} % of its answers for {part} agree with the labels"
