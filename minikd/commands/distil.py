@@ -9,7 +9,8 @@ holds for all examples, and y_train is not used.
 The teacher is what you have: its logits in a .npy file, one row per example, in the order of the data: the rows of
 train, then those of x_transfer (if there is one), then those of test; later parts may be left out. In a folder of
 pictures, the rows come by class folder, then by file name, both sorted; without a folder test, the last fifth of each
-class is the test part. Or the teacher is an ONNX model, or a network of minikd. Several files are an ensemble. Without --teacher the command trains a larger network first.
+class is the test part. Or the teacher is an ONNX model, or a network of minikd. Several files are an ensemble. Without
+--teacher the command trains a larger network first.
 
 examples:
   minikd distil data.npz                              train a teacher, and distil it
