@@ -203,10 +203,10 @@ def test_at_the_answer_q_is_the_mean_of_the_models_with_their_dustbins_spread(co
 @given(drawn=committees())
 def test_the_combined_answer_has_a_vanishing_gradient(drawn):
     _, generalist, specialists = drawn
-    z = combine(generalist, specialists, tolerance=1e-6)  # where models clash, descent creeps
+    z = combine(generalist, specialists, tolerance=1e-5, passes=100_000)  # where models clash, descent creeps
     np.testing.assert_allclose(np.exp(z).sum(axis=-1), 1, rtol=1e-14)
     gradient = complex_step(lambda z: naive_cost(z, generalist, specialists), z)
-    assert np.linalg.norm(gradient, axis=-1).max() <= 1.001e-6
+    assert np.linalg.norm(gradient, axis=-1).max() <= 1.001e-5
 
 
 @pytest.mark.slow
