@@ -36,7 +36,11 @@ bench: .venv/installed ## minikd against the machine's limit, PyTorch and scikit
 	$(BIN)/python -m pip install --quiet --editable '.[bench]'
 	$(BIN)/python -m benchmarks --write
 
+site: .venv/installed ## the documentation, in build/site
+	$(BIN)/python -m pip install --quiet --editable '.[docs]'
+	$(BIN)/python -m sphinx -W -b html -d build/doctrees docs build/site
+
 clean:                ## remove what these tasks made, but no runs
 	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
-.PHONY: help mnist test derivations mutants lint format bench clean
+.PHONY: help mnist test derivations mutants lint format bench site clean
