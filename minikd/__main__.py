@@ -27,7 +27,7 @@ commands:
 {chr(10).join(f"  {name:11}{what}" for name, (_, what) in COMMANDS.items())}
 
 Begin with one of these:
-  python -m minikd.mnist --T 8        see distillation work: two to three minutes on two cores
+  python -m minikd.mnist --T 8        see distillation work: about three minutes on two cores
   python -m minikd.notebooks          understand it, step by step
   python -m minikd.distil data.npz    use it on your own data
 

@@ -4,7 +4,7 @@ and sees the same examples in the same order, but it also learns from the teache
 softens.
 
 examples:
-  python -m minikd.mnist --T 8                 the three networks, quickly: two to three minutes on two cores
+  python -m minikd.mnist --T 8                 the three networks, quickly: about three minutes on two cores
   python -m minikd.mnist --T 8 --seeds 5       five times: mean and standard deviation, paired by seed
   python -m minikd.mnist --hidden 30,30 --T 3  30 units per layer: the paper found T from 2.5 to 4 best
   python -m minikd.mnist --T 20 --alpha 1      only soft targets: the student sees no label
