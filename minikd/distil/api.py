@@ -17,7 +17,7 @@ from minikd.data.frames import Frames
 from minikd.data.images import Dataset
 from minikd.data.inputs import Inputs
 from minikd.data.soft_targets import SoftTargets, logit_array, soft_targets_from
-from minikd.distil.choices import Choice, choose_alpha, choose_T, settings
+from minikd.distil.choices import Choice, choose_alpha, choose_T, most_by_chance, settings
 from minikd.distil.student import Student, label_array
 from minikd.engines.device import CPU, Device
 from minikd.training.answers import logits
@@ -106,13 +106,11 @@ def check_hidden(hidden: object) -> None:
 def _warn_of_chance(v: NDArray[Any], classes: NDArray[np.int64]) -> None:
     """Warn if the teacher agrees with the labels by chance, as if its rows were in another order than the examples.
 
-    Three standard deviations above chance still count as chance. Nothing is said where that is 90 % or more, because
-    the examples are few or most of them are of one class. A good teacher may look like that too there.
+    Nothing is said where chance (`most_by_chance`) may reach 90 % or more, because the examples are few or most of them
+    are of one class. A good teacher may look like that too there.
     """
     best, (N, K) = v.argmax(axis=1), v.shape
-    right = int(np.count_nonzero(best == classes))
-    chance = float(np.bincount(best, minlength=K) @ np.bincount(classes, minlength=K)) / N**2
-    most = N * chance + 3 * np.sqrt(N * chance * (1 - chance))
+    right, most = int(np.count_nonzero(best == classes)), most_by_chance(best, classes, K)
     if right <= most < 0.9 * N:
         share = f"only {100 * right / N:.1f} % of the teacher's answers agree with y, which is chance"
         warnings.warn(f"{share}: are its rows in the order of the examples?", stacklevel=3)

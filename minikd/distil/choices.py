@@ -178,8 +178,7 @@ def without_labels(train: int, transfer: int) -> str:
 def at_chance(answers: NDArray[Any], labels: NDArray[Any], classes: int) -> bool:
     """Return whether a teacher agrees with the labels no more often than chance.
 
-    Chance is Σ_k p_k q_k, where p_k is the share of class k among the labels and q_k among the answers. Three standard
-    deviations above that still count as chance, unless all answers are right.
+    Up to `most_by_chance` counts as chance, unless all answers are right.
 
     Args:
         answers: (N,) int, the classes that the teacher names.
@@ -189,10 +188,24 @@ def at_chance(answers: NDArray[Any], labels: NDArray[Any], classes: int) -> bool
     >>> at_chance(np.array([0, 0, 0, 0]), np.array([0, 0, 0, 1]), 2), at_chance(np.arange(9), np.arange(9), 9)
     (True, False)
     """
-    N, right = len(labels), int(np.count_nonzero(answers == labels))
+    right = int(np.count_nonzero(answers == labels))
+    return right < len(labels) and right <= most_by_chance(answers, labels, classes)
+
+
+def most_by_chance(answers: NDArray[Any], labels: NDArray[Any], classes: int) -> float:
+    """Return how many right answers may still be chance: three standard deviations above the number expected.
+
+    Expected is the share Σ_k p_k q_k, where p_k is the share of class k among the labels and q_k among the answers.
+
+    Args:
+        answers: as `at_chance` takes it.
+        labels: as `at_chance` takes it.
+        classes: K.
+    """
+    N = len(labels)
     answered, labelled = (np.bincount(each.astype(np.int64), minlength=classes) for each in (answers, labels))  # (K,)
     chance = float(answered @ labelled) / N**2
-    return right < N and right <= N * chance + 3 * math.sqrt(N * chance * (1 - chance))
+    return N * chance + 3 * math.sqrt(N * chance * (1 - chance))
 
 
 def settings(
