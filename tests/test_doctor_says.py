@@ -274,7 +274,7 @@ def test_the_core_does_without_the_doctor_and_the_doctor_without_matplotlib():
         "[sys.modules.pop(name) for name in modules if name.startswith('minikd')]; "
         "import minikd.doctor; "
         "loaded = {name for name in sys.modules if name.startswith('minikd.') and '.doctor' not in name}; "
-        "assert loaded == {'minikd.system', 'minikd.system.console'}, loaded; "
+        "assert loaded == {'minikd.system', 'minikd.system.console', 'minikd.system.html'}, loaded; "
         "assert 'matplotlib' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", program], check=True)

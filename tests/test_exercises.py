@@ -12,7 +12,8 @@ import pytest
 from test_notebooks import NUMBERS, PATHS, cells
 
 from minikd.learn import exercises, notebooks
-from minikd.learn.exercises import Exercise, exercise, keep_progress, progress
+from minikd.learn.exercises import Exercise, exercise, progress
+from minikd.system.html import RIGHT, WRONG
 
 EXERCISES = [(str(notebook), number) for notebook in NUMBERS for number in exercises.exercises(str(notebook))]
 
@@ -201,14 +202,25 @@ def test_an_exercise_that_does_not_exist_is_refused() -> None:
         exercise("one", len)
 
 
-def test_progress_is_kept_where_the_reader_wishes_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_progress_is_kept_where_the_launcher_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(exercises, "find", lambda number: DOUBLE)
-    monkeypatch.setattr(exercises, "_kept", [])
+    place = tmp_path / "progress.json"
+    monkeypatch.delenv(exercises.PROGRESS, raising=False)
     exercise("1.1", lambda x: 2 * x)
-    assert progress() == []
-    keep_progress(str(tmp_path / "progress.json"))
+    assert progress(place) == []
+    monkeypatch.setenv(exercises.PROGRESS, str(place))
     exercise("10.1", lambda x: 2 * x)
     exercise("2.1", lambda x: 2 * x)
     exercise("1.2", lambda x: x)
-    assert progress() == ["2.1", "10.1"]
-    assert sorted(json.loads((tmp_path / "progress.json").read_text())) == ["10.1", "2.1"]
+    assert progress(place) == ["2.1", "10.1"]
+    assert sorted(json.loads(place.read_text())) == ["10.1", "2.1"]
+
+
+def test_a_verdict_comes_as_a_coloured_table() -> None:
+    page = DOUBLE.judge(lambda x: 3 * x)._repr_html_()
+    assert WRONG in page
+    assert "<th" in page
+    assert "[2., 2., 2.]" in page
+    assert "[3., 3., 3.]" in page
+    assert RIGHT in DOUBLE.judge(lambda x: 2 * x)._repr_html_()
+    assert "yours / truth" in exercises.find("4.1").judge(lambda z, v, T: z + 1)._repr_html_()

@@ -13,7 +13,8 @@ FLOORS = [  # a room may import rooms of the floors above its own line, and noth
     {"data", "theory"},
     {"training"},
     {"speech", "distil"},
-    {"plots", "learn"},
+    {"plots"},
+    {"learn"},
     {"paper", "commands"},
 ]
 INSIDE_PAPER = ["lab", "tasks", "rows"]  # each may use those before it

@@ -8,6 +8,7 @@ import re
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import types
 from collections.abc import Iterator
@@ -19,12 +20,14 @@ from urllib.request import urlopen
 import pytest
 from spoken import FSDD
 
-from minikd.learn import notebooks, widgets
+from minikd.learn import exercises, notebooks
 
 if importlib.util.find_spec("nbclient") is None:  # not importorskip: the import takes seconds
     pytest.skip("notebooks need the extra kernel", allow_module_level=True)
 
 ROOT = Path(__file__).parent.parent
+LESSONS = Path(__file__).parent / "lessons"
+"""Checks that run in a notebook's kernel after its last cell, where the reader does not see them."""
 PATHS = sorted(notebooks.FOLDER.glob("[0-9][0-9]-*.ipynb"))
 PAGES = [
     *ROOT.glob("*.md"),
@@ -54,7 +57,8 @@ def test_a_notebook_runs_from_scratch_and_prints_what_is_committed(path: Path, m
         if not FSDD.exists():
             pytest.skip(f"the spoken digits are not at {FSDD}; they may not be embedded")
         monkeypatch.setenv("MINIKD_FSDD", str(FSDD))
-    assert notebooks.difference(notebooks.read(path), notebooks.execute(path)) == ""
+    checks = (LESSONS / f"n{path.name[:2]}.py").read_text("utf-8")
+    assert notebooks.difference(notebooks.read(path), notebooks.execute(path, checks)) == ""
 
 
 @pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
@@ -63,11 +67,34 @@ def test_a_committed_notebook_is_small_whole_and_fit_to_read(path: Path) -> None
     code = [cell for cell in notebooks.read(path).cells if cell.cell_type == "code"]
     assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1)), "run it with --execute"
     assert not any(output.output_type == "error" for cell in code for output in cell.outputs)
-    assert any("image/png" in output.get("data", {}) for cell in code for output in cell.outputs)
-    assert sum("assert " in cell.source for cell in code) >= 3
+    assert any("[Figure: " in text for cell in code for text in map(notebooks._text, cell.outputs))
+    assert "assert " not in "".join(cell.source for cell in code), "put it into tests/lessons, or say it with claim"
+    assert (LESSONS / f"n{path.name[:2]}.py").read_text("utf-8").count("assert ") >= 3
     assert max(len(cell.source.split("\n")) for cell in code) <= 22
     said = [json.dumps(output) for cell in code for output in cell.outputs]
     assert not any(str(place) in text for text in said for place in (notebooks.FOLDER.parent, sys.prefix))
+
+
+@pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
+def test_every_picture_of_a_notebook_has_words_for_readers_who_do_not_see_it(path: Path) -> None:
+    outputs = [output for cell in notebooks.read(path).cells for output in cell.get("outputs", [])]
+    assert not any("image/png" in output.get("data", {}) for output in outputs), (
+        "show it with minikd.learn.widgets.show"
+    )
+    pages = "".join(output.get("data", {}).get("text/html", "") for output in outputs)
+    pictures = re.findall(r"<img [^>]*>", pages)
+    assert pictures
+    assert all(re.search(r'alt="[^"]{40,}"', picture) for picture in pictures)
+
+
+@pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
+def test_a_notebook_asks_for_predictions_and_shows_no_answer_before_them(path: Path) -> None:
+    assert "**Predict:**" not in "".join(cells(path, "markdown")), "ask with minikd.learn.widgets.predict"
+    code = [cell for cell in notebooks.read(path).cells if "@predict(" in cell.source and cell.cell_type == "code"]
+    assert len(code) >= 3
+    for cell in code:
+        page = "".join(output.data.get("text/html", "") for output in cell.outputs if "data" in output)
+        assert page.count("<details>") == page.count("</details>") == cell.source.count("@predict(")
 
 
 @pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
@@ -89,7 +116,7 @@ def test_equations_that_a_notebook_names_are_in_the_derivations(path: Path) -> N
 
 
 def test_every_constant_that_notebook_10_assumes_has_its_slider() -> None:
-    moved = next(cell for cell in cells(PATHS[9], "code") if cell.startswith("explore("))
+    moved = next(cell for cell in cells(PATHS[9], "code") if "explore(" in cell and "import" not in cell)
     assert re.findall(r"(\w+)=\[", moved) == ["overhead_us", "teraflops", "terabytes_per_s"]
 
 
@@ -116,6 +143,16 @@ def test_a_notebook_that_prints_something_else_is_seen() -> None:
     )
     output.text = "something else"
     assert "now prints\nsomething else" in notebooks.difference(committed, made)
+
+
+@pytest.mark.slow
+def test_checks_run_after_the_last_cell_and_leave_no_trace(tmp_path: Path) -> None:
+    nbformat = pytest.importorskip("nbformat")
+    book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("x = 1")])
+    nbformat.write(book, tmp_path / "one.ipynb")
+    assert [cell.source for cell in notebooks.execute(tmp_path / "one.ipynb", "assert x == 1").cells] == ["x = 1"]
+    with pytest.raises(Exception, match="AssertionError"):
+        notebooks.execute(tmp_path / "one.ipynb", "assert x == 2")
 
 
 @pytest.mark.slow
@@ -160,7 +197,15 @@ def test_links_lead_to_what_jupyterlab_serves(page: Path) -> None:
 
 
 @pytest.fixture
-def started(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+def yours(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder for the reader's copies, beside the notebooks as it must be, and removed afterwards."""
+    with tempfile.TemporaryDirectory(dir=ROOT, prefix="my-notebooks-") as folder:
+        monkeypatch.setattr(notebooks, "YOURS", Path(folder))
+        yield Path(folder)
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch, yours: Path) -> list[list[str]]:
     """The arguments with which a stand-in for JupyterLab is started."""
     calls: list[list[str]] = []
     lab, app = types.ModuleType("jupyterlab"), types.ModuleType("jupyterlab.labapp")
@@ -169,17 +214,20 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     monkeypatch.setitem(sys.modules, "jupyterlab", lab)
     monkeypatch.setitem(sys.modules, "jupyterlab.labapp", app)
     monkeypatch.setattr(os, "geteuid", lambda: 1000, raising=False)
+    monkeypatch.setenv(exercises.PROGRESS, "")  # so that it is put back: the launcher sets it
     return calls
 
 
-def test_jupyterlab_starts_at_the_root_of_the_repository_with_options_passed_through(started: list[list[str]]) -> None:
+def test_jupyterlab_starts_at_the_root_of_the_repository_with_options_passed_through(
+    started: list[list[str]], yours: Path
+) -> None:
     notebooks.main([])
     notebooks.main(["4", "--no-browser", "--port", "8890", "--ip=127.0.0.1"])
     root = f"--ServerApp.root_dir={ROOT}"
     assert started == [
-        [root, f"--LabApp.default_url=/lab/tree/notebooks/{PATHS[0].name}"],
+        [root, f"--LabApp.default_url=/lab/tree/{yours.name}/{PATHS[0].name}"],
         [
-            *(root, f"--LabApp.default_url=/lab/tree/notebooks/{PATHS[3].name}"),
+            *(root, f"--LabApp.default_url=/lab/tree/{yours.name}/{PATHS[3].name}"),
             *("--no-browser", "--port", "8890", "--ip=127.0.0.1"),
         ],
     ]
@@ -200,7 +248,8 @@ def test_root_is_allowed_to_open_jupyterlab_and_told_so(
     ("arguments", "words"),
     [
         (["1", "2"], "give the number of one notebook to open, got 2"),
-        (["--check", "1", "--port", "1"], "JupyterLab is not started with --execute or --check, so leave out --port"),
+        (["--check", "1", "--port", "1"], "JupyterLab is not started with --progress, --execute or --check, so leave"),
+        (["--progress", "3"], "--progress is about all notebooks, so leave out their numbers"),
         (["--no-browser", "4"], "the number of the notebook comes before the options: python -m minikd.notebooks 4 "),
         (["--port", "8890", "4"], "comes before the options"),
     ],
@@ -238,7 +287,7 @@ def server(tmp_path: Path) -> Iterator[tuple[str, str]]:
         said = ""
         for line in lab.stderr:
             said += line
-            if found := re.search(r"(http://127\.0\.0\.1:\d+)/lab/tree/notebooks/07-.*\?token=(\w+)", line):
+            if found := re.search(r"(http://127\.0\.0\.1:\d+)/lab/tree/my-notebooks/07-.*\?token=(\w+)", line):
                 break
         assert found, said
         while lab.poll() is None:  # it says its address just before it listens
@@ -265,37 +314,44 @@ def test_jupyterlab_serves_every_link_and_asks_for_its_token(server: tuple[str, 
             assert answer.status == 200, target
 
 
-# ---- sliders ---------------------------------------------------------------------------------------------------------
+# ---- the reader's copies, and progress -------------------------------------------------------------------------------
 
 
-def test_a_slider_draws_what_it_stands_at(monkeypatch: pytest.MonkeyPatch) -> None:
-    ipywidgets = pytest.importorskip("ipywidgets")
-    monkeypatch.delenv(widgets.STATIC, raising=False)
-    made: list[object] = []
-    shown: list[dict[str, float]] = []
-    monkeypatch.setattr(ipywidgets, "VBox", lambda children: made.extend(children) or ipywidgets.Box(children))
-    widgets.explore(lambda **values: shown.append(values), T=[1, 8], digit=[3])
-    assert shown == [{"T": 1, "digit": 3}]
-    made[0].value = 8
-    assert shown[-1] == {"T": 8, "digit": 3}
-
-
-def test_a_slider_has_its_values_in_order_begins_at_the_first_given_and_shows_its_whole_name(
-    monkeypatch: pytest.MonkeyPatch,
+def test_a_copy_that_the_reader_changed_is_kept_and_an_untouched_one_follows_the_original(
+    monkeypatch: pytest.MonkeyPatch, yours: Path, tmp_path: Path
 ) -> None:
-    ipywidgets = pytest.importorskip("ipywidgets")
-    monkeypatch.delenv(widgets.STATIC, raising=False)
-    made: list[object] = []
-    monkeypatch.setattr(ipywidgets, "VBox", lambda children: made.extend(children) or ipywidgets.Box(children))
-    widgets.explore(lambda **values: None, overhead_us=[10, 2, 5])
-    assert [label for label, _ in made[0].options] == ["2", "5", "10"]
-    assert made[0].value == 10
-    assert made[0].style.description_width == "initial"
+    for path in PATHS[:2]:
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    monkeypatch.setattr(notebooks, "FOLDER", tmp_path)
+    monkeypatch.setattr(notebooks, "YOURS", tmp_path / "mine")
+    said: list[str] = []
+    notebooks.copy_for_the_reader(said.append)
+    first, second = (tmp_path / "mine" / path.name for path in PATHS[:2])
+    assert first.read_bytes() == PATHS[0].read_bytes()
+    first.write_text("my work", "utf-8")
+    notebooks.copy_for_the_reader(said.append)
+    assert said == []
+    for path in PATHS[:2]:
+        (tmp_path / path.name).write_text("newer", "utf-8")
+    notebooks.copy_for_the_reader(said.append)
+    assert first.read_text("utf-8") == "my work"
+    assert second.read_text("utf-8") == "newer"
+    assert len(said) == 1
+    assert said[0].startswith(f"{PATHS[0].name} is newer than your copy, which has your work: rename ")
 
 
-def test_where_nobody_can_move_a_slider_a_line_says_so(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setenv(widgets.STATIC, "1")
-    widgets.explore(lambda T: None, T=[1.0])
-    assert capsys.readouterr().out == "Run this notebook, and sliders for T stand here.\n"
+def test_progress_names_each_notebook_and_the_next_exercise(yours: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (yours / "progress.json").write_text('["4.1", "1.1", "1.2"]', "utf-8")
+    notebooks.main(["--progress"])
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == len(PATHS) + 1
+    assert lines[0] == "01  2 of 2  what does T do to a 7"
+    assert lines[3].startswith("04  1 of 2  q minus p line by line; next: 4.2 ")
+    assert re.fullmatch(r"3 of \d+ exercises solved", lines[-1])
+
+
+def test_damaged_progress_is_said_in_one_line(yours: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (yours / "progress.json").write_text("{", "utf-8")
+    with pytest.raises(SystemExit):
+        notebooks.main(["--progress"])
+    assert "must hold the numbers of exercises, and it is damaged: rename it" in capsys.readouterr().err

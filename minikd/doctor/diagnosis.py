@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -11,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from minikd.system.console import fit
+from minikd.system.html import verdict as as_html
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -70,18 +70,9 @@ class Diagnosis:
         return [(element(self.output, i), *pair, ratio) for i, pair, ratio in zip(indices, pairs, ratios, strict=True)]
 
     def _repr_html_(self) -> str:
-        cell = "padding:2px 12px;text-align:right;font-family:monospace"
-        colour = "#009E73" if self.right else "#D55E00"
-        parts = [f'<p style="color:{colour};font-weight:bold;margin:4px 0">{html.escape(self.verdict)}</p>']
-        parts += [f'<p style="margin:2px 0">{html.escape(line)}</p>' for line in self.details]
-        rows = [("td", (where, *(f"{number:.6g}" for number in numbers))) for where, *numbers in self.rows()]
-        if rows:
-            table = [("th", ("", "yours", "truth", "yours / truth")), *rows]
-            lines = ("".join(f'<{tag} style="{cell}">{text}</{tag}>' for text in texts) for tag, texts in table)
-            body = "".join(f"<tr>{line}</tr>" for line in lines)
-            parts.append(f'<table style="border-collapse:collapse">{body}</table>')
-        parts.append(f'<p style="color:#555555;margin:2px 0">truth: {html.escape(self.oracle)}</p>')
-        return f"<div>{''.join(parts)}</div>"
+        rows = [(where, *(f"{number:.6g}" for number in numbers)) for where, *numbers in self.rows()]
+        head = ("", "yours", "truth", "yours / truth")
+        return as_html(self.right, self.verdict, self.details, head, rows, f"truth: {self.oracle}")
 
     def plot(self) -> Figure:
         """Return a figure of the ratio of yours to the truth, element by element: `minikd.plots.gradient_ratio`."""

@@ -1,30 +1,42 @@
 """The notebooks: python -m minikd.notebooks opens them, --execute makes their outputs, --check compares them.
 
-Executing and checking need nbclient and ipykernel. Opening needs JupyterLab. The extra `notebooks` has them all.
+You open copies, in a folder that git ignores: your answers stay there, and the repository stays clean. Executing and
+checking need nbclient and ipykernel. Opening needs JupyterLab. The extra `notebooks` has them all.
 """
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
+import json
 import os
+import shutil
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+from minikd.learn import exercises
 from minikd.learn.widgets import STATIC
 from minikd.system.cli import Parser
+from minikd.system.console import fit
 from minikd.system.files import write_atomically
 
 FOLDER = Path(__file__).resolve().parents[2] / "notebooks"
+YOURS = FOLDER.with_name("my-notebooks")
+"""The reader's copies, and the file of the exercises that were right."""
+PROGRESS_FILE = "progress.json"
 VARIES = "varies"
 """The tag of a cell whose output may differ from run to run: times, and what training gives on another processor."""
-ABOUT = "Open the notebooks in JupyterLab. Or run them: --execute makes their outputs, --check compares them."
+ABOUT = """\
+Open the notebooks in JupyterLab, or see which exercises you have solved. You work on copies, in my-notebooks.
+--execute and --check are for those who write notebooks."""
 EXAMPLES = """\
 examples:
   python -m minikd.notebooks                            open the first notebook in JupyterLab
   python -m minikd.notebooks 4                          open notebook 4
+  python -m minikd.notebooks --progress                 say which exercises you have solved
   python -m minikd.notebooks 4 --no-browser --port 8890
   python -m minikd.notebooks --check 1 4                run notebooks 1 and 4, and compare what they print
 
@@ -54,19 +66,26 @@ def read(path: Path) -> Any:
     return nbformat.read(path, as_version=4)  # type: ignore[no-untyped-call]
 
 
-def execute(path: Path) -> Any:
-    """Return the notebook with the outputs that it has in a fresh kernel, without sliders.
+def execute(path: Path, then: str = "") -> Any:
+    """Return the notebook with the outputs that it has in a fresh kernel, without widgets.
+
+    Args:
+        path: of the notebook.
+        then: code to run in the same kernel after the last cell, such as checks of what the cells have computed. It
+            leaves no trace in the notebook.
 
     Raises:
-        nbclient.exceptions.CellExecutionError: if a cell raises.
+        nbclient.exceptions.CellExecutionError: if a cell raises, or `then` does.
         ValueError: if a cell writes to the standard error, as warnings do.
     """
+    import nbformat
     from nbclient import NotebookClient
 
     notebook = read(path)
     for cell in notebook.cells:
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
+    notebook.cells.append(nbformat.v4.new_code_cell(then))  # type: ignore[no-untyped-call]
     client = NotebookClient(
         notebook,
         timeout=600,
@@ -77,6 +96,7 @@ def execute(path: Path) -> Any:
     )
     one_thread = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}  # threads of small products wait for each other
     client.execute(env={**os.environ, **one_thread, STATIC: "1"})
+    notebook.cells.pop()
     notebook.metadata = {
         "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
         "language_info": {"name": "python"},
@@ -101,7 +121,7 @@ def printed(notebook: Any) -> list[tuple[str, str]]:
 def _text(output: Any) -> str:
     if output.output_type == "stream":
         return str(output.text)
-    return "a picture\n" if "image/png" in output.data else output.data.get("text/plain", "") + "\n"
+    return str(output.data.get("text/plain", "")) + "\n"
 
 
 def difference(committed: Any, made: Any) -> str:
@@ -118,7 +138,7 @@ def split(argv: Sequence[str]) -> tuple[list[str], list[str]]:
     >>> split(["4", "--no-browser", "--port", "8890"])
     (['4'], ['--no-browser', '--port', '8890'])
     """
-    ours = ("-h", "--help", "--version", "--execute", "--check")
+    ours = ("-h", "--help", "--version", "--progress", "--execute", "--check")
     first = next((i for i, one in enumerate(argv) if one.startswith("-") and one not in ours), len(argv))
     return list(argv[:first]), list(argv[first:])
 
@@ -128,14 +148,61 @@ def _is_complete(argument: str) -> bool:
     return argument in ("--no-browser", "--allow-root", "--debug", "-y") or "=" in argument or argument[:1] != "-"
 
 
+def copy_for_the_reader(remark: Callable[[str], None]) -> None:
+    """Copy all notebooks to where the reader works. A copy that the reader has changed is never overwritten.
+
+    Args:
+        remark: is called with a line for each notebook that is newer than a copy which the reader has changed.
+    """
+    YOURS.mkdir(exist_ok=True)
+    record = YOURS / ".copied.json"  # the SHA-256 of each notebook as it was when it was copied
+    copied = json.loads(record.read_text("utf-8")) if record.exists() else {}
+    for path in find():
+        copy, now = YOURS / path.name, _sha256(path)
+        if not copy.exists() or _sha256(copy) == copied.get(path.name):
+            shutil.copyfile(path, copy)
+            copied[path.name] = now
+        elif copied.get(path.name) != now:
+            place = copy.relative_to(FOLDER.parent).as_posix()
+            remark(f"{path.name} is newer than your copy, which has your work: rename {place} to get the new one")
+    write_atomically(record, (json.dumps(copied, indent=1) + "\n").encode())
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def progress_in_words() -> str:
+    """Return a table of the exercises that the reader has solved, one line per notebook."""
+    done = exercises.progress(YOURS / PROGRESS_FILE)
+    lines, solved, total = [], 0, 0
+    for path in find():
+        known = exercises.exercises(path.name.split("-")[0].lstrip("0"))
+        right = [number for number in known if number in done]
+        to_do = [f"{number} {task.title}" for number, task in known.items() if number not in done]
+        about = path.stem[3:].replace("-", " ") + (f"; next: {to_do[0]}" if to_do else "")
+        lines.append(f"{path.name[:2]}  {len(right)} of {len(known)}  {about}")
+        solved, total = solved + len(right), total + len(known)
+    return fit("\n".join([*lines, f"{solved} of {total} exercises solved"]))
+
+
 def open_lab(path: Path, options: Sequence[str], remark: Callable[[str], None]) -> None:
-    """Run JupyterLab until the reader stops it. Its root is the repository's, so that links to pages work."""
+    """Run JupyterLab until the reader stops it. Its root is the repository's, so that links to pages work.
+
+    Args:
+        path: of the notebook that is opened.
+        options: for JupyterLab.
+        remark: is called with each line that the reader should see.
+    """
     from jupyterlab.labapp import LabApp
 
     as_root = hasattr(os, "geteuid") and os.geteuid() == 0  # Windows has none
     if as_root and "--allow-root" not in options:
         remark("you are root, so JupyterLab is started with --allow-root")
         options = ["--allow-root", *options]
+    copy_for_the_reader(remark)
+    path = YOURS / path.name
+    os.environ[exercises.PROGRESS] = str(YOURS / PROGRESS_FILE)  # the kernels inherit it
     place = [
         f"--ServerApp.root_dir={FOLDER.parent}",
         f"--LabApp.default_url=/lab/tree/{path.relative_to(FOLDER.parent).as_posix()}",
@@ -146,18 +213,21 @@ def open_lab(path: Path, options: Sequence[str], remark: Callable[[str], None]) 
 def main(argv: Sequence[str] | None = None) -> None:
     """Open a notebook, or execute or check several."""
     parser = Parser("notebooks", ABOUT, EXAMPLES)
-    parser.usage = "%(prog)s [-h] [--version] [--execute | --check] [N ...] [options of JupyterLab]"
+    parser.usage = "%(prog)s [-h] [--version] [--progress | --execute | --check] [N ...] [options of JupyterLab]"
     parser.add_argument(
         "numbers", nargs="*", type=int, metavar="N", help="the notebook to open, or those to run; default: 1, or all"
     )
     what = parser.add_mutually_exclusive_group()
+    what.add_argument("--progress", action="store_true", help="say which exercises you have solved")
     what.add_argument("--execute", action="store_true", help="run them from scratch, and save what they print")
     what.add_argument("--check", action="store_true", help="run them from scratch, and compare; change nothing")
     ours, of_lab = split(sys.argv[1:] if argv is None else argv)
     args = parser.parse_args(ours)
     runs = args.execute or args.check
-    if runs and of_lab:
-        parser.error(f"JupyterLab is not started with --execute or --check, so leave out {of_lab[0]}")
+    if (runs or args.progress) and of_lab:
+        parser.error(f"JupyterLab is not started with --progress, --execute or --check, so leave out {of_lab[0]}")
+    if args.progress and args.numbers:
+        parser.error("--progress is about all notebooks, so leave out their numbers")
     late = [one for one, before in zip(of_lab[1:], of_lab, strict=False) if one.isdecimal() and _is_complete(before)]
     if late:
         parser.error(f"the number of the notebook comes before the options: python -m minikd.notebooks {late[0]} …")
@@ -165,6 +235,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         parser.error(f"give the number of one notebook to open, got {len(args.numbers)}")
     try:
         paths = find(args.numbers)
+        if args.progress:
+            print(progress_in_words())
+            return
     except ValueError as error:
         parser.error(str(error))
     needed = "nbclient" if runs else "jupyterlab"

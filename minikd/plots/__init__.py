@@ -10,18 +10,19 @@ lessons.py     what the notebooks draw: digits, distributions, curves, bars, a n
 speech.py      what a network hears
 canvas.py      what all figures share, and the file that is written
 
-In a notebook, say `%matplotlib inline` once. A figure that ends a cell is then shown.
+In a notebook, `minikd.learn.widgets.show(figure, alt)` shows a figure, with words for those who do not see it.
 """
 
 from minikd.plots.canvas import Figure, save, style  # comes first: it loads Matplotlib
 from minikd.plots.gradients import gradient_ratio
-from minikd.plots.lessons import bars, curves, digits, distributions, network_diagram
+from minikd.plots.lessons import bars, by_class, curves, digits, distributions, network_diagram
 from minikd.plots.teacher import dark_knowledge
 from minikd.plots.training import learning_curves
 
 __all__ = [
     "Figure",
     "bars",
+    "by_class",
     "curves",
     "dark_knowledge",
     "digits",

@@ -139,6 +139,17 @@ def save(figure: Figure, path: str | os.PathLike[str], source: str | None = None
     """
     if not os.fspath(path).endswith(".png"):
         raise ValueError(f"path must end in .png, the only format written, got {os.fspath(path)!r}: rename it")
+    write_atomically(path, png(figure, source))
+
+
+@style()
+def png(figure: Figure, source: str | None = None) -> bytes:
+    """Return a figure as a PNG of 150 dots per inch, the same bytes each time.
+
+    Args:
+        figure: the figure.
+        source: as `save` takes it.
+    """
     drawn, packed = io.BytesIO(), io.BytesIO()
     figure.savefig(drawn, format="png", dpi=DPI, metadata={"Software": None})  # no version, no date
     colours = Image.open(drawn).convert("RGB").quantize(256, dither=Image.Dither.NONE)  # a third of the size
@@ -146,7 +157,7 @@ def save(figure: Figure, path: str | os.PathLike[str], source: str | None = None
     if source is not None:
         about.add_text("Source", source)
     colours.save(packed, format="png", dpi=(DPI, DPI), optimize=True, pnginfo=about)
-    write_atomically(path, packed.getvalue())
+    return packed.getvalue()
 
 
 # ---- scales ----------------------------------------------------------------------------------------------------------

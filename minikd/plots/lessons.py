@@ -237,6 +237,44 @@ def bars(
 
 
 @style()
+def by_class(series: Mapping[str, ArrayLike], ylabel: str, xlabel: str = "class", title: str = "") -> Figure:
+    """Draw numbers per class, one bar per class and series, side by side. The numbers may be negative.
+
+    Args:
+        series: maps names to numbers (K,).
+        ylabel: of the y axis.
+        xlabel: of the x axis.
+        title: of the panel.
+
+    Returns:
+        A Figure with one panel.
+
+    Raises:
+        ValueError: if there are no series, or they differ in length.
+
+    >>> figure = by_class({"soft": [0.5, -0.2], "hard": [1.0, -1.0]}, "change of the logit")
+    >>> [float(bar.get_height()) for bar in figure.axes[0].patches]
+    [0.5, -0.2, 1.0, -1.0]
+    """
+    lengths = {np.shape(numbers) for numbers in series.values()}
+    if len(lengths) != 1 or len(next(iter(lengths))) != 1:
+        raise ValueError(f"series must be numbers of the same K classes, each (K,), got shapes {sorted(lengths)}")
+    classes = np.arange(next(iter(lengths))[0])
+    figure, (panel,) = canvas.side_by_side(1, 9, 3.6)
+    width = 0.8 / len(series)
+    for i, (name, numbers) in enumerate(series.items()):
+        place = classes + (i - (len(series) - 1) / 2) * width
+        panel.bar(place, np.asarray(numbers, float), width, color=OKABE_ITO[i], label=name)
+    panel.axhline(0, color="black", linewidth=0.8)
+    panel.set_xticks(classes)
+    panel.set_xlabel(xlabel)
+    panel.set_ylabel(ylabel)
+    canvas.legend(panel)
+    panel.set_title(title, loc="left")
+    return figure
+
+
+@style()
 def network_diagram(
     layers: Sequence[tuple[Floats, Floats]],
     activations: Sequence[Floats] = (),

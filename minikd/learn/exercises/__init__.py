@@ -8,10 +8,12 @@ are compared with those of a solution, and with those that the usual mistakes gi
 
 from __future__ import annotations
 
+import html
 import json
+import os
 from collections.abc import Callable, Sequence
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -22,7 +24,10 @@ import numpy as np
 from minikd.doctor import check_gradient
 from minikd.system.console import fit
 from minikd.system.files import write_atomically
+from minikd.system.html import verdict as as_html
 
+PROGRESS = "MINIKD_PROGRESS"
+"""The environment variable that names the file in which exercises that were right are kept. The launcher sets it."""
 NOT_YET = "not written yet: put your own line in place of the dots, and run the cell again"
 NOTHING = "it returns nothing: end it with `return` and your answer"
 HINTS = {
@@ -35,16 +40,26 @@ HINTS = {
 
 @dataclass(frozen=True)
 class Verdict:
-    """The result of an exercise: true if the function is right, and words for the reader."""
+    """The result of an exercise: true if the function is right, and words for the reader.
+
+    Attributes:
+        right: whether it is.
+        words: all there is to say, as text.
+        page: the same as HTML, with a table. If it is empty, a notebook shows the words.
+    """
 
     right: bool
     words: str
+    page: str = field(default="", repr=False, compare=False)
 
     def __bool__(self) -> bool:
         return self.right
 
     def __repr__(self) -> str:
         return fit(self.words)
+
+    def _repr_html_(self) -> str:
+        return self.page or as_html(self.right, self.words)
 
 
 @dataclass(frozen=True)
@@ -90,7 +105,12 @@ class Exercise:
             return Verdict(True, f"right, on {len(answers)} cases")
         first = wrong[0]
         words = self._recognise(answers) or _difference(answers[first], truths[first], self.cases[first])
-        return Verdict(False, f"wrong: {words}")
+        rows = [
+            ("wrong" if i in wrong else "right", _shown(case), _brief(truth), _brief(answer))
+            for i, (case, truth, answer) in enumerate(zip(self.cases, truths, answers, strict=True))
+        ]
+        page = as_html(False, f"wrong: {words}", head=("", "at", "truth", "yours"), rows=rows[first : first + 4])
+        return Verdict(False, f"wrong: {words}", page)
 
     def wrong_answers(self, case: tuple[Any, ...]) -> dict[str, list[Any]]:
         """Return the answers of wrong functions in a case, one per way to make a mistake, by the words for it."""
@@ -125,7 +145,7 @@ class Exercise:
         except Exception as error:
             return Verdict(False, _stopped(error))
         missing = next(filter(None, map(_missing, made)), "")
-        return Verdict(False, missing) if missing else Verdict(bool(diagnosis), str(diagnosis))
+        return Verdict(False, missing) if missing else Verdict(bool(diagnosis), str(diagnosis), diagnosis._repr_html_())
 
     def _equal(self, answer: Any, truth: Any) -> bool:
         answer, truth = _numbers(answer), np.asarray(truth, float)
@@ -153,9 +173,12 @@ def exercise(number: str, function: Callable[..., Any]) -> Verdict:
     """
     task = find(number)
     verdict = task.judge(function)
-    if verdict and _kept:
-        write_atomically(_kept[0], (json.dumps(sorted({*progress(), number})) + "\n").encode())
-    return Verdict(verdict.right, f"Exercise {number}, {task.title}: {verdict.words}")
+    kept = _kept_at()
+    if verdict and kept is not None:
+        write_atomically(kept, (json.dumps(sorted({*progress(kept), number})) + "\n").encode())
+    name = f"Exercise {number}, {task.title}"
+    page = f"<p><b>{html.escape(name)}</b></p>{verdict._repr_html_()}"
+    return Verdict(verdict.right, f"{name}: {verdict.words}", page)
 
 
 def find(number: str) -> Exercise:
@@ -176,19 +199,28 @@ def exercises(notebook: str) -> dict[str, Exercise]:
     return dict(import_module(module).EXERCISES) if notebook.isdigit() and find_spec(module) else {}
 
 
-_kept: list[Path] = []  # at most one: where the reader wants progress kept
+def _kept_at() -> Path | None:
+    """Return the file in which progress is kept, if any."""
+    place = os.environ.get(PROGRESS)
+    return Path(place) if place else None
 
 
-def keep_progress(path: str = "progress.json") -> None:
-    """Record in this file from now on which exercises were right. The next session reads it."""
-    _kept[:] = [Path(path)]
+def progress(path: Path) -> list[str]:
+    """Return the numbers of the exercises that were right so far, in order.
 
+    Args:
+        path: the file in which they are kept. It need not exist.
 
-def progress() -> list[str]:
-    """Return the exercises that were right so far, from the file of `keep_progress`."""
-    if not _kept or not _kept[0].exists():
+    Raises:
+        ValueError: if the file holds something else.
+    """
+    if not path.exists():
         return []
-    return sorted(json.loads(_kept[0].read_text(encoding="utf-8")), key=lambda number: [*map(int, number.split("."))])
+    try:
+        return sorted(json.loads(path.read_text(encoding="utf-8")), key=lambda number: [*map(int, number.split("."))])
+    except (ValueError, TypeError, AttributeError):
+        fix = "rename it, and solve an exercise again to begin a new one"
+        raise ValueError(f"{path} must hold the numbers of exercises, and it is damaged: {fix}") from None
 
 
 # ---- answers, in words -----------------------------------------------------------------------------------------------
@@ -213,6 +245,11 @@ def _difference(answer: Any, truth: Any, case: tuple[Any, ...]) -> str:
     right, yours = _short(truth), _short(came)
     off = f", off by {np.max(np.abs(came - truth)):.0e}" if right == yours else ""
     return f"at {_shown(case)} it should be {right}, it is {yours}{off}"
+
+
+def _brief(answer: Any) -> str:
+    """Return an answer in one line of a table."""
+    return _short(answer) if _numbers(answer) is not None else _kind(answer)
 
 
 def _kind(answer: Any) -> str:
