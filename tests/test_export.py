@@ -19,7 +19,7 @@ from minikd.training.config import TrainConfig
 from minikd.training.loop import train
 from minikd.training.network import Network
 
-README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+GUIDE = (Path(__file__).parent.parent / "docs" / "guides" / "command.md").read_text(encoding="utf-8")
 CONFIG = TrainConfig(hidden=(30, 20), epochs=1)
 
 
@@ -189,8 +189,8 @@ def test_a_file_that_is_no_network_is_refused_in_one_line(tmp_path, capsys):
     assert "no such file" in capsys.readouterr().err
 
 
-def test_the_ten_lines_of_the_readme_answer_as_the_student_does(student, test_set, tmp_path):
-    (code,) = [block for block in re.findall(r"```python\n(.*?)```", README, re.S) if "load_file" in block]
+def test_the_ten_lines_of_the_guide_answer_as_the_student_does(student, test_set, tmp_path):
+    (code,) = [block for block in re.findall(r"```python\n(.*?)```", GUIDE, re.S) if "load_file" in block]
     assert len([line for line in code.splitlines() if line.strip()]) <= 12
     assert "minikd" not in code
     code += "\nprint(*predict(np.load('new.npy')))\n"

@@ -1,10 +1,12 @@
 """The guides, and the README's section on distilling your own, do what they print."""
 
+import json
 import re
 import shlex
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from minikd.__main__ import main
@@ -12,11 +14,11 @@ from minikd.__main__ import main
 ROOT = Path(__file__).parent.parent
 GUIDES = sorted((ROOT / "docs" / "guides").glob("*.md"))
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-OWN = README[README.index("\n## Distil your own") : README.index("\n## Take the student away")]
+OWN = README[README.index("\n## Distil your own") : README.index("\n## Check it")]
 TEXTS = {path.stem: path.read_text(encoding="utf-8") for path in GUIDES} | {"the README": OWN}
 TOLERANCE = 0.04
 """By how much a share of right answers may differ on another processor."""
-NUMBER = r"[+-]?\d[\d,]*(?:\.\d+)?"
+NUMBER = r"[+-]?\d+(?:,\d{3})*(?:\.\d+)?"
 
 
 def blocks(text: str) -> list[tuple[str, str]]:
@@ -43,7 +45,20 @@ def check_printed(out: str, shown: str) -> None:
         assert words(part) in words(out), f"{part}\nis not in\n{out}"
     if "…" not in shown:
         for a, b in zip(re.findall(NUMBER, out), re.findall(NUMBER, shown), strict=True):
+            a, b = a.replace(",", ""), b.replace(",", "")
             assert float(a) == pytest.approx(float(b), rel=0.2 if float(b) > 1 else 0, abs=TOLERANCE)
+
+
+def check_gain(out: str) -> None:
+    """Check that the students in the guide on training gain from soft targets, over seeds."""
+    name, teacher, *rows = out.splitlines()[0].split() + out.splitlines()[1:]
+    errors = {row.split()[0]: json.loads(row[row.index("[") :]) for row in rows}
+    assert (name, list(errors)) == ("teacher", ["alone", "distilled"])
+    assert int(teacher) < 200
+    saved = [a - b for a, b in zip(errors["alone"], errors["distilled"], strict=True)]
+    assert len(saved) == 4
+    assert sum(saved) > 0
+    assert np.mean(saved) > np.std(saved, ddof=1) / 2, f"the gain does not hold over seeds: {saved}"
 
 
 def command(line: str) -> None:
@@ -82,6 +97,8 @@ def test_every_block_runs_as_it_is_printed(name, tmp_path, monkeypatch, capsys):
             for line in code.splitlines():
                 command(line)
         out = capsys.readouterr().out
+        if name == "training" and "soft_targets" in code:
+            check_gain(out)
 
 
 def test_pictures_come_in_the_order_that_the_guides_tell(tmp_path, monkeypatch):
