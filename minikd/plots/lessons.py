@@ -195,8 +195,6 @@ def bars(
 ) -> Figure:
     """Draw one bar per name with its value above it, ± its spread, and a dash at a reference such as the paper's.
 
-    Each bar has its own colour. If there are more bars than colours, all have the same one.
-
     Args:
         values: maps names to numbers.
         ylabel: of the y axis.
@@ -220,7 +218,7 @@ def bars(
         raise ValueError(f"spread and reference must be of names in values, {list(values)}, got {sorted(unknown)}")
     figure, (panel,) = canvas.side_by_side(1, min(2.5 + 1.6 * len(values), 12), 4.2)
     for i, (name, value) in enumerate(values.items()):
-        panel.bar(i, value, color=OKABE_ITO[i if len(values) <= len(OKABE_ITO) else 0], width=0.65)
+        panel.bar(i, value, color=OKABE_ITO[0], width=0.65)
         if name in spread:
             panel.errorbar(i, value, yerr=spread[name], color="black", capsize=5)
         words = f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"  # at least three digits: 4.34, 441, 1,329
