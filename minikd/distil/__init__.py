@@ -9,6 +9,7 @@ sklearn.py   the same as a classifier of scikit-learn
 search.py    a short search for the temperature and the rate on held-out examples
 reasons.py   why soft targets did not help, as far as the results can tell
 report.py    what came of it, in words
+job.py       all of it, from files to a run folder, as `minikd distil` does it
 """
 
 from minikd.distil.api import distil as distil
