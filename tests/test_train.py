@@ -16,11 +16,12 @@ from minikd.data.soft_targets import SoftTargets
 from minikd.engines import readable
 from minikd.engines.device import CPU
 from minikd.engines.engine import Batch, State
+from minikd.system.pace import Pace
 from minikd.training.answers import count_errors, logits
 from minikd.training.batches import Feed
 from minikd.training.checkpoint import CheckpointError
 from minikd.training.config import TrainConfig, stream
-from minikd.training.loop import TrainingDiverged, train, train_step
+from minikd.training.loop import Run, TrainingDiverged, train, train_step
 from minikd.training.teacher import soft_targets
 
 TINY = TrainConfig(hidden=(12, 9), epochs=3, batch_size=16, learning_rate=0.05, dtype="float64")
@@ -303,6 +304,24 @@ def test_a_stopped_run_goes_on_to_the_same_bits(digits, tmp_path, config):
     straight = train(config, digits)
     assert np.array_equal(resumed.flat, straight.flat)
     assert [r["cost"] for r in resumed.history] == [r["cost"] for r in straight.history]
+
+
+def test_saving_takes_a_twentieth_of_the_time_at_most(digits, tmp_path, monkeypatch):
+    now, saved = 0.0, []
+
+    def save(run, path):
+        nonlocal now
+        saved.append(len(run.history))
+        now += 1.0
+
+    def epoch_done(network):
+        nonlocal now
+        now += 5.0
+
+    monkeypatch.setattr("minikd.training.loop.Pace", lambda: Pace(lambda: now))
+    monkeypatch.setattr(Run, "save", save)
+    train(replace(TINY, epochs=10), digits, checkpoint_path=tmp_path / "run.safetensors", on_epoch=epoch_done)
+    assert saved == [1, 5, 9]
 
 
 def test_without_resume_a_checkpoint_is_not_read(digits, tmp_path):

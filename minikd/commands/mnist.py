@@ -271,9 +271,6 @@ class Run:
             sets = [self.asked[part]["sha256"] for part in ("train", "evaluation")]
             path = self.args.out / "teachers" / f"{runs.key([config.record(), *sets, self.device.name])}.safetensors"
 
-        def epoch_done(network: Network) -> None:
-            metrics.set(seed, name, network.history)
-
         try:
             network, found = runs.obtain(
                 path,
@@ -285,11 +282,11 @@ class Run:
                 resume=self.args.resume or name == TEACHER,
                 title=title,
                 quiet=self.args.quiet,
-                on_epoch=epoch_done,
+                on_epoch=lambda network: metrics.set(seed, name, network.history, finished=False),
             )
         except TrainingDiverged as error:
             raise TrainingDiverged(f"{title}: {error}") from None
-        epoch_done(network)
+        metrics.set(seed, name, network.history)
         if not own.exists():
             runs.save_network(own, network, config)
             self.reused += [str(path)] if found else []

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -90,7 +92,7 @@ def distil(
     config = settings(v, hidden, T=best_T.value, alpha=best_alpha.value, seed=seed, dtype=dtype)
     if epochs is not None:
         config = replace(config, epochs=epochs)
-    network = _trained(config, dataset, targets, inputs.size, device)
+    network = _trained(config, dataset, targets, device)
     why = {"T": best_T.why, "alpha": best_alpha.why}
     about = {"config": config.record(), "why": why, "teacher": targets.teacher}
     return Student(network, inputs, names, about)
@@ -143,18 +145,23 @@ def train_teacher(
     config = replace(config, epochs=config.epochs if epochs is None else epochs, drop_hidden=0.5)
     inputs = Inputs.of(x)
     dataset = inputs.dataset(x, classes, "x", K)
-    teacher = _trained(config, dataset, None, inputs.size, device)
+    teacher = _trained(config, dataset, None, device)
     return teacher, np.asarray(logits(teacher, dataset))
 
 
 def _trained(
-    config: TrainConfig, dataset: Dataset | Frames, targets: SoftTargets | None, inputs: int, device: Device | str
+    config: TrainConfig, dataset: Dataset | Frames, targets: SoftTargets | None, device: Device | str
 ) -> Network:
-    """Train, on a single thread if the steps are light."""
-    sizes = (inputs, *config.hidden, dataset.classes)
-    threads = 1 if config.batch_size * parameter_count(sizes) <= LIGHT else None
-    with threadpool_limits(threads, user_api="blas"):
+    with few_threads(config, dataset):
         return train(config, dataset, soft_targets=targets, device=device)
+
+
+def few_threads(config: TrainConfig, dataset: Dataset | Frames) -> AbstractContextManager[object]:
+    """Return a context in which products of matrices have a single thread, if the steps of training are light."""
+    sizes = (math.prod(dataset.shape), *config.hidden, dataset.classes)
+    threads = 1 if config.batch_size * parameter_count(sizes) <= LIGHT else None
+    limited: AbstractContextManager[object] = threadpool_limits(threads, user_api="blas")
+    return limited
 
 
 def class_numbers(

@@ -11,6 +11,7 @@ that is a tuple of S numbers makes a population: S networks with a leading axis,
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -27,6 +28,7 @@ from minikd.data.soft_targets import SoftTargets
 from minikd.engines.device import CPU, Device, as_device
 from minikd.engines.engine import Batch, Engine, State
 from minikd.engines.graph import MOST_STEPS, Graph
+from minikd.system.pace import Pace
 from minikd.training import checkpoint
 from minikd.training.answers import errors_of
 from minikd.training.batches import Feed, Resident
@@ -303,7 +305,8 @@ def train(
             does every student of a population.
         evaluation: a data set on which errors are counted after each epoch. They are recorded, and decide nothing.
         device: where to train: "cpu", "gpu" or a `Device`.
-        checkpoint_path: a file that is replaced after each epoch.
+        checkpoint_path: a file that is replaced after the first epoch, and then after epochs: after each one, or less
+            often if this would take more than a twentieth of the time.
         resume: whether to continue from the checkpoint, if it is there. The run then ends with the same bits as if it
             had never stopped (on a CPU).
         on_step: called with (steps done, steps in all), as `Run.epochs` does.
@@ -322,9 +325,10 @@ def train(
     run = Run(config, dataset, soft_targets=soft_targets, start=start, evaluation=evaluation, device=device)
     if resume and checkpoint_path is not None:
         run.resume(checkpoint_path)
+    pace = Pace()
     for _ in run.epochs(on_step):
         if checkpoint_path is not None:
-            run.save(checkpoint_path)
+            pace.do(partial(run.save, checkpoint_path))
         if on_epoch is not None:
             on_epoch(run.network())
     return run.network()

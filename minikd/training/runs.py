@@ -28,6 +28,7 @@ from minikd.data.images import Dataset
 from minikd.data.soft_targets import SoftTargets
 from minikd.engines.device import CPU, Device
 from minikd.system.files import write_atomically
+from minikd.system.pace import Pace
 from minikd.training import checkpoint
 from minikd.training.config import TrainConfig
 from minikd.training.loop import train
@@ -78,17 +79,34 @@ def write_json(path: Path, record: Any) -> None:
 
 
 class Metrics:
-    """The lines of metrics.jsonl. The file is written anew after each epoch, so a resumed run repeats no line."""
+    """The lines of metrics.jsonl. The file is written anew each time, so a resumed run repeats no line."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path
-        self.lines: list[dict[str, Any]] = []
+        self.path, self._pace = path, Pace()
+        self.histories: dict[tuple[int, str], list[dict[str, Any]]] = {}
 
-    def set(self, seed: int, network: str, history: list[dict[str, Any]]) -> None:
-        """Write the history of one network so far. It replaces what was written before."""
-        self.lines = [line for line in self.lines if (line["seed"], line["network"]) != (seed, network)]
-        self.lines += [{"seed": seed, "network": network, **record} for record in history]
-        write_atomically(self.path, "".join(json.dumps(line) + "\n" for line in self.lines).encode())
+    def set(self, seed: int, network: str, history: list[dict[str, Any]], finished: bool = True) -> None:
+        """Keep the history of one network so far in place of what was there before.
+
+        Args:
+            seed: of the network.
+            network: its name.
+            history: of the network.
+            finished: whether it is complete, and must be written. Otherwise it is written as often as time allows.
+        """
+        self.histories[seed, network] = history
+        if finished:
+            self._write()
+        else:
+            self._pace.do(self._write)
+
+    def _write(self) -> None:
+        lines = (
+            json.dumps({"seed": seed, "network": network, **record}) + "\n"
+            for (seed, network), history in self.histories.items()
+            for record in history
+        )
+        write_atomically(self.path, "".join(lines).encode())
 
 
 def obtain(
