@@ -10,7 +10,7 @@ from minikd.core.mlp import parameter_count
 from minikd.core.softmax import softmax
 from minikd.data.checks import DataError
 from minikd.data.inputs import Inputs
-from minikd.data.load import Loaded
+from minikd.data.load import Loaded, load_data
 from minikd.distil.student import Student
 from minikd.distil.teachers import ask, ensemble, open_teachers
 from minikd.training.config import TrainConfig
@@ -29,7 +29,7 @@ def features(seed=0, transfer=0):
     y = {part: rows[:, :K].argmax(axis=1) for part, rows in x.items()}
     parts = {part: inputs.dataset(x[part], y[part], part, K) for part in ("train", "test")}
     more = inputs.dataset(x["transfer"], None, "transfer", K) if transfer else None
-    return x, Loaded(parts["train"], parts["test"], more, inputs, np.array(["ant", "bee", "cow"]), [])
+    return x, Loaded(parts["train"], parts["test"], more, inputs, np.array(["ant", "bee", "cow"]), [], x)
 
 
 def pictures(shape, seed=0):
@@ -40,7 +40,7 @@ def pictures(shape, seed=0):
     parts = [
         inputs.dataset(x[index], y[index], name, K) for name, index in (("train", slice(30)), ("test", slice(30, N)))
     ]
-    return x, Loaded(*parts, None, inputs, np.arange(K), [])
+    return x, Loaded(*parts, None, inputs, np.arange(K), [], {})
 
 
 def asked(path, loaded):
@@ -280,8 +280,8 @@ def test_a_network_that_does_not_fit_is_refused(tmp_path, sizes, labels, message
 # ---- ONNX ------------------------------------------------------------------------------------------------------------
 
 
-def onnx_model(path, shape, output="logits", *, dtype="FLOAT", extra=(), classes=K, softmaxed=False, zip_map=False):
-    """A model that flattens its input and multiplies it by W; returns W."""
+def onnx_model(path, shape, output="logits", *, dtype="FLOAT", extra=(), classes=K, softmaxed=False, thresholds=None):
+    """A model that flattens its input, or whether it is below thresholds, and multiplies it by W; returns W."""
     onnx = pytest.importorskip("onnx")
     pytest.importorskip("onnxruntime")
     h, kind = onnx.helper, getattr(onnx.TensorProto, dtype)
@@ -289,6 +289,11 @@ def onnx_model(path, shape, output="logits", *, dtype="FLOAT", extra=(), classes
     W = np.random.default_rng(1).normal(size=(size, classes)).astype(np.float32)
     to = onnx.TensorProto.FLOAT
     nodes = [h.make_node("Cast", ["x"], ["f"], to=to), h.make_node("Flatten", ["f"], ["flat"])]
+    weights = [onnx.numpy_helper.from_array(W, "W")]
+    if thresholds is not None:
+        nodes[0] = h.make_node("Cast", ["below"], ["f"], to=to)
+        nodes.insert(0, h.make_node("Less", ["x", "thresholds"], ["below"]))
+        weights.append(onnx.numpy_helper.from_array(thresholds, "thresholds"))
     nodes.append(h.make_node("MatMul", ["flat", "W"], ["z"]))
     nodes.append(h.make_node("Softmax" if softmaxed else "Identity", ["z"], [output]))
     inputs = [h.make_tensor_value_info("x", kind, shape)]
@@ -297,7 +302,7 @@ def onnx_model(path, shape, output="logits", *, dtype="FLOAT", extra=(), classes
     if extra:
         nodes.append(h.make_node("Identity", list(extra), ["unused"]))
         outputs.append(h.make_tensor_value_info("unused", to, [1]))
-    graph = h.make_graph(nodes, "teacher", inputs, outputs, [onnx.numpy_helper.from_array(W, "W")])
+    graph = h.make_graph(nodes, "teacher", inputs, outputs, weights)
     model = h.make_model(graph, opset_imports=[h.make_opsetid("", 13)], ir_version=8)
     onnx.checker.check_model(model)
     path.write_bytes(model.SerializeToString())
@@ -313,6 +318,19 @@ def test_an_onnx_model_reads_features_in_their_own_units_whatever_its_batch(tmp_
     np.testing.assert_allclose(answers.logits["train"], x["train"] @ W, rtol=1e-3, atol=1e-4)
     np.testing.assert_allclose(answers.logits["test"], x["test"] @ W, rtol=1e-3, atol=1e-4)
     assert answers.said == ["t.onnx: asked through its input 'x'; its output 'logits' is taken"]
+
+
+@pytest.mark.parametrize("dtype", ["FLOAT", "DOUBLE"])
+def test_an_onnx_model_sees_the_very_bits_of_the_features_so_no_threshold_flips(tmp_path, dtype):
+    x, _ = features()
+    y = {part: rows[:, :K].argmax(axis=1) for part, rows in x.items()}
+    arrays = {f"{name}_{part}": of[part] for name, of in (("x", x), ("y", y)) for part in ("train", "test")}
+    np.savez(tmp_path / "data.npz", **arrays)
+    thresholds = np.median(x["train"][1:], axis=0).astype(np.float32 if dtype == "FLOAT" else np.float64)
+    W = onnx_model(tmp_path / "t.onnx", ["n", D], dtype=dtype, thresholds=thresholds)
+    v = asked(tmp_path / "t.onnx", load_data(tmp_path / "data.npz")).logits["train"]
+    assert (x["train"].astype(thresholds.dtype) == thresholds).any()
+    np.testing.assert_allclose(v, (x["train"].astype(thresholds.dtype) < thresholds) @ W, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("dtype", ["FLOAT", "UINT8"])
@@ -408,5 +426,5 @@ def test_doubts_need_no_table_of_all_pairs_of_classes(tmp_path):
     one = inputs.dataset(x, np.array([5, 60_000]), "few", most)
     v = np.zeros((4, most), np.float32)
     v[[0, 1, 2, 3], [60_000, 5, 60_000, 5]] = 9
-    answers = asked(saved(tmp_path, v), Loaded(one, one, None, inputs, np.arange(most), []))
+    answers = asked(saved(tmp_path, v), Loaded(one, one, None, inputs, np.arange(most), [], {}))
     assert "column 5 seems to be class 60000" in answers.doubts[0]

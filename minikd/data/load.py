@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -38,6 +39,7 @@ class Loaded(NamedTuple):
         inputs: what a network reads of an example.
         labels: (K,) the reader's own label of each class, integers, bools or strings.
         said: remarks in words, such as "labels 1 to 26 became classes 0 to 25".
+        features: by part, the features as they came, in their own units; empty for images.
     """
 
     train: Dataset | Frames
@@ -46,6 +48,12 @@ class Loaded(NamedTuple):
     inputs: Inputs
     labels: NDArray[Any]
     said: list[str]
+    features: Mapping[str, NDArray[Any]]
+
+    def examples(self, part: str) -> NDArray[Any] | None:
+        """Return a part as its maker knows it, features as they came or images as bytes; None where there is none."""
+        data = getattr(self, part)
+        return data.images if isinstance(data, Dataset) else self.features.get(part)
 
 
 class Part(NamedTuple):
@@ -197,7 +205,9 @@ def _assembled(name: str, train: Part, test: Part | None, transfer: tuple[NDArra
     if inputs.mean is not None:
         said.append(f"features ({inputs.size:,}) are standardised by their means and deviations in the training set")
     more = None if transfer is None else inputs.dataset(transfer[0], None, f"{name} transfer", K, transfer[1])
-    return Loaded(learnt, tested, more, inputs, classes.labels, said)
+    given = {"train": train.x, "test": test and test.x, "transfer": transfer and transfer[0]}
+    features = {part: x for part, x in given.items() if x is not None} if inputs.mean is not None else {}
+    return Loaded(learnt, tested, more, inputs, classes.labels, said, features)
 
 
 def _inputs(train: Part) -> Inputs:

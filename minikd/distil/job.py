@@ -24,7 +24,7 @@ from minikd.distil.reasons import reasons
 from minikd.distil.report import ALONE, DISTILLED, TEACHER, Measured, latencies, seen, summarise
 from minikd.distil.search import search
 from minikd.distil.student import Student
-from minikd.distil.teachers import MEANS, PARTS, Answers, OurNetwork, Part, ask, ensemble, open_teachers, raw_inputs
+from minikd.distil.teachers import MEANS, PARTS, Answers, OurNetwork, Part, ask, ensemble, open_teachers
 from minikd.engines.device import get_device
 from minikd.engines.machine import machine
 from minikd.training import runs
@@ -174,7 +174,7 @@ class Distillation:
         """Return the results in plain JSON types, and write them."""
         test = self.loaded.test
         z, z_alone = (self._logits(network, test) for network in (student.network, alone))
-        times = latencies(lambda data: student.logits(raw_inputs(data, self.loaded)), test)
+        times = self._latencies(student.logits)
         size = student.network.flat.size, student.network.flat.nbytes  # of the student alone, too
         measured, measured_alone = Measured(z, *size, times), Measured(z_alone, *size)
         found = summarise(test.labels, measured, alone=measured_alone, teacher=self._measured_teacher())
@@ -201,8 +201,13 @@ class Distillation:
         if not all(source.model for source in self.sources):
             return Measured(v)
         counts = total([source.parameters for source in self.sources])
-        times = latencies(lambda data: [source.answer(data) for source in self.sources], self.loaded.test)
+        times = self._latencies(lambda x: [source.answer(x) for source in self.sources])
         return Measured(v, counts, total([source.size for source in self.sources]), times)
+
+    def _latencies(self, answer: Callable[[NDArray[Any]], object]) -> dict[int, float]:
+        x = self.loaded.examples("test")
+        assert x is not None
+        return latencies(answer, x)
 
     def _logits(self, network: Network, data: Part) -> NDArray[np.floating]:
         return np.asarray(self.device.get(logits(network, data, self.device)))

@@ -12,10 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from minikd.data.checks import DataError
-from minikd.data.frames import Frames
-from minikd.data.images import Dataset
 from minikd.data.load import Loaded
-from minikd.distil.teachers import raw_inputs
 from minikd.system.cli import one_line
 
 TYPES = {"tensor(float)": np.float32, "tensor(double)": np.float64, "tensor(float16)": np.float16}
@@ -56,12 +53,12 @@ class OnnxTeacher:
 
     def raw(self, part: str) -> NDArray[Any] | None:
         """Return the model's answers for a part, (N, K)."""
-        data = getattr(self._loaded, part)
-        return None if data is None else self.answer(data)
+        x = self._loaded.examples(part)
+        return None if x is None else self.answer(x)
 
-    def answer(self, data: Dataset | Frames) -> NDArray[Any]:
+    def answer(self, x: NDArray[Any]) -> NDArray[Any]:
         """Return the model's answers, (N, K)."""
-        return np.concatenate([self._run([self._output], x)[0][:n] for x, n in self._batches(data)])
+        return np.concatenate([self._run([self._output], batch)[0][:n] for batch, n in self._batches(x)])
 
     def _fail(self, message: str) -> DataError:
         return DataError(f"{self.name}: {message}")
@@ -97,7 +94,9 @@ class OnnxTeacher:
 
     def _find_output(self) -> str:
         """Return the name of the first output with a number per class; one that is named logits goes first."""
-        x, n = next(self._batches(self._loaded.train))
+        examples = self._loaded.examples("train")
+        assert examples is not None
+        x, n = next(self._batches(examples))
         names = [one.name for one in self._session.get_outputs() if one.type in TYPES]
         found = dict(zip(names, self._run(names, x), strict=True))
         fits = [name for name, z in found.items() if z.shape == (len(x), self._K) and np.isfinite(z[:n]).all()]
@@ -112,20 +111,23 @@ class OnnxTeacher:
             raise self._fail(f"an output must be float (N, {self._K}) and finite, got {there}: {fix}")
         return str(next((name for name in fits if "logit" in name.lower()), fits[0]))
 
-    def _batches(self, data: Dataset | Frames) -> Iterator[tuple[NDArray[Any], int]]:
+    def _batches(self, examples: NDArray[Any]) -> Iterator[tuple[NDArray[Any], int]]:
         """Yield inputs as the model wants them, and how many of them count: a fixed batch is filled with the first."""
-        size = self._batch or BATCH
-        for start in range(0, len(data), size):
-            index = np.arange(start, min(start + size, len(data)))
-            x = raw_inputs(data.take(index), self._loaded)
-            if isinstance(data, Dataset) and self._dtype != np.uint8:
+        size, images = self._batch or BATCH, self._loaded.inputs.mean is None
+        for start in range(0, len(examples), size):
+            x = examples[start : start + size]
+            n = len(x)
+            if images and self._dtype != np.uint8:
                 x = x / 255
             if x.ndim == 4 and self._layout == (x.shape[3], *x.shape[1:3]):
                 x = x.transpose(0, 3, 1, 2)
-            n = len(index)
             if self._batch is not None and n < self._batch:
                 x = np.concatenate([x, np.repeat(x[:1], self._batch - n, axis=0)])
-            yield np.ascontiguousarray(x.reshape(-1, *self._layout), self._dtype), n
+            with np.errstate(
+                over="ignore"
+            ):  # what is too large for its dtype becomes infinite, and its answer shows it
+                x = np.ascontiguousarray(x.reshape(-1, *self._layout), self._dtype)
+            yield x, n
 
     def _run(self, outputs: list[str], x: NDArray[Any]) -> list[NDArray[Any]]:
         try:

@@ -20,7 +20,6 @@ from minikd.core.guard import guard
 from minikd.core.guard import labels as labels_of
 from minikd.distil.choices import brief
 from minikd.distil.reasons import Seen, errors
-from minikd.distil.teachers import Part
 from minikd.theory.calibration import BINS, log_loss, reliability
 from minikd.theory.host import cases
 from minikd.theory.statistics import Interval, bootstrap, paired, share
@@ -73,11 +72,11 @@ def latency(
     return median(taken)
 
 
-def latencies(answer: Callable[[Part], object], data: Part) -> dict[int, float]:
-    """Return the seconds that answers take, by the size of the batch."""
+def latencies(answer: Callable[[NDArray[Any]], object], x: NDArray[Any]) -> dict[int, float]:
+    """Return the seconds that answers for examples take, by the size of the batch."""
     times = {}
     for size in BATCHES:
-        batch = data.take(np.resize(np.arange(len(data)), size))
+        batch = x[np.resize(np.arange(len(x)), size)]
         times[size] = latency(partial(answer, batch), seconds=0.1, least=2)
     return times
 

@@ -79,8 +79,8 @@ class Source(Protocol):
     def raw(self, part: str) -> NDArray[Any] | None:
         """Return its answers (N, K) for a part of the data, logits or probabilities; None where it has none."""
 
-    def answer(self, data: Part) -> NDArray[Any]:
-        """Return its answers for other examples of the same kind, if it is a model."""
+    def answer(self, x: NDArray[Any]) -> NDArray[Any]:
+        """Return its answers for examples as their maker knows them (`Loaded.examples`), if it is a model."""
 
 
 # ---- files -----------------------------------------------------------------------------------------------------------
@@ -159,7 +159,7 @@ class Rows:
         """Return the rows of a part, or None."""
         return self.parts.get(part)
 
-    def answer(self, data: Part) -> NDArray[Any]:
+    def answer(self, x: NDArray[Any]) -> NDArray[Any]:
         """Refuse: rows are all there is."""
         raise NotImplementedError("a file of logits answers nothing else")
 
@@ -220,23 +220,13 @@ class OurNetwork:
 
     def raw(self, part: str) -> NDArray[Any] | None:
         """Return the network's logits for a part."""
-        data = getattr(self.loaded, part)
-        return None if data is None else self.answer(data)
+        x = self.loaded.examples(part)
+        return None if x is None else self.answer(x)
 
-    def answer(self, data: Part) -> NDArray[Any]:
+    def answer(self, x: NDArray[Any]) -> NDArray[Any]:
         """Return the network's logits."""
-        z: NDArray[Any] = self.student.logits(raw_inputs(data, self.loaded))[:, self.columns]
+        z: NDArray[Any] = self.student.logits(x)[:, self.columns]
         return z
-
-
-def raw_inputs(data: Part, loaded: Loaded) -> NDArray[Any]:
-    """Return examples as the user knows them: images as bytes, features in their own units."""
-    if isinstance(data, Dataset):
-        return data.images
-    inputs = loaded.inputs
-    assert inputs.mean is not None
-    assert inputs.scale is not None
-    return data.windows(np.arange(len(data))) * inputs.scale + inputs.mean
 
 
 # ---- answers ---------------------------------------------------------------------------------------------------------
