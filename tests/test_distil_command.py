@@ -264,6 +264,12 @@ def test_labels_have_no_weight_where_there_are_none(run):
     assert "alpha must be 1 with x_transfer" in err
 
 
+def test_a_network_that_diverges_is_named_with_what_to_do(run):
+    status, _, err = run("--teacher", "v.npy", *QUICK, "--learning-rate", "1e38")
+    assert (status, err.count("\n")) == (1, 1)
+    assert re.search(r"minikd.distil: student alone: the cost is .* at step \d+ of \d+, .*: lower --learning-rate", err)
+
+
 # ---- interruptions ---------------------------------------------------------------------------------------------------
 
 

@@ -10,6 +10,7 @@ from minikd.data.images import Dataset
 from minikd.data.soft_targets import SoftTargets
 from minikd.distil.search import Round, search
 from minikd.training.config import TrainConfig
+from minikd.training.loop import TrainingDiverged
 
 K = 4
 CONFIG = TrainConfig(hidden=(16,), epochs=8, batch_size=32, learning_rate=0.1, alpha=0.8, T=4.0, seed=3)
@@ -56,6 +57,21 @@ def test_a_rate_that_learns_nothing_loses_and_a_T_that_teaches_nothing_too():
     found = search(replace(CONFIG, learning_rate=1e-6), *points(), temperatures=[4.0], learning_rates=[0.1])
     assert found.config.learning_rate == 0.1
     assert "what was chosen without a search, T = 4 and a rate of 1e-06, made " in found.why
+
+
+def test_a_candidate_that_diverges_loses_and_the_others_are_as_they_were_without_it():
+    found = search(CONFIG, *points(), temperatures=[4.0], learning_rates=[0.1, 1e38, 0.05, 1e37])
+    assert found.rounds[0].errors[1] == found.rounds[0].errors[3] == 80
+    assert found.rounds[0].learning_rate == (0.1, 1e38, 0.05, 1e37)
+    assert found.rounds[-1].learning_rate == (0.1, 0.05)
+    without = search(CONFIG, *points(), temperatures=[4.0], learning_rates=[0.1, 0.05])
+    assert found.rounds[-1] == without.rounds[-1]
+    assert found.config == without.config
+
+
+def test_a_search_says_so_where_every_candidate_diverges():
+    with pytest.raises(TrainingDiverged, match=r"every candidate of the search: the cost is .*: try lower"):
+        search(replace(CONFIG, learning_rate=1e38), *points(), temperatures=[4.0], learning_rates=[1e37])
 
 
 def test_the_seed_decides_everything():

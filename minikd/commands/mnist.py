@@ -285,7 +285,7 @@ class Run:
                 on_epoch=lambda network: metrics.set(seed, name, network.history, finished=False),
             )
         except TrainingDiverged as error:
-            raise TrainingDiverged(f"{title}: {error}") from None
+            raise error.of(title) from None
         metrics.set(seed, name, network.history)
         if not own.exists():
             runs.save_network(own, network, config)

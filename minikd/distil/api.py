@@ -24,13 +24,17 @@ from minikd.distil.student import Student, label_array
 from minikd.engines.device import CPU, Device
 from minikd.training.answers import logits
 from minikd.training.config import TrainConfig
-from minikd.training.loop import train
+from minikd.training.loop import TrainingDiverged, train
 from minikd.training.network import Network
 
 Auto = Literal["auto"]
 LIGHT = 50e6
 """Batch × parameters, up to which a step runs on one thread. Where other work keeps the cores busy, threads wait for
 each other: two of them made steps 3 to 11 times as long on two such cores."""
+
+
+EXTREME = "look for extreme values in the data"
+"""What to try where training has diverged although the learning rate is minikd's own."""
 
 
 def distil(
@@ -92,7 +96,7 @@ def distil(
     config = settings(v, hidden, T=best_T.value, alpha=best_alpha.value, seed=seed, dtype=dtype)
     if epochs is not None:
         config = replace(config, epochs=epochs)
-    network = _trained(config, dataset, targets, device)
+    network = _trained("the student", config, dataset, targets, device)
     why = {"T": best_T.why, "alpha": best_alpha.why}
     about = {"config": config.record(), "why": why, "teacher": targets.teacher}
     return Student(network, inputs, names, about)
@@ -145,15 +149,18 @@ def train_teacher(
     config = replace(config, epochs=config.epochs if epochs is None else epochs, drop_hidden=0.5)
     inputs = Inputs.of(x)
     dataset = inputs.dataset(x, classes, "x", K)
-    teacher = _trained(config, dataset, None, device)
+    teacher = _trained("the teacher", config, dataset, None, device)
     return teacher, np.asarray(logits(teacher, dataset))
 
 
 def _trained(
-    config: TrainConfig, dataset: Dataset | Frames, targets: SoftTargets | None, device: Device | str
+    name: str, config: TrainConfig, dataset: Dataset | Frames, targets: SoftTargets | None, device: Device | str
 ) -> Network:
-    with few_threads(config, dataset):
-        return train(config, dataset, soft_targets=targets, device=device)
+    try:
+        with few_threads(config, dataset):
+            return train(config, dataset, soft_targets=targets, device=device)
+    except TrainingDiverged as error:
+        raise error.of(name, EXTREME) from None
 
 
 def few_threads(config: TrainConfig, dataset: Dataset | Frames) -> AbstractContextManager[object]:

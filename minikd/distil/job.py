@@ -18,7 +18,7 @@ from minikd.data.frames import Frames
 from minikd.data.images import Dataset
 from minikd.data.load import load_data
 from minikd.data.soft_targets import SoftTargets, soft_targets_from
-from minikd.distil.api import Auto, chosen, few_threads
+from minikd.distil.api import EXTREME, Auto, chosen, few_threads
 from minikd.distil.choices import Choice, settings, without_labels
 from minikd.distil.reasons import reasons
 from minikd.distil.report import ALONE, DISTILLED, TEACHER, Measured, latencies, seen, summarise
@@ -30,6 +30,7 @@ from minikd.engines.machine import machine
 from minikd.training import runs
 from minikd.training.answers import logits
 from minikd.training.config import TrainConfig
+from minikd.training.loop import TrainingDiverged
 from minikd.training.network import Network
 
 WIDER = 2
@@ -286,19 +287,23 @@ class Distillation:
 
     def _obtain(self, name: str, config: TrainConfig, dataset: Part, targets: SoftTargets | None = None) -> Network:
         """Return a network of this name, and keep it in the run folder."""
-        with few_threads(config, dataset):
-            network, _ = runs.obtain(
-                self._path(name, config),
-                config,
-                dataset,
-                self.loaded.test,
-                soft_targets=targets,
-                device=self.device,
-                resume=self.request.resume or name == TEACHER,
-                title=name,
-                quiet=self.request.quiet,
-                on_epoch=lambda network: self.metrics.set(config.seeds[0], name, network.history, finished=False),
-            )
+        try:
+            with few_threads(config, dataset):
+                network, _ = runs.obtain(
+                    self._path(name, config),
+                    config,
+                    dataset,
+                    self.loaded.test,
+                    soft_targets=targets,
+                    device=self.device,
+                    resume=self.request.resume or name == TEACHER,
+                    title=name,
+                    quiet=self.request.quiet,
+                    on_epoch=lambda network: self.metrics.set(config.seeds[0], name, network.history, finished=False),
+                )
+        except TrainingDiverged as error:
+            own = name == TEACHER or self.request.learning_rate is None
+            raise error.of(name, EXTREME if own else "lower --learning-rate") from None
         self.metrics.set(config.seeds[0], name, network.history)
         return network
 

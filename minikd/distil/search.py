@@ -23,7 +23,7 @@ from minikd.data.soft_targets import SoftTargets
 from minikd.engines.device import CPU, Device, as_device
 from minikd.training.answers import logits
 from minikd.training.config import TrainConfig
-from minikd.training.loop import train
+from minikd.training.loop import TrainingDiverged, train
 from minikd.training.network import Network
 
 FACTORS = (1.0, 0.5, 2.0, 0.25)
@@ -78,7 +78,8 @@ def search(
     result. Train the configuration that is found on all examples.
 
     An error is an answer other than the label; without labels, other than the teacher's. Two candidates whose errors
-    differ by less than the root of their sum may differ by chance.
+    differ by less than the root of their sum may differ by chance. A candidate that diverges gets everything wrong, and
+    the others of its round begin anew.
 
     Args:
         config: of one student; its T and rate are tried as well.
@@ -95,7 +96,7 @@ def search(
     Raises:
         ValueError: if the configuration is of a population, the share is out of range, or as `train`.
         DataError: if too few examples are there to hold some out.
-        TrainingDiverged: as `train`.
+        TrainingDiverged: if every candidate diverges.
     """
     if config.population is not None:
         raise ValueError(f"search takes the configuration of one student, got a population of {config.population}")
@@ -117,17 +118,37 @@ def search(
             on_step(done + step, total)
 
     for epochs in lengths:
-        T, rates = zip(*alive, strict=True)
-        tried = replace(config, epochs=epochs, batch_size=batch_size, T=T, learning_rate=rates)
-        network = train(tried, parts.learnt, soft_targets=parts.targets, device=device, on_step=count)
+        each = replace(config, epochs=epochs, batch_size=batch_size)
+        errors = _errors(each, alive, parts, device, count)
         done += epochs * (len(parts.learnt) // batch_size)
-        errors = parts.errors(network, device)
-        rounds.append(Round(epochs, T, rates, tuple(errors.tolist())))
+        T, rates = zip(*alive, strict=True)
+        rounds.append(Round(epochs, T, rates, tuple(errors.get(one, len(parts.held)) for one in alive)))
         if on_round is not None:
             on_round(rounds[-1])
-        alive = [alive[i] for i in np.argsort(errors, kind="stable")[: len(alive) // 2]]
+        alive = sorted(errors, key=lambda one: errors[one])[: max(1, len(alive) // 2)]
     best = replace(config, T=alive[0][0], learning_rate=alive[0][1])
     return Found(best, _why(alive[0], default, rounds, len(parts.held)), rounds)
+
+
+def _errors(
+    config: TrainConfig,
+    alive: Sequence[tuple[float, float]],
+    parts: _Parts,
+    device: Device | str,
+    on_step: Callable[[int, int], None],
+) -> dict[tuple[float, float], int]:
+    """Return the held-out errors of candidates, trained as one population, without those that diverge."""
+    while True:
+        T, rates = zip(*alive, strict=True)
+        tried = replace(config, T=T, learning_rate=rates)
+        try:
+            network = train(tried, parts.learnt, soft_targets=parts.targets, device=device, on_step=on_step)
+        except TrainingDiverged as error:
+            alive = [one for i, one in enumerate(alive) if i not in error.students]
+            if not alive:
+                raise error.of("every candidate of the search", "try lower learning rates") from None
+        else:
+            return dict(zip(alive, parts.errors(network, device).tolist(), strict=True))
 
 
 class _Parts(NamedTuple):
@@ -141,8 +162,10 @@ class _Parts(NamedTuple):
     def errors(self, network: Network, device: Device | str) -> NDArray[np.integer]:
         """Return how many held-out examples each network of a population gets wrong, (S,)."""
         device = as_device(device)
-        z = device.get(logits(network, self.held, device))  # (S, n, K)
-        return np.asarray(np.count_nonzero(np.argmax(z, axis=-1) != self.answers, axis=-1))
+        with np.errstate(over="ignore", invalid="ignore"):
+            z = device.get(logits(network, self.held, device))  # (S, n, K)
+        wrong = (np.argmax(z, axis=-1) != self.answers) | ~np.isfinite(z).all(axis=-1)  # (S, n)
+        return np.asarray(np.count_nonzero(wrong, axis=-1))
 
 
 def _split(dataset: Dataset | Frames, soft_targets: SoftTargets, share: float, alpha: float) -> _Parts:

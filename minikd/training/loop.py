@@ -10,7 +10,7 @@ that is a tuple of S numbers makes a population: S networks with a leading axis,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from time import perf_counter
@@ -38,7 +38,24 @@ from minikd.training.schedule import warmup_cosine
 
 
 class TrainingDiverged(ArithmeticError):
-    """The cost is no longer finite. The message says the step, the learning rate and what to try."""
+    """The cost is no longer finite. The message says the step, the learning rate and what to try.
+
+    Args:
+        problem: what happened.
+        fix: what to try.
+        students: which networks of a population it happened to; empty for a single network.
+    """
+
+    def __init__(self, problem: str, fix: str, students: Sequence[int] = ()) -> None:
+        super().__init__(problem, fix, students)
+        self.problem, self.fix, self.students = problem, fix, students
+
+    def __str__(self) -> str:
+        return f"{self.problem}: {self.fix}"
+
+    def of(self, network: str, fix: str = "") -> TrainingDiverged:
+        """Return the same error with the name of the network, and with what to try there."""
+        return TrainingDiverged(f"{network}: {self.problem}", fix or self.fix, self.students)
 
 
 def train_step(
@@ -366,6 +383,7 @@ def _check_finite(C: np.ndarray, step: int, steps: int, config: TrainConfig) -> 
     if not np.isfinite(C).all():
         rate = np.round(np.multiply(config.learning_rate, warmup_cosine(step, steps, config.warmup)), 6).tolist()
         raise TrainingDiverged(
-            f"the cost is {C.tolist()} at step {step + 1} of {steps}, learning rate {rate}: "
-            "try a lower learning rate, a longer warm-up, or a smaller clip_norm"
+            f"the cost is {C.tolist()} at step {step + 1} of {steps}, learning rate {rate}",
+            "try a lower learning rate, a longer warm-up, or a smaller clip_norm",
+            np.flatnonzero(~np.isfinite(C)).tolist() if C.ndim else (),
         )
