@@ -14,7 +14,9 @@ import pytest
 
 from minikd.commands import distil, export, predict
 from minikd.core.softmax import softmax
+from minikd.distil import job
 from minikd.distil.student import Student, load_student
+from minikd.training import checkpoint
 
 ROOT = Path(__file__).parent.parent
 K, N, M = 3, 90, 60
@@ -281,6 +283,35 @@ def test_a_run_is_resumed_with_the_same_results(run):
         assert again["networks"][network]["errors"] == first["networks"][network]["errors"]
     other = json.loads(run("--teacher", "v.npy", *QUICK, "--json")[1])
     assert other["folder"] == f"{first['folder']}-2"
+
+
+def test_a_resumed_run_asks_no_model_again_and_does_not_search_again(run, monkeypatch):
+    run("--teacher", "v.npy", *QUICK, "--export", "t.safetensors")
+    words = ["--teacher", "t.safetensors", "v.npy", "t.safetensors", "--hidden", "6", "--epochs", "4", "--search"]
+    first = json.loads(run(*words, "--quiet", "--json")[1])
+    place = Path(first["folder"])
+    assert {"answers-1.safetensors", "answers-3.safetensors", "search.json"} <= {file.name for file in place.iterdir()}
+    done = []
+    for name in ("ask", "search"):
+        true = getattr(job, name)
+
+        def noted(*given, name=name, true=true, **more):
+            done.append(name)
+            return true(*given, **more)
+
+        monkeypatch.setattr(job, name, noted)
+    for file in place.glob("student*"):
+        file.unlink()
+    again = json.loads(run(*words, "--quiet", "--json", "--resume")[1])
+    assert done == ["ask"]  # of the file of logits
+    for part in ("choices", "config"):
+        assert again[part] == first[part]
+    assert again["gain"] == first["gain"]
+    other = {"of": "other", "said": [], "doubts": []}
+    checkpoint.save(place / "answers-1.safetensors", {"train": np.zeros((N, K), np.float32)}, other)
+    (place / "search.json").write_text('{"of": "other"}')
+    assert json.loads(run(*words, "--quiet", "--json", "--resume")[1])["choices"] == first["choices"]
+    assert done == ["ask", "ask", "ask", "search"]
 
 
 @pytest.mark.slow

@@ -1,9 +1,18 @@
-"""The job of `minikd distil`: from data and a teacher to a student in a run folder, with what came of it."""
+"""The job of `minikd distil`: from data and a teacher to a student in a run folder, with what came of it.
+
+Beside the files that `minikd.training.runs` describes, the run folder holds:
+
+    student.safetensors        the distilled student, with its inputs and labels
+    answers-1.safetensors, …   what each teacher answered that is a model
+    search.json                what a search found
+"""
 
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -22,12 +31,12 @@ from minikd.distil.api import EXTREME, Auto, chosen, few_threads
 from minikd.distil.choices import Choice, settings, without_labels
 from minikd.distil.reasons import reasons
 from minikd.distil.report import ALONE, DISTILLED, TEACHER, Measured, latencies, seen, summarise
-from minikd.distil.search import search
+from minikd.distil.search import Found, search
 from minikd.distil.student import Student
 from minikd.distil.teachers import MEANS, PARTS, Answers, OurNetwork, Part, ask, ensemble, open_teachers
 from minikd.engines.device import get_device
 from minikd.engines.machine import machine
-from minikd.training import runs
+from minikd.training import checkpoint, runs
 from minikd.training.answers import logits
 from minikd.training.config import TrainConfig
 from minikd.training.loop import TrainingDiverged
@@ -161,14 +170,24 @@ class Distillation:
         """Return the answers of each teacher, and warn of what is doubtful about them."""
         if not self.sources:
             return [self._own_teacher()]
-        answers = []
-        for source, read in zip(self.sources, self.read, strict=True):
-            one = read or ask(source, self.loaded)
-            answers.append(one)
+        answers = [read or self._answers(number) for number, read in enumerate(self.read)]
+        for one in answers:
             for line in one.said:
                 self.say(sentence(line))
             for doubt in one.doubts:
                 self.warn(doubt)
+        return answers
+
+    def _answers(self, number: int) -> Answers:
+        """Return what a teacher that is a model answers. The run folder keeps it, so a resumed run need not ask."""
+        path = self.folder / f"answers-{number + 1}.safetensors"
+        of = {"data": self.asked["data"], "teacher": self.asked["teacher"][number]["sha256"]}
+        with suppress(checkpoint.CheckpointMissingError):
+            arrays, record = checkpoint.load(path)
+            if record.get("of") == of:
+                return Answers(arrays, record["said"], record["doubts"])
+        answers = ask(self.sources[number], self.loaded)
+        checkpoint.save(path, answers.logits, {"of": of, "said": answers.said, "doubts": answers.doubts})
         return answers
 
     def _results(self, targets: SoftTargets, dataset: Part, alone: Network, student: Student) -> dict[str, Any]:
@@ -264,18 +283,30 @@ class Distillation:
         return joined(train, transfer), np.concatenate([v["train"], v["transfer"]])
 
     def _search(self, config: TrainConfig, dataset: Part, targets: SoftTargets) -> TrainConfig:
-        """Return the configuration with the T and the learning rate that do best on held-out examples."""
+        """Return the configuration with the T and the learning rate that do best on held-out examples.
+
+        The run folder keeps them, so a resumed run need not search.
+        """
+        path, kept = self.folder / "search.json", dict[str, Any]()
+        of = {"config": config.record(), "data": dataset.fingerprint, "teacher": targets.teacher}
+        if path.exists():
+            kept = json.loads(path.read_text(encoding="utf-8"))
+        if kept.get("of") != of:
+            found = self._searched(config, dataset, targets)
+            kept = {"of": of, "T": found.config.T, "learning_rate": found.config.learning_rate, "why": found.why}
+            runs.write_json(path, kept)
+        self.choices["search"] = Choice(kept["T"], kept["why"])
+        self.say(kept["why"])
+        return replace(config, T=kept["T"], learning_rate=kept["learning_rate"])
+
+    def _searched(self, config: TrainConfig, dataset: Part, targets: SoftTargets) -> Found:
         with tqdm(desc="search", unit="step", leave=False, disable=True if self.request.quiet else None) as bar:
 
             def update(done: int, steps: int) -> None:
                 bar.total = steps
                 bar.update(done - bar.n)
 
-            found = search(config, dataset, targets, device=self.device, on_step=update)
-        assert isinstance(found.config.T, float)
-        self.choices["search"] = Choice(found.config.T, found.why)
-        self.say(found.why)
-        return found.config
+            return search(config, dataset, targets, device=self.device, on_step=update)
 
     def _path(self, name: str, config: TrainConfig) -> Path:
         """Return where a network is kept: teachers for any run that wants the same, begun or finished."""
