@@ -6,9 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from minikd.commands.distil import main
 from minikd.core.losses import hard_cross_entropy, soft_cross_entropy
-from minikd.distil.choices import choose_alpha, choose_T, settings
+from minikd.distil.choices import choose_alpha, choose_T, settings, teacher_settings
 from minikd.theory.statistics import mean_interval
+from minikd.training.runs import load_network
 
 RESULTS = Path(__file__).parent.parent / "minikd" / "paper" / "results"
 
@@ -198,3 +200,25 @@ def test_settings_fit_every_size_of_data_set(N):
     assert config.epochs * (N // config.batch_size) >= (1800 if N >= 100 else 300)
     assert config.clip_norm == 1
     assert config.learning_rate <= 0.1
+
+
+def test_a_teacher_is_wider_than_its_student_and_drops_units_but_no_features():
+    features, images = (teacher_settings(500, [30, 20], images=images, seed=4) for images in (False, True))
+    assert (features.hidden, features.alpha, features.seed) == ((60, 40), 0, 4)
+    assert (features.drop_input, images.drop_input) == (0, 0.1)
+    assert features.drop_hidden == images.drop_hidden > 0
+    assert features.epochs == settings(np.zeros((500, 2)), [30, 20], T=1.0, alpha=0.0).epochs
+    given = teacher_settings(500, [30, 20], images=False, hidden=(7,), epochs=3)
+    assert (given.hidden, given.epochs) == ((7,), 3)
+
+
+def test_the_command_and_the_classifier_train_the_same_teacher(tmp_path):
+    sklearn = pytest.importorskip("minikd.distil.sklearn")
+    x, y = np.random.default_rng(0).normal(size=(60, 3)), np.arange(60) % 2
+    np.savez(tmp_path / "data.npz", x_train=x, y_train=y, x_test=x, y_test=y)
+    seed = str(np.random.RandomState(0).randint(2**31))  # what the classifier makes of its random_state
+    words = ["--hidden", "4", "--epochs", "2", "--teacher-epochs", "2", "--quiet", "--json", "--out", str(tmp_path)]
+    main([str(tmp_path / "data.npz"), *words, "--seed", seed])
+    (path,) = (tmp_path / "teachers").iterdir()
+    other = sklearn.DistilledClassifier(hidden=(4,), epochs=2, random_state=0).fit(x, y)
+    np.testing.assert_array_equal(other.teacher_.flat, load_network(path).flat)

@@ -31,7 +31,8 @@ from pathlib import Path
 
 from minikd.commands.work import ending_in_one_line, place
 from minikd.distil.api import Auto
-from minikd.distil.job import WIDER, Distillation, Request
+from minikd.distil.choices import WIDER
+from minikd.distil.job import Distillation, Request
 from minikd.distil.leave import check_export_path, export_student
 from minikd.distil.onnx_model import read_by_onnx
 from minikd.distil.report import words

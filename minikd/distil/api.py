@@ -19,7 +19,7 @@ from minikd.data.frames import Frames
 from minikd.data.images import Dataset
 from minikd.data.inputs import Inputs
 from minikd.data.soft_targets import SoftTargets, logit_array, soft_targets_from
-from minikd.distil.choices import Choice, choose_alpha, choose_T, most_by_chance, settings
+from minikd.distil.choices import Choice, choose_alpha, choose_T, most_by_chance, settings, teacher_settings
 from minikd.distil.student import Student, label_array
 from minikd.engines.device import CPU, Device
 from minikd.training.answers import logits
@@ -125,18 +125,18 @@ def _warn_of_chance(v: NDArray[Any], classes: NDArray[np.int64]) -> None:
 def train_teacher(
     x: NDArray[Any],
     classes: NDArray[np.int64],
-    hidden: Sequence[int] = (1200, 1200),
+    student: Sequence[int],
     *,
     epochs: int | None = None,
     seed: int = 0,
     device: Device | str = CPU,
 ) -> tuple[Network, NDArray[np.floating]]:
-    """Train a teacher on the labels, for whoever has none: a network that drops half of its hidden units.
+    """Train a teacher on the labels, for whoever has none, as `teacher_settings` says.
 
     Args:
         x: as `distil` takes it.
         classes: (N,) the class of each example, 0 to K − 1.
-        hidden: units of each hidden layer.
+        student: units of each hidden layer of the student.
         epochs: passes over the data, or None for a number that suits the size of the data.
         seed: of the initial weights, of the order of the examples, and of dropout.
         device: where to train.
@@ -145,8 +145,7 @@ def train_teacher(
         The teacher, and its logits for x, (N, K).
     """
     K = int(classes.max()) + 1
-    config = settings(np.zeros((len(x), K)), hidden, T=1.0, alpha=0.0, seed=seed)
-    config = replace(config, epochs=config.epochs if epochs is None else epochs, drop_hidden=0.5)
+    config = teacher_settings(len(x), student, images=x.ndim > 2, epochs=epochs, seed=seed)
     inputs = Inputs.of(x)
     dataset = inputs.dataset(x, classes, "x", K)
     teacher = _trained("the teacher", config, dataset, None, device)

@@ -28,7 +28,7 @@ from minikd.data.images import Dataset
 from minikd.data.load import load_data
 from minikd.data.soft_targets import SoftTargets, soft_targets_from
 from minikd.distil.api import EXTREME, Auto, chosen, few_threads
-from minikd.distil.choices import Choice, settings, without_labels
+from minikd.distil.choices import Choice, settings, teacher_settings, without_labels
 from minikd.distil.reasons import reasons
 from minikd.distil.report import ALONE, DISTILLED, TEACHER, Measured, latencies, seen, summarise
 from minikd.distil.search import Found, search
@@ -42,8 +42,6 @@ from minikd.training.config import TrainConfig
 from minikd.training.loop import TrainingDiverged
 from minikd.training.network import Network
 
-WIDER = 2
-"""The teacher that the job trains is this many times as wide as the student."""
 STUDENT = "student.safetensors"
 """The distilled student in the run folder, with its inputs and labels."""
 
@@ -233,14 +231,15 @@ class Distillation:
         return np.asarray(self.device.get(logits(network, data, self.device)))
 
     def _own_teacher(self) -> Answers:
-        """Train a teacher that is wider than the student, with dropout, and return its answers."""
+        """Train a teacher, and return its answers."""
         request, train_set = self.request, self.loaded.train
-        hidden = request.teacher_hidden or tuple(WIDER * units for units in request.hidden)
-        blank = np.zeros((len(train_set), train_set.classes))
-        config = settings(blank, hidden, T=1.0, alpha=0.0, seed=request.seed)
-        epochs = request.teacher_epochs or config.epochs
-        config = replace(
-            config, epochs=epochs, drop_hidden=0.4, drop_input=0.1 if isinstance(train_set, Dataset) else 0
+        config = teacher_settings(
+            len(train_set),
+            request.hidden,
+            images=isinstance(train_set, Dataset),
+            hidden=request.teacher_hidden,
+            epochs=request.teacher_epochs,
+            seed=request.seed,
         )
         network = self._obtain(TEACHER, config, train_set)
         student = Student(network, self.loaded.inputs, self.loaded.labels)

@@ -99,8 +99,7 @@ class DistilledClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if self.teacher is None:
             _, classes = class_numbers(y, labels, len(labels))
             assert classes is not None
-            wide = tuple(2 * H for H in self.hidden)
-            self.teacher_, v = train_teacher(X, classes, wide, epochs=self.epochs, seed=seed)
+            self.teacher_, v = train_teacher(X, classes, self.hidden, epochs=self.epochs, seed=seed)
         else:
             self.teacher_ = self.teacher if _is_fitted(self.teacher) else clone(self.teacher).fit(given, y)
             labels = getattr(self.teacher_, "classes_", labels)
