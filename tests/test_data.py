@@ -76,7 +76,10 @@ def test_whole_numbers_up_to_255_are_bytes_whatever_their_type(dtype):
         ([0.0, 1.5], ["too dark", "float64 in 0..1.5"]),
         ([0, 16], ["too dark", "int64 in 0..16"]),
         (np.arange(100, dtype=np.uint8) % 2, ["too dark", "uint8 in 0..1", "cut from floats in [0, 1], give those"]),
-        ([False, True], ["must be numbers, got bool: write np.where(x, 255, 0) if True is white"]),
+        (
+            [False, True],
+            ["must be numbers, got bool: write np.where(x, 255, 0) if True is white, np.where(x, 0, 255) if"],
+        ),
         ([0j, 1j], ["must be numbers, got complex128"]),
         (["0", "1"], ["must be numbers, got <U1"]),
     ],

@@ -161,6 +161,15 @@ def test_a_search_says_what_it_tried(run):
     assert "held-out examples" in " ".join(out.split())
 
 
+def test_what_is_remarked_on_the_data_is_in_the_results_too(run, folder, tmp_path):
+    data = dict(np.load(folder / "data.npz"))
+    some = data["y_test"] != "bee"
+    np.savez("some.npz", **{**data, "x_test": data["x_test"][some], "y_test": data["y_test"][some]})
+    remark = "The test set has no example of 'bee', so the errors say nothing about this class."
+    assert remark in run(*QUICK, *OWN, data=tmp_path / "some.npz")[1]
+    assert remark in json.loads(run(*QUICK, *OWN, "--json", data=tmp_path / "some.npz")[1])["remarks"]
+
+
 def test_a_teacher_in_another_order_is_doubted_before_training(run):
     status, _, err = run("--teacher", "shuffled.npy", *QUICK)
     assert status == 0

@@ -9,7 +9,7 @@ import zipfile
 
 import numpy as np
 import pytest
-from test_idx import TEST_IMAGES, TEST_LABELS, TRAIN_LABELS, idx, refused, write_folder
+from test_idx import TEST_IMAGES, TEST_LABELS, TRAIN_IMAGES, TRAIN_LABELS, idx, refused, write_folder
 
 from minikd.data import npz
 from minikd.data.classes import Classes
@@ -129,7 +129,8 @@ def test_arrays_that_are_not_used_are_said(saved):
 
 
 def test_a_class_without_a_test_example_is_said(saved):
-    assert "the test set has no example of 0, 2" in load_data(saved(y_test=np.ones(20, int))).said
+    remark = "the test set has no example of 0, 2, so the errors say nothing about these 2 of 3 classes"
+    assert remark in load_data(saved(y_test=np.ones(20, int))).said
 
 
 @pytest.mark.parametrize(
@@ -165,7 +166,7 @@ def test_a_class_without_a_test_example_is_said(saved):
             {"x_train": image_arrays(4, 4)["x_train"], "x_test": np.full((20, 4, 4), 0.1)},
             ["mine.npz: x_test: images: white is 1"],
         ),
-        ({"x_train": np.full((40, 4, 4), np.nan)}, ["mine.npz: x_train: ", "in nan..nan"]),
+        ({"x_train": np.full((40, 4, 4), np.nan)}, ["mine.npz: x_train: ", "in nan..nan: fill the gaps"]),
         ({"x_train": arrays()["x_train"] * 1j}, ["x_train must hold numbers or strings, got complex128"]),
         (
             {"x_train": np.full((40, 4), "a")},
@@ -332,7 +333,11 @@ def test_a_folder_of_idx_files_is_read_with_its_own_labels(tmp_path):
     loaded = load_data(tmp_path / "letters")
     assert (loaded.train.labels.tolist(), loaded.test.labels.tolist()) == ([2, 0, 1, 1, 0, 2], [1, 0])
     assert (loaded.labels.tolist(), loaded.inputs.shape, loaded.train.name) == ([1, 2, 3], (4, 3), "letters train")
-    assert loaded.said == ["labels 1 to 3 became classes 0 to 2", "the test set has no example of 3"]
+    remark = "the test set has no example of 3, so the errors say nothing about this class"
+    assert loaded.said == ["labels 1 to 3 became classes 0 to 2", remark]
+    images = tmp_path / "letters" / TRAIN_IMAGES
+    images.write_bytes(idx(np.full((6, 4, 3), 200, np.uint8)))
+    refused(lambda: load_data(tmp_path / "letters"), f"{images}: all examples are alike")
     (tmp_path / "letters" / TEST_IMAGES).unlink()
     refused(lambda: load_data(tmp_path / "letters"), TEST_IMAGES, "no such file")
 

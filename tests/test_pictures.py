@@ -35,7 +35,7 @@ def test_parts_with_folders_of_their_own_are_read_as_they_are(tmp_path, shape):
     for n in range(2):
         Image.fromarray(pixels(n, *shape)).save(tmp_path / "transfer" / f"{n}.PNG")
     (tmp_path / "valid").mkdir()
-    train, test, transfer, inputs, labels, said = load_data(tmp_path)
+    train, test, transfer, inputs, labels, said, _ = load_data(tmp_path)
     np.testing.assert_array_equal(train.images, [pixels(1000 * k + n, *shape) for k in range(2) for n in range(10)])
     np.testing.assert_array_equal(transfer.images, [pixels(n, *shape) for n in range(2)])
     assert train.labels.tolist() == [0] * 10 + [1] * 10
@@ -43,7 +43,7 @@ def test_parts_with_folders_of_their_own_are_read_as_they_are(tmp_path, shape):
     assert (transfer.labelled, transfer.classes, inputs.shape, labels.tolist()) == (False, 2, shape, ["a", "b"])
     assert said == [
         "folders beside train and test were left out: 'valid'",
-        "labels 'a', 'b' became classes 0 to 1, in sorted order",
+        "labels 'a', 'b' became classes 0 and 1, in sorted order",
     ]
 
 
@@ -188,7 +188,7 @@ def test_more_pixels_than_memory_should_hold_are_refused_before_they_are_read(tm
         (lambda root: (root / "train").rename(root / "a"), ["a folder test, but none called train"]),
         (
             lambda root: (root / "test" / "a").rename(root / "test" / "z"),
-            ["label 'z' at position", "no example in the training"],
+            ["z: the training set has no folder of this class: add it to"],
         ),
         (lambda root: (root / "train" / "a").rename(root / "a"), ["all labels are 'b'"]),
         (lambda root: (root / "transfer").mkdir(), ["transfer: no PNG or JPEG files"]),
@@ -215,9 +215,33 @@ def test_a_class_without_training_pictures_is_refused_and_one_without_test_pictu
     write(tmp_path / "test")
     for n in range(10):
         (tmp_path / "test" / "b" / f"{n:03}.png").unlink()
-    assert "the test set has no example of 'b'" in load_data(tmp_path).said
+    remark = "the test set has no example of 'b', so the errors say nothing about this class"
+    assert remark in load_data(tmp_path).said
     (tmp_path / "train" / "c").mkdir()
     refused(lambda: load_data(tmp_path), "c: no PNG or JPEG files of this class", "remove the folder")
+    (tmp_path / "train" / "c").rename(tmp_path / "test" / "c")
+    Image.fromarray(pixels(0)).save(tmp_path / "test" / "c" / "1.png")
+    place = os.path.join("test", "c")
+    refused(lambda: load_data(tmp_path), f"{place}: the training set has no folder of this class: add it to")
+
+
+def test_a_message_about_pictures_names_their_folder(tmp_path):
+    write(tmp_path / "a" / "train", classes="a")
+    write(tmp_path / "a" / "test", classes="a")
+    refused(lambda: load_data(tmp_path / "a"), f"{tmp_path / 'a' / 'train'}: all labels are 'a'")
+    refused(lambda: load_data(write(tmp_path / "b", count=1)), f"{tmp_path / 'b'}: no class has 2 examples")
+
+    def shade(part, *shades):
+        for label in "ab":
+            (tmp_path / "c" / part / label).mkdir(parents=True, exist_ok=True)
+            for n, one in enumerate(shades):
+                Image.new("L", (4, 5), one).save(tmp_path / "c" / part / label / f"{n}.png")
+
+    shade("train", 9, 200)
+    shade("test", *[1] * 60)
+    refused(lambda: load_data(tmp_path / "c"), f"{tmp_path / 'c' / 'test'}: images: ", "too dark")
+    shade("train", 9, 9)
+    refused(lambda: load_data(tmp_path / "c"), f"{tmp_path / 'c' / 'train'}: all examples are alike")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="file names are bytes on Linux")

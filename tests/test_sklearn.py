@@ -183,6 +183,12 @@ def test_folds_that_cannot_be_are_refused(teacher, folds, words):
         DistilledClassifier(teacher, folds=folds, **FAST).fit(X, Y)
 
 
+def test_folds_of_a_single_example_of_a_class_are_refused():
+    few = np.append(np.flatnonzero(Y > 0), np.argmin(Y))
+    with pytest.raises(ValueError, match="folds need 2 examples of every class, got 1 of the rarest"):
+        DistilledClassifier(tree.DecisionTreeClassifier(), folds=2, **FAST).fit(X[few], Y[few])
+
+
 @pytest.mark.slow
 def test_it_stands_in_a_pipeline_and_a_grid_search():
     student = pipeline.make_pipeline(

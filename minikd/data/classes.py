@@ -76,8 +76,8 @@ class Classes(NamedTuple):
             if (first, last) == (0, K - 1):
                 return ""
             if last - first == K - 1:
-                return f"labels {first} to {last} became classes 0 to {K - 1}"
-        return f"labels {listed(self.labels)} became classes 0 to {K - 1}, in sorted order"
+                return f"labels {span(first, last)} became classes {span(0, K - 1)}"
+        return f"labels {listed(self.labels)} became classes {span(0, K - 1)}, in sorted order"
 
 
 def shown(label: Any) -> str:
@@ -90,6 +90,15 @@ def shown(label: Any) -> str:
         return str(label)
     text = str(label)
     return repr(text if len(text) <= _SHOWN else text[:_SHOWN] + "…")
+
+
+def span(first: int, last: int) -> str:
+    """Return a range of whole numbers in words.
+
+    >>> span(0, 1), span(1, 26)
+    ('0 and 1', '1 to 26')
+    """
+    return f"{first} {'and' if last == first + 1 else 'to'} {last}"
 
 
 def listed(labels: Any) -> str:

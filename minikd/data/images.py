@@ -152,11 +152,12 @@ def load_idx_folder(folder: str | os.PathLike[str]) -> tuple[Dataset, Dataset]:
 
 
 class IdxPart(NamedTuple):
-    """Images, their labels as they are, and the name of the labels' file: one part of a folder of IDX files."""
+    """Images, their labels as they are, and the file of each: one part of a folder of IDX files."""
 
     images: NDArray[np.uint8]
     labels: NDArray[Any]
-    what: str
+    image_file: str
+    label_file: str
 
 
 def read_idx_folder(folder: str | os.PathLike[str]) -> tuple[IdxPart, IdxPart]:
@@ -186,9 +187,9 @@ def read_idx_folder(folder: str | os.PathLike[str]) -> tuple[IdxPart, IdxPart]:
 
 def _datasets(parts: tuple[IdxPart, IdxPart], name: str) -> tuple[Dataset, Dataset]:
     """Return the training set and the test set of two parts of a folder."""
-    classes = Classes.of(parts[0].what, parts[0].labels)
+    classes = Classes.of(parts[0].label_file, parts[0].labels)
     train, test = (
-        Dataset(one.images, classes.numbers(one.what, one.labels), f"{name} {role}", len(classes.labels))
+        Dataset(one.images, classes.numbers(one.label_file, one.labels), f"{name} {role}", len(classes.labels))
         for one, role in zip(parts, ("train", "test"), strict=True)
     )
     return train, test
@@ -279,7 +280,7 @@ class _Folder:
         if len(images) != len(labels):
             problem = f"{len(labels)} labels, but {image_file.name} has {len(images)} images"
             raise self._error(label_file, problem, "put files of one data set there")
-        return IdxPart(pixels(f"{image_file}: images", images), labels, str(label_file))
+        return IdxPart(pixels(f"{image_file}: images", images), labels, str(image_file), str(label_file))
 
     def _find(self, prefix: str, kind: str) -> Traversable:
         spellings = product(self.prefixes[prefix], _ENDINGS[kind], "-.")
@@ -323,7 +324,9 @@ def pixels(what: str, images: NDArray[Any], *, dark: bool = False) -> NDArray[np
     checks.axes(what, images, "images")
     kind = images.dtype.kind
     if kind not in "iuf":
-        fix = "write np.where(x, 255, 0) if True is white" if kind == "b" else "convert them to integers in 0..255"
+        fix = "convert them to integers in 0..255"
+        if kind == "b":
+            fix = "write np.where(x, 255, 0) if True is white, np.where(x, 0, 255) if it is black"
         raise DataError(f"{what} must be numbers, got {images.dtype}: {fix}")
     low, high = images.min(), images.max()  # nan if there is one
     span = images.dtype.name + (f" in {low:.6g}..{high:.6g}" if kind == "f" else f" in {low}..{high}")
@@ -332,6 +335,8 @@ def pixels(what: str, images: NDArray[Any], *, dark: bool = False) -> NDArray[np
         raise DataError(f"{what}: floats must lie in [0, 1], got floats that reach {reach}: write np.clip(x, 0, 1)")
     if not (low >= 0 and high <= 255):
         fix = "undo the standardisation, or scale both sets alike into [0, 1]"
+        if np.isnan(low):
+            fix = "fill the gaps, or leave these images out"
         raise DataError(f"{what} must be whole numbers in 0..255 or floats in [0, 1], got {span}: {fix}")
     scale = 255 if kind == "f" and high <= 1 else 1
     darkest = 127 if images.dtype != np.uint8 else 1 if len(images) >= 100 else 0  # a few of a set may well be black

@@ -110,12 +110,8 @@ def load_idx(folder: str | os.PathLike[str]) -> Loaded:
     Raises:
         DataError: as `load_idx_folder`.
     """
-    name = Path(folder).resolve().name
-    train, test = (
-        Part(one.images, one.labels, f"{name} {role}", one.what)
-        for one, role in zip(read_idx_folder(folder), ("train", "test"), strict=True)
-    )
-    return _assembled(name, train, test)
+    train, test = (Part(*one) for one in read_idx_folder(folder))
+    return _assembled(Path(folder).resolve().name, train, test)
 
 
 def _load_npz(path: Path) -> Loaded:
@@ -157,14 +153,18 @@ def _load_pictures(root: Path) -> Loaded:
             said.append(f"folders beside train and test were left out: {listed(ignored)}")
     else:
         pictures.add_classes("train", root)
-    what = f"{named(root)}: labels"
-    Classes.of(what, pictures.labels("train"))  # before the pictures are read
+    what = {part: named(there.get(part, root)) for part in pictures.files}
+    classes = Classes.of(what["train"], pictures.labels("train"))
+    if "test" in what:  # all this before the pictures are read
+        for label in np.setdiff1d(pictures.labels("test"), classes.labels).tolist():
+            fix = f"add it to {what['train']}, or remove it"
+            raise DataError(f"{named(there['test'] / str(label))}: the training set has no folder of this class: {fix}")
     if pictures.others:
         said.append(f"left out because they are not PNG or JPEG files by their names: {pictures.others:,}")
     x = pictures.read()
+    train, *test = (Part(x[part], pictures.labels(part), what[part], what[part]) for part in x if part != "transfer")
+    transfer = (x["transfer"], what["transfer"]) if "transfer" in x else None
     name = named(root.resolve()).rpartition(os.sep)[2]
-    train, *test = (Part(x[part], pictures.labels(part), f"{name} {part}", what) for part in x if part != "transfer")
-    transfer = (x["transfer"], f"{name} transfer") if "transfer" in x else None
     loaded = _assembled(name, train, test[0] if test else None, transfer)
     return loaded._replace(said=[*said, *loaded.said])
 
@@ -196,12 +196,19 @@ def _assembled(name: str, train: Part, test: Part | None, transfer: tuple[NDArra
         tested = inputs.dataset(test.x, y["test"], f"{name} test", K, test.x_what)
     else:
         assert isinstance(learnt, Dataset)  # only pictures come without
+        if len(learnt) == K:
+            fix = "so none can be held out for the test: add pictures, or folders train and test"
+            raise DataError(f"{train.x_what}: no class has 2 examples, {fix}")
         count = max(1, min(len(learnt) // _SHARE, len(learnt) - K))
         learnt, tested = held_out_split(learnt, count)
-        said.append(f"there is no test folder, so {count:,} pictures are held out for it: the last of each class")
+        held = "1 picture is" if count == 1 else f"{count:,} pictures are"
+        said.append(f"there is no test folder, so {held} held out for it: the last of each class")
     absent = np.flatnonzero(np.bincount(tested.labels, minlength=K) == 0)
     if len(absent):
-        said.append(f"the test set has no example of {listed(classes.labels[absent])}")
+        them = "this class" if len(absent) == 1 else f"these {len(absent):,} of {K:,} classes"
+        said.append(
+            f"the test set has no example of {listed(classes.labels[absent])}, so the errors say nothing about {them}"
+        )
     if inputs.mean is not None:
         said.append(f"features ({inputs.size:,}) are standardised by their means and deviations in the training set")
     more = None if transfer is None else inputs.dataset(transfer[0], None, f"{name} transfer", K, transfer[1])
@@ -216,7 +223,7 @@ def _inputs(train: Part) -> Inputs:
     inputs = Inputs.of(x, what)
     if (x == x[:1]).all():
         raise DataError(f"{what}: all examples are alike, so nothing can be learnt: look at how they were made")
-    if inputs.mean is None and x.dtype.kind == "f" and not (x.min() >= -OVERSHOOT and x.max() <= 255):
+    if inputs.mean is None and x.dtype.kind == "f" and (x.min() < -OVERSHOOT or x.max() > 255):  # else `pixels` says it
         got = f"numbers in {x.min():.6g}..{x.max():.6g}"
         fix = "scale pixels into [0, 1], or reshape other features to (N, D)"
         raise DataError(f"{what}: examples with {x.ndim - 1} axes are taken for images, but got {got}: {fix}")

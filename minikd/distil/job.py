@@ -104,6 +104,7 @@ class Distillation:
 
     def __init__(self, request: Request, warn: Callable[[str], None], say: Callable[[str], None]) -> None:
         self.request, self.warn, self.say = request, warn, say
+        self.remarks: list[str] = []  # on the data and on the teachers
         self.device = get_device(request.device)
         self.loaded = load_data(request.data)
         self._check_transfer()
@@ -145,7 +146,7 @@ class Distillation:
         runs.write_json(self.folder / "config.json", self.asked)
         self.metrics = runs.Metrics(self.folder / "metrics.jsonl")
         for line in self.loaded.said:
-            self.say(sentence(line))
+            self._remark(line)
         answers = self._teach()
         dataset, targets, config = self._choose(answers)
         self.config = config
@@ -164,6 +165,10 @@ class Distillation:
         student.save(self.folder / STUDENT)
         return self._results(targets, dataset, alone, student), student
 
+    def _remark(self, text: str) -> None:
+        self.remarks.append(sentence(text))
+        self.say(self.remarks[-1])
+
     def _teach(self) -> list[Answers]:
         """Return the answers of each teacher, and warn of what is doubtful about them."""
         if not self.sources:
@@ -171,7 +176,7 @@ class Distillation:
         answers = [read or self._answers(number) for number, read in enumerate(self.read)]
         for one in answers:
             for line in one.said:
-                self.say(sentence(line))
+                self._remark(line)
             for doubt in one.doubts:
                 self.warn(doubt)
         return answers
@@ -200,6 +205,7 @@ class Distillation:
         evidence = seen(found, config, targets.logits, labels=dataset.labels, z=own)
         results = {
             "asked": self.asked,
+            "remarks": self.remarks,
             "choices": {name: choice._asdict() for name, choice in self.choices.items()},
             "config": config.record(),
             **found,
@@ -262,7 +268,7 @@ class Distillation:
             self.teacher = ensemble(answers, request.mean, T.value)
             dataset, v = self._transfer_set()
         if len(answers) > 1:
-            self.say(sentence(self.teacher.said[-1]))
+            self._remark(self.teacher.said[-1])
         config = settings(v, request.hidden, T=T.value, alpha=alpha.value, seed=request.seed)
         rate = request.learning_rate or config.learning_rate
         config = replace(config, epochs=request.epochs or config.epochs, learning_rate=rate)

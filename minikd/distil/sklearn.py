@@ -178,6 +178,8 @@ def held_out_logits(teacher: Any, X: Any, y: ArrayLike, folds: int, seed: int = 
         ValueError: if the number of folds does not fit.
     """
     rarest = int(np.unique(y, return_counts=True)[1].min())
+    if rarest < 2:
+        raise ValueError("folds need 2 examples of every class, got 1 of the rarest: add some, or leave folds out")
     if not 2 <= folds <= rarest:
         raise ValueError(f"folds must be from 2 to {rarest}, the examples of the rarest class, got {folds}")
     dealt = StratifiedKFold(folds, shuffle=True, random_state=seed)
