@@ -1,10 +1,13 @@
 """Why soft targets did not help: what only a report about one's own teacher can see."""
 
+import re
 from dataclasses import replace
+from pathlib import Path
 
+import numpy as np
 import pytest
 
-from minikd.distil.reasons import Seen, reasons
+from minikd.distil.reasons import Seen, _of_the_settings, _of_the_student, _of_the_teacher, reasons
 from minikd.training.config import TrainConfig
 
 CONFIG = TrainConfig(hidden=(30,), epochs=100, batch_size=32, alpha=0.9, T=4.0)
@@ -54,6 +57,14 @@ def test_a_gain_beyond_the_noise_needs_no_reason_and_one_within_it_does():
 def test_each_cause_is_named_where_it_is_the_only_one(changes, words):
     (reason,) = reasons(replace(SEEN, **changes))
     assert words in reason
+
+
+def test_the_page_of_trouble_explains_every_cause_in_this_order():
+    page = (Path(__file__).parent.parent / "TROUBLESHOOTING.md").read_text("utf-8")
+    section = " ".join(page.partition("## Distillation does not help")[2].partition("\n## ")[0].split())
+    explained = re.findall(r'\d+\. \*"(.+?)"\*: ', section)
+    causes = [*_of_the_teacher(SEEN, "", str), *_of_the_settings(SEEN, str), *_of_the_student(SEEN, str)]
+    assert [[words in cause for cause in causes] for words in explained] == np.eye(len(causes), dtype=bool).tolist()
 
 
 def test_no_advice_that_cannot_help():

@@ -10,7 +10,7 @@ import numpy as np
 
 from minikd.core.mlp import parameter_count
 from minikd.data.images import Dataset
-from minikd.distil.reasons import Seen
+from minikd.distil.reasons import EXPLAINED, Seen
 from minikd.distil.reasons import reasons as causes
 from minikd.engines.device import Device
 from minikd.training.answers import choose_ambiguous, logits
@@ -127,7 +127,7 @@ def table(results: dict[str, Any]) -> str:
     if results["reasons"]:
         found = "This gain may be chance." if results["gain"]["mean"] > 0 else "The soft targets did not help."
         lines += [f"{found} The likeliest reason first:", *(f"  - {one}" for one in results["reasons"])]
-        lines.append('TROUBLESHOOTING.md explains them, under "Distillation does not help".')
+        lines.append(EXPLAINED)
     if any(row["paper"] is not None for row in rows.values()):
         lines.append(
             "The paper's figures are of single, much longer runs, at T = 20; a binomial sd is about 10 errors."

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from minikd.distil.choices import brief
 from minikd.training.config import TrainConfig
 
+EXPLAINED = 'TROUBLESHOOTING.md explains them, under "Distillation does not help".'
+"""Where the reader finds more about the reasons."""
 FEW_STEPS = 1000  # two epochs of MNIST in batches of 128 are fewer, three are more
 
 

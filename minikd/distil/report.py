@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from minikd.core.guard import guard
 from minikd.core.guard import labels as labels_of
 from minikd.distil.choices import brief
-from minikd.distil.reasons import Seen, errors
+from minikd.distil.reasons import EXPLAINED, Seen, errors
 from minikd.theory.calibration import BINS, log_loss, reliability
 from minikd.theory.host import cases
 from minikd.theory.statistics import Interval, bootstrap, paired, share
@@ -221,7 +221,7 @@ def words(results: Mapping[str, Any], reasons: list[str] | None = None) -> str:
         chance = "This gain may be chance. The likeliest reasons why it is not larger"
         failed = "The likeliest reasons why the soft targets did not help"
         lines += [f"{chance if results['gain'] and results['gain'][0] > 0 else failed}, the likeliest first:"]
-        lines += [f"  - {one}" for one in reasons]
+        lines += [*(f"  - {one}" for one in reasons), EXPLAINED]
     return "\n".join(lines)
 
 
