@@ -213,12 +213,14 @@ def test_a_teacher_is_wider_than_its_student_and_drops_units_but_no_features():
 
 
 def test_the_command_and_the_classifier_train_the_same_teacher(tmp_path):
-    sklearn = pytest.importorskip("minikd.distil.sklearn")
+    pytest.importorskip("sklearn")
+    from minikd.distil.sklearn import DistilledClassifier
+
     x, y = np.random.default_rng(0).normal(size=(60, 3)), np.arange(60) % 2
     np.savez(tmp_path / "data.npz", x_train=x, y_train=y, x_test=x, y_test=y)
     seed = str(np.random.RandomState(0).randint(2**31))  # what the classifier makes of its random_state
     words = ["--hidden", "4", "--epochs", "2", "--teacher-epochs", "2", "--quiet", "--json", "--out", str(tmp_path)]
     main([str(tmp_path / "data.npz"), *words, "--seed", seed])
     (path,) = (tmp_path / "teachers").iterdir()
-    other = sklearn.DistilledClassifier(hidden=(4,), epochs=2, random_state=0).fit(x, y)
+    other = DistilledClassifier(hidden=(4,), epochs=2, random_state=0).fit(x, y)
     np.testing.assert_array_equal(other.teacher_.flat, load_network(path).flat)

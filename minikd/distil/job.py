@@ -311,7 +311,8 @@ class Distillation:
                 bar.total = steps
                 bar.update(done - bar.n)
 
-            return search(config, dataset, targets, device=self.device, on_step=update)
+            with few_threads(config, dataset):
+                return search(config, dataset, targets, device=self.device, on_step=update)
 
     def _path(self, name: str, config: TrainConfig) -> Path:
         """Return where a network is kept: teachers for any run that wants the same, begun or finished."""
