@@ -323,6 +323,19 @@ def test_a_resumed_run_asks_no_model_again_and_does_not_search_again(run, monkey
     assert done == ["ask", "ask", "ask", "search"]
 
 
+def test_data_in_other_units_are_other_data_to_a_teacher(run, folder, tmp_path):
+    run("--teacher", "v.npy", *QUICK, "--export", "t.safetensors")
+    first = json.loads(run("--teacher", "t.safetensors", *QUICK, "--json")[1])
+    data = dict(np.load(folder / "data.npz"))
+    (tmp_path / "other").mkdir()
+    doubled = {part: 2 * data[part] for part in ("x_train", "x_test")}  # the same once they are standardised
+    np.savez("other/data.npz", **{**data, **doubled})
+    words = ["--teacher", "t.safetensors", *QUICK, "--json", "--resume"]
+    other = json.loads(run(*words, data=tmp_path / "other" / "data.npz")[1])
+    assert other["asked"]["data"] == first["asked"]["data"]
+    assert other["folder"] != first["folder"]
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="sends a signal")
 def test_ctrl_c_ends_in_one_line_and_the_run_can_be_resumed(folder, tmp_path):

@@ -125,6 +125,7 @@ class Distillation:
         parts = {part: data for part in PARTS if (data := getattr(self.loaded, part)) is not None}
         return {
             "data": {part: {"examples": len(data), "sha256": data.fingerprint} for part, data in parts.items()},
+            "features": checkpoint.digest(self.loaded.features),  # in their own units, as a teacher sees them
             "teacher": [{"file": path.name, "sha256": file_sha256(path)} for path in request.teacher],
             **{name: getattr(request, name) for name in ("mean", "teacher_hidden", "teacher_epochs", "hidden", "T")},
             **{name: getattr(request, name) for name in ("alpha", "search", "epochs", "learning_rate", "seed")},
@@ -173,8 +174,10 @@ class Distillation:
         """Return the answers of each teacher, and warn of what is doubtful about them."""
         if not self.sources:
             return [self._own_teacher()]
-        answers = [read or self._answers(number) for number, read in enumerate(self.read)]
-        for one in answers:
+        answers = []
+        for number, read in enumerate(self.read):
+            one = read or self._answers(number)
+            answers.append(one)
             for line in one.said:
                 self._remark(line)
             for doubt in one.doubts:
@@ -184,7 +187,8 @@ class Distillation:
     def _answers(self, number: int) -> Answers:
         """Return what a teacher that is a model answers. The run folder keeps it, so a resumed run need not ask."""
         path = self.folder / f"answers-{number + 1}.safetensors"
-        of = {"data": self.asked["data"], "teacher": self.asked["teacher"][number]["sha256"]}
+        own = {"teacher": self.asked["teacher"][number]["sha256"]}
+        of = own | {name: self.asked[name] for name in ("data", "features")}
         with suppress(checkpoint.CheckpointMissingError):
             arrays, record = checkpoint.load(path)
             if record.get("of") == of:
