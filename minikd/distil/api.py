@@ -31,8 +31,6 @@ Auto = Literal["auto"]
 LIGHT = 50e6
 """Batch × parameters, up to which a step runs on one thread. Where other work keeps the cores busy, threads wait for
 each other: two of them made steps 3 to 11 times as long on two such cores."""
-
-
 EXTREME = "look for extreme values in the data"
 """What to try where training has diverged although the learning rate is minikd's own."""
 
