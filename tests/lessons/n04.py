@@ -7,6 +7,6 @@ assert np.allclose(dz2, dz1 / 2)
 assert off["central differences"] < 1e-9
 assert off["complex steps"] < 1e-15
 assert not any(verdicts.values())
-assert C > H  # the cost is at least the entropy of the targets (D2.8)
+assert C > H  # the cost is at least the entropy of the targets (D2.9)
 assert step.argmax() == 7
 assert np.ptp(np.delete(step, 7)) > 0.05  # the label moves all wrong classes alike, soft targets do not
