@@ -558,7 +558,7 @@ def test_a_network_is_drawn_with_its_values_weights_and_gradients():
     gradients = [(np.array([[0.25], [-0.75]]), np.zeros(1)), (np.array([[3.0]]), np.zeros(1))]
     (panel,) = plots.network_diagram(layers, values, gradients).axes
     words = [text.get_text() for text in panel.texts]
-    assert words == ["1.50\n+0.25", "-0.50\n-0.75", "2.00\n+3.00", "1.00", "2.00", "0.50", "1.00", "x", "h", "z"]
+    assert words == ["1.50\n+0.25", "−0.50\n−0.75", "2.00\n+3.00", "1.00", "2.00", "0.50", "1.00", "x", "h", "z"]
     positive, negative = panel.lines[0], panel.lines[1]
     assert positive.get_linestyle() == "-"
     assert negative.get_linestyle() == "--"
@@ -569,3 +569,19 @@ def test_a_network_is_drawn_with_its_values_weights_and_gradients():
         plots.network_diagram(layers, values[:2])
     with pytest.raises(ValueError, match="of the shapes"):
         plots.network_diagram(layers, values, gradients[:1])
+
+
+def test_the_weights_of_a_network_stand_apart_and_only_on_their_own_lines():
+    rng = np.random.default_rng(8)
+    layers = [(rng.normal(size=(3, 4)), np.zeros(4)), (rng.normal(size=(4, 2)), np.zeros(2))]
+    figure = plots.network_diagram(layers, gradients=layers)
+    (panel,) = figure.axes
+    figure.savefig(os.devnull, format="png")
+    lines = [np.array(line.get_xydata()) for line in panel.lines[:20]]
+    labels = panel.texts[:20]
+    boxes = [label.get_window_extent().transformed(panel.transData.inverted()) for label in labels]
+    assert not any(one.overlaps(other) for i, one in enumerate(boxes) for other in boxes[:i])
+    for i, box in enumerate(boxes):
+        heights = [np.interp((box.x0 + box.x1) / 2, *line.T, left=np.nan, right=np.nan) for line in lines]
+        assert box.y0 < heights[i] < box.y1
+        assert not any(box.y0 < height < box.y1 for height in heights[:i] + heights[i + 1 :])

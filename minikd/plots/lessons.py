@@ -296,7 +296,7 @@ def network_diagram(
     >>> W, b = np.array([[0.5, -0.25]]), np.zeros(2)
     >>> figure = network_diagram([(W, b)], activations=[np.array([2.0]), np.array([1.0, -0.5])])
     >>> [text.get_text() for text in figure.axes[0].texts]
-    ['0.50', '-0.25', '2.00', '1.00', '-0.50', 'x', 'z']
+    ['0.50', '−0.25', '2.00', '1.00', '−0.50', 'x', 'z']
     """
     sizes = [np.shape(layers[0][0])[0], *[np.shape(W)[1] for W, _ in layers]]
     shapes = [np.shape(value) for value in activations]
@@ -310,24 +310,37 @@ def network_diagram(
     panel.set_axis_off()
     place = [[(3.2 * i, (n - 1) / 2 - j) for j in range(n)] for i, n in enumerate(sizes)]
     largest = max(float(np.max(np.abs(W))) for W, _ in layers) or 1.0
-    box = {"facecolor": "white", "edgecolor": "none", "pad": 0.5, "alpha": 0.85}
+    box = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}
     for i, (W, _) in enumerate(layers):
+        ends = {(d, h): np.array([place[i][d], place[i + 1][h]]) for d, h in np.ndindex(W.shape)}
+        taken: list[Floats] = []
         for (d, h), w in np.ndenumerate(W):
-            (x0, y0), (x1, y1) = place[i][d], place[i + 1][h]
             colour, dashes = (OKABE_ITO[0], "-") if w >= 0 else (OKABE_ITO[1], "--")
-            panel.plot([x0, x1], [y0, y1], dashes, color=colour, linewidth=0.5 + 3 * abs(w) / largest, zorder=1)
-            at = 0.2 + 0.14 * h if sizes[i + 1] > 1 else 0.4  # staggered: crossing lines keep their numbers apart
-            x, y = x0 + at * (x1 - x0), y0 + at * (y1 - y0)
+            panel.plot(*ends[d, h].T, dashes, color=colour, linewidth=0.5 + 3 * abs(w) / largest, zorder=1)
+            x, y = _clear_place(ends[d, h], [line for of, line in ends.items() if of != (d, h)], taken)
+            taken.append(np.array([x, y]))
             words = f"{w:.2f}" + (f"\n{gradients[i][0][d, h]:+.2f}" if gradients else "")
-            panel.text(x, y, words, ha="center", va="center", fontsize=8, zorder=2, bbox=box)
+            panel.text(x, y, words, ha="center", va="center", fontsize=10, zorder=2, bbox=box)
     for i, units in enumerate(place):
         for j, (x, y) in enumerate(units):
             panel.plot(x, y, "o", markersize=36, markerfacecolor="white", markeredgecolor="black", zorder=3)
             if activations:
                 panel.text(x, y, f"{activations[i][j]:.2f}", ha="center", va="center", fontsize=10, zorder=4)
+    for text in panel.texts:
+        text.set_text(text.get_text().replace("-", "−"))
     names = ["x", *[f"h{i}" if len(sizes) > 3 else "h" for i in range(1, len(sizes) - 1)], "z"]
     for i, name in enumerate(names):
         panel.text(3.2 * i, max(sizes) / 2 + 0.25, name, ha="center", fontsize=13)
     panel.set(xlim=(-0.6, 3.2 * (len(sizes) - 1) + 0.6), ylim=(-max(sizes) / 2 - 0.1, max(sizes) / 2 + 0.5))
     panel.set_title(title, loc="left")
     return figure
+
+
+def _clear_place(line: Floats, others: Sequence[Floats], taken: Sequence[Floats]) -> Floats:
+    """Return the point on a line (2, 2) that is farthest from the other lines and from the points that are taken."""
+    points = line[0] + np.linspace(0.15, 0.85, 71)[:, None] * (line[1] - line[0])  # (71, 2)
+    clear = [np.linalg.norm((points - point) / (2, 1.5), axis=-1) for point in taken]
+    for start, end in others:
+        share = np.clip((points - start) @ (end - start) / np.sum((end - start) ** 2), 0, 1)  # of the way, (71,)
+        clear.append(np.linalg.norm(points - start - share[:, None] * (end - start), axis=-1))
+    return np.asarray(points[np.argmax(np.min(clear, axis=0))] if clear else points[35])
