@@ -48,6 +48,7 @@ def test_the_result_of_a_prediction_waits_for_the_answer(shown: list[Any]) -> No
     assert "Does it rise?" in question.value
     assert field.value is None
     assert button.disabled
+    assert button.layout.width == "auto", "or JupyterLab cuts its words off"
     assert revealed == []
     field.value = "no"
     assert not button.disabled
@@ -137,6 +138,7 @@ def test_a_slider_draws_what_it_stands_at_while_it_moves(shown: list[Any]) -> No
     assert picture.value == "{'T': 20, 'digit': 3}"
     assert [label for label, _ in T.options] == ["1", "8", "20"]
     assert T.style.description_width == "initial"
+    assert T.layout.width == f"{chart.WIDTH}px"
     assert digit.description == "digit"
 
 
@@ -181,3 +183,11 @@ def test_taller_values_are_taller_bars() -> None:
     heights = [float(rect.get("height", "nan")) for rect in root.iter("{http://www.w3.org/2000/svg}rect")]
     assert heights[1] == pytest.approx(2 * heights[0])
     assert heights[1] == pytest.approx((chart.HEIGHT - chart.TOP - chart.BOTTOM) / 2, abs=0.1)
+
+
+def test_values_above_bars_are_short_enough_to_stand_side_by_side() -> None:
+    values = [0.00055, 2.6e-23, 0.0012, 0.5, 1.0, 0.0]
+    root = ET.fromstring(chart.bars({str(k): value for k, value in enumerate(values)}, 1.0, "probability"))
+    said = [text.text for text in root.iter("{http://www.w3.org/2000/svg}text")]
+    for words in ("6e-4", "3e-23", "0.0012", "0.5", "1", "0"):
+        assert words in said

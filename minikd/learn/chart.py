@@ -55,7 +55,7 @@ def bars(
         height = HEIGHT - BOTTOM - y
         parts.append(f'<rect x="{x:.1f}" y="{y:.1f}" width="{0.7 * step:.1f}" height="{height:.1f}" fill="{colour}"/>')
         middle = left + (i + 0.5) * step
-        parts.append(_text(middle, y - 4, f"{value:,.0f}" if top >= 100 else f"{value:.2g}", "middle", 11))
+        parts.append(_text(middle, y - 4, _brief(value, top), "middle", 11))
         parts.append(_text(middle, HEIGHT - BOTTOM + 15, name, "middle", 12))
     if image is not None:
         drawn = io.BytesIO()
@@ -64,6 +64,13 @@ def bars(
         place = f'x="4" y="{TOP + 30}" width="100" height="100" style="image-rendering:pixelated"'
         parts.append(f'<image {place} href="data:image/png;base64,{code}"/>')
     return _whole(parts)
+
+
+def _brief(value: float, top: float) -> str:
+    """Return a value in so few characters that it fits above its bar."""
+    if top >= 100:
+        return f"{value:,.0f}"
+    return f"{value:.0e}".replace("e-0", "e-") if 0 < value < top / 1000 else f"{value:.2g}"
 
 
 def lines(

@@ -141,7 +141,7 @@ def _ask(
         if choices
         else ipywidgets.FloatText(value=None, description=unit, layout=ipywidgets.Layout(width="14em"))
     )
-    button = ipywidgets.Button(description="Show what happens", disabled=True)
+    button = ipywidgets.Button(description="Show what happens", disabled=True, layout=ipywidgets.Layout(width="auto"))
     words, result = ipywidgets.HTML(), ipywidgets.Output()
 
     def answered(_: Any) -> None:
@@ -210,6 +210,7 @@ def explore(draw: Callable[..., str], alt: str, **choices: Sequence[float]) -> N
             value=values[0],
             description=name.replace("_", " "),
             style={"description_width": "initial"},  # as wide as the name
+            layout=ipywidgets.Layout(width="640px", max_width="100%"),  # as wide as the chart
             continuous_update=True,
         )
         for name, values in choices.items()
