@@ -48,7 +48,7 @@ def test_the_result_of_a_prediction_waits_for_the_answer(shown: list[Any]) -> No
     assert "Does it rise?" in question.value
     assert field.value is None
     assert button.disabled
-    assert button.layout.width == "auto", "or JupyterLab cuts its words off"
+    assert button.layout.width == "max-content", "or JupyterLab cuts its words off"
     assert revealed == []
     field.value = "no"
     assert not button.disabled
@@ -63,9 +63,23 @@ def test_a_number_is_typed_and_compared(shown: list[Any]) -> None:
     widgets.predict("How many errors?", 100.0, unit="errors")(lambda: None)
     _, field, button, words, _ = shown[0].children
     assert field.description == "errors"
-    field.value = 80.0
+    field.value = "80"
     button.click()
     assert "You said 80 errors. It is 100 errors, so you were 20 % too low." in words.value
+
+
+@pytest.mark.parametrize(("typed", "number"), [("0", 0.0), (" −1.5 ", -1.5), ("1e-4", 1e-4)])
+def test_every_number_can_be_typed_also_zero(shown: list[Any], typed: str, number: float) -> None:
+    widgets.predict("How much?", number)(lambda: None)
+    _, field, button, words, _ = shown[0].children
+    assert field.value == ""
+    for other in ("", "much", "nan", "-"):
+        field.value = other
+        assert button.disabled
+    field.value = typed
+    assert not button.disabled
+    button.click()
+    assert "That is right." in words.value
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import html
+import math
 import os
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
@@ -135,21 +136,24 @@ def _ask(
 ) -> None:
     import ipywidgets
 
-    wide = {"layout": ipywidgets.Layout(width="auto"), "style": {"description_width": "initial"}}
+    wide = {"layout": ipywidgets.Layout(width="max-content"), "style": {"description_width": "initial"}}
     field: Any = (
         ipywidgets.RadioButtons(options=list(choices), value=None, **wide)
         if choices
-        else ipywidgets.FloatText(value=None, description=unit, layout=ipywidgets.Layout(width="14em"))
+        else ipywidgets.Text(placeholder="a number", description=unit, **wide)
     )
-    button = ipywidgets.Button(description="Show what happens", disabled=True, layout=ipywidgets.Layout(width="auto"))
+    button = ipywidgets.Button(description="Show what happens", disabled=True, layout=wide["layout"])
     words, result = ipywidgets.HTML(), ipywidgets.Output()
 
+    def guess() -> Any:  # None as long as there is none
+        return field.value if choices else _typed(field.value)
+
     def answered(_: Any) -> None:
-        button.disabled = field.value is None
+        button.disabled = guess() is None
 
     def pressed(_: Any) -> None:
         field.disabled = button.disabled = True
-        words.value = verdict(*comment(field.value, truth, close, unit))
+        words.value = verdict(*comment(guess(), truth, close, unit))
         with result:
             reveal()
 
@@ -157,6 +161,15 @@ def _ask(
     button.on_click(pressed)
     asked = ipywidgets.HTML(f"<p><b>Predict:</b> {html.escape(question)}</p>")
     _show_widget(ipywidgets.VBox([asked, field, button, words, result]))
+
+
+def _typed(text: str) -> float | None:
+    """Return the number that the reader typed, or None if it is none."""
+    try:
+        number = float(text.replace("−", "-"))
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
 
 
 def _fold(question: str, truth: str | float, choices: Sequence[str], unit: str, reveal: Callable[[], Any]) -> None:
