@@ -283,6 +283,13 @@ def test_a_population_of_seeds_has_the_bits_of_each_alone(digits):
         assert np.array_equal(population.flat[i], train(replace(config, seed=seed), digits).flat)
 
 
+@pytest.mark.parametrize("alpha", [(0.0,), (0.0, 0.0)])
+def test_a_population_that_gives_soft_targets_no_weight_needs_none(digits, alpha):
+    population = train(replace(TINY, alpha=alpha), digits)
+    for one in population.flat:
+        np.testing.assert_allclose(one, train(TINY, digits).flat, rtol=1e-12, atol=1e-12)
+
+
 # ---- stopping and going on -------------------------------------------------------------------------------------------
 
 

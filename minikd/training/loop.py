@@ -141,7 +141,8 @@ class Run:
         parameters = _initial(self.sizes, config, start)
         self.state = State(self.sizes, device.put(parameters), device.put(np.zeros_like(parameters)))
         self.history: list[dict[str, Any]] = []
-        self._T, self._alpha = (_per_student(getattr(config, name), config.dtype, device) for name in ("T", "alpha"))
+        alpha = 0.0 if soft_targets is None else config.alpha  # the feed has checked that it is 0 for every student
+        self._T, self._alpha = (_per_student(value, config.dtype, device) for value in (config.T, alpha))
         self._rates: list[float | Array] = []  # of each step of the epoch
         self._all_rates: Array | None = None  # the same as one array on the device
         self._checked = False  # whether a step has been taken with its arguments checked
