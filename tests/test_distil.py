@@ -97,6 +97,7 @@ def test_the_order_of_the_columns_is_that_of_the_labels():
         ({"x": np.where(UNIT > 2, np.nan, X)}, "features must be finite"),
         ({"x": X[:, 0]}, r"examples must be features \(N, D\), or images"),
         ({"alpha": 0.0}, "alpha = 0 gives them no weight"),
+        ({"alpha": 0}, "alpha = 0 gives them no weight"),
         ({"T": 0.0}, "T must be a finite number > 0"),
         ({"T": "hot", "alpha": 0.5}, "T must be a temperature"),
         ({"hidden": (0,)}, "hidden must be"),

@@ -60,7 +60,8 @@ def distil(
             a number. Otherwise it is the sorted labels in y, as scikit-learn's `classes_` is.
         hidden: units of each hidden layer of the student.
         T: the temperature of the soft targets, or "auto".
-        alpha: the weight of the soft targets, in [0, 1], or "auto". Without y it must be 1.
+        alpha: the weight of the soft targets, in (0, 1], or "auto". Without y it must be 1. 0 is left out, because with
+            it the student would learn nothing from its teacher.
         epochs: passes over the data, or None for a number that suits the size of the data.
         seed: of the initial weights and of the order of the examples.
         dtype: "float32" or "float64".

@@ -40,7 +40,7 @@ class DistilledClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             network twice as wide, which minikd trains.
         hidden: units of each hidden layer of the student.
         T: the temperature, or "auto", as `minikd.distil.distil` takes it.
-        alpha: the weight of the soft targets, or "auto".
+        alpha: the weight of the soft targets, in (0, 1], or "auto".
         epochs: passes over the data, or None for a number that suits their size.
         folds: None to learn the answers of the teacher for the examples that it was fitted to. If it knows their labels
             by heart, though they are noisy, a number such as 5 may be better: copies of the teacher that were fitted
