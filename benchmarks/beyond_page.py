@@ -322,10 +322,10 @@ def page(record: Row) -> str:
         device=record["machine"]["device"],
         cost=cost(rows),
     )
-    return "\n\n".join(map(_wrapped, text.rstrip("\n").split("\n\n"))) + "\n"
+    return "\n\n".join(map(wrapped, text.rstrip("\n").split("\n\n"))) + "\n"
 
 
-def _wrapped(paragraph: str) -> str:
+def wrapped(paragraph: str) -> str:
     """Return a paragraph in lines of 120 characters; headings, lists and tables as they are."""
     if paragraph[0] in "#-|":
         return paragraph

@@ -26,6 +26,8 @@ LEAST, MOST = 0.1, 0.6
 """The labels' share of a fresh student's gradient."""
 PER_ERROR = 20.0
 """How much of that share each share of the teacher's mistakes gives to the labels."""
+EXPLAINED = 2.0
+"""How many contradictions count as false labels for each one where the teacher is surer than usual."""
 WORTHLESS = 0.01
 """The weight of a teacher that has nothing to teach, if there are labels. Its share of the gradient is no larger."""
 WIDER = 2
@@ -110,9 +112,8 @@ def choose_alpha(v: NDArray[Any], labels: NDArray[Any] | None, T: float) -> Choi
 
     Without labels it is 1. With them, the labels get a share g of the gradient of a fresh student, whose logits are
     equal. It is the share of norms in α T ‖q − p‖ and (1 − α) ‖q − [y]‖ (derivation D5.2), averaged over the examples.
-    g is 20 times the share of examples on which the teacher is mistaken, but from 0.1 to 0.6. Where
-    the out-of-bag answers of a random forest were right about 97 % of scikit-learn's digits, an alpha above 0.3 cost
-    the students errors.
+    g is 20 times the share of examples on which the teacher is mistaken, but from 0.1 to 0.6: a teacher that knows its
+    examples by heart leaves the labels 0.1. `benchmarks/ALPHA.md` compares other numbers on held-out examples.
 
     A label that the teacher contradicts is the teacher's mistake or a false label. False labels do not care how sure
     the teacher is, and mistakes happen where it is not. So for each contradiction where the teacher is surer than
@@ -138,14 +139,9 @@ def choose_alpha(v: NDArray[Any], labels: NDArray[Any] | None, T: float) -> Choi
     if labels is None:
         return Choice(1.0, "alpha = 1, because there are no labels: the student learns from the teacher only.")
     K = v.shape[1]
-    margin = np.diff(np.partition(v, -2, axis=-1)[:, -2:])[:, 0]  # (N,), of the top over the next
-    wrong = np.argmax(v, axis=-1) != labels
-    contradicted, sure = float(np.mean(wrong)), float(np.mean(wrong & (margin > np.median(margin))))
-    mistaken = contradicted if contradicted > 0.5 else max(0.0, contradicted - 2 * sure)
-    g = min(max(LEAST, PER_ERROR * mistaken), MOST)
-    some = v[:: max(1, len(v) // 10_000)]  # memory for 1,000 classes
-    soft = T * float(np.mean(np.linalg.norm(np.asarray(softmax(some, T)) - 1 / K, axis=-1)))
-    hard = math.sqrt(1 - 1 / K)
+    contradicted, sure = contradictions(v, labels)
+    g, mistaken = labels_share(contradicted, sure)
+    soft, hard = _lengths(v, T)
     agreed = brief(100 * (1 - contradicted), 3)
     no_use = ""
     if at_chance(np.argmax(v, axis=-1), labels, K):
@@ -155,13 +151,62 @@ def choose_alpha(v: NDArray[Any], labels: NDArray[Any] | None, T: float) -> Choi
     if no_use:
         alpha = WORTHLESS * (hard / max(soft, hard))
         return Choice(alpha, f"alpha = {alpha:.2g}, because {no_use}: it has nothing to teach, but the labels have.")
-    alpha = (1 - g) * hard / ((1 - g) * hard + g * soft)
+    alpha = weight_of_share(g, v, T)
     why = (
         f"alpha = {alpha:.2g}, because the teacher agrees with {agreed} % of the labels and is "
         f"probably mistaken about {brief(100 * mistaken)} %: so the labels get {100 * g:.0f} % of a fresh student's "
         f"gradient, whose soft part is {brief(soft / hard)} times as long as its hard part."
     )
     return Choice(alpha, why)
+
+
+def contradictions(v: NDArray[Any], labels: NDArray[Any]) -> tuple[float, float]:
+    """Return the shares of the labels that the teacher contradicts, and that it contradicts surer than usual.
+
+    It is surer than usual where the distance of its highest logit from the next one is above the median.
+
+    Args:
+        v: as `choose_alpha` takes it.
+        labels: (N,) int.
+    """
+    margin = np.diff(np.partition(v, -2, axis=-1)[:, -2:])[:, 0]  # (N,)
+    wrong = np.argmax(v, axis=-1) != labels
+    return float(np.mean(wrong)), float(np.mean(wrong & (margin > np.median(margin))))
+
+
+def labels_share(
+    contradicted: float, sure: float, *, least: float = LEAST, most: float = MOST, explained: float = EXPLAINED
+) -> tuple[float, float]:
+    """Return the labels' share of a fresh student's gradient, and the share of examples that the teacher mistakes.
+
+    Args:
+        contradicted: as `contradictions` returns it.
+        sure: as `contradictions` returns it.
+        least: the smallest share.
+        most: the largest share.
+        explained: how many contradictions count as false labels for each sure one.
+    """
+    mistaken = contradicted if contradicted > 0.5 else max(0.0, contradicted - explained * sure)
+    return min(max(least, PER_ERROR * mistaken), most), mistaken
+
+
+def weight_of_share(g: float, v: NDArray[Any], T: float) -> float:
+    """Return the alpha with which labels have the share g of a fresh student's gradient.
+
+    Args:
+        g: in [0, 1].
+        v: as `choose_alpha` takes it.
+        T: the temperature.
+    """
+    soft, hard = _lengths(v, T)
+    return (1 - g) * hard / ((1 - g) * hard + g * soft)
+
+
+def _lengths(v: NDArray[Any], T: float) -> tuple[float, float]:
+    """Return the norms T ‖q − p‖ and ‖q − [y]‖ of a fresh student, averaged over the examples."""
+    K, some = v.shape[1], v[:: max(1, len(v) // 10_000)]  # memory for 1,000 classes
+    soft = T * float(np.mean(np.linalg.norm(np.asarray(softmax(some, T)) - 1 / K, axis=-1)))
+    return soft, math.sqrt(1 - 1 / K)
 
 
 def without_labels(train: int, transfer: int) -> str:
