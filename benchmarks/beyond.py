@@ -44,7 +44,7 @@ from minikd.training.runs import write_json
 SEEDS = range(5)
 BUDGETS = (1, 5, 20)
 """Students: one hidden layer, as wide as this many kB of float32 weights allow."""
-GRID = tuple(product((1.0, 2.0, 4.0, 8.0), (0.3, 0.6, 0.9, 1.0)))
+GRID = tuple(product((1.0, 2.0, 4.0, 8.0), (0.03, 0.1, 0.3, 0.6, 0.9, 1.0)))
 """The T and alpha that are tried with hindsight, for the student of 5 kB."""
 FOLDS = 5
 Data = tuple[np.ndarray, np.ndarray]
@@ -94,8 +94,8 @@ def one_against_rest(seed: int) -> Any:
 
 CASES = [
     Case("digits", "scikit-learn", of_sklearn(load_digits), "random forest", forest),
-    Case("digits", "scikit-learn", of_sklearn(load_digits), "SVM, one against the rest", one_against_rest),
-    Case("digits", "scikit-learn", of_sklearn(load_digits), "SVM, votes of pairs", votes_of_pairs),
+    Case("digits", "scikit-learn", of_sklearn(load_digits), beyond_page.REST, one_against_rest),
+    Case("digits", "scikit-learn", of_sklearn(load_digits), beyond_page.VOTES, votes_of_pairs),
     Case("breast cancer", "scikit-learn", of_sklearn(load_breast_cancer), "gradient boosting", boosted),
     Case("wine", "scikit-learn", of_sklearn(load_wine), "random forest", forest),
     Case("image segments", "river", lambda: of_river("ImageSegments"), "gradient boosting", boosted),

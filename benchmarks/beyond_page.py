@@ -17,6 +17,7 @@ HERE = Path(__file__).parent
 RESULT, PAGE = HERE / "results" / "beyond.json", HERE / "BEYOND.md"
 BEST = "5 kB"
 """The student that most tables are about."""
+REST, VOTES = "SVM, one against the rest", "SVM, votes of pairs"
 Row = dict[str, Any]
 
 
@@ -203,11 +204,46 @@ def whether_it_helps(rows: Sequence[Row]) -> str:
     return "\n".join(lines)
 
 
+def two_machines(rows: Sequence[Row]) -> str:
+    """Return how the two support vector machines of digits teach, and what follows; nothing without them."""
+    machines = {row["model"]: row for row in rows if row["data"] == "digits"}
+    if not {VOTES, REST} <= set(machines):
+        return ""
+    rest, votes = machines[REST], machines[VOTES]
+    sizes = list(rest["students"])
+    right = [percent(row["teacher"]["accuracy"]) for row in (rest, votes)]
+    ahead = [
+        difference(*(row["students"][size]["distilled"]["accuracy"] for row in (rest, votes)), 100) for size in sizes
+    ]
+    signs = [clear(one) for one in ahead]
+    listed = "; ".join(f"{size} {shown(one)}" for size, one in zip(sizes, ahead, strict=True))
+    advice = "So either may teach here."
+    if 1 in signs and -1 not in signs:
+        advice = "So wrap an `SVC` in `OneVsRestClassifier` before you distil it."
+    return (
+        f"Two of the teachers are support vector machines (SVM) of digits. On the test part {right[0]} % of the "
+        f"answers are right with one machine against the rest, and {right[1]} % with votes of pairs. An `SVC` for "
+        "three or more classes counts the votes of pairs of classes, and its probabilities go in steps from vote to "
+        "vote. The student of one against the rest is ahead of the student of votes by these points: "
+        f"{listed}. {advice} We added one against the rest after we had seen the result of votes of pairs."
+    )
+
+
 def how_sure(rows: Sequence[Row]) -> str:
     losses = [loss(row) for row in rows]
+    students = [row["students"][BEST] for row in rows]
+    errors = [difference(one["distilled"]["ece"], one["alone"]["ece"], 100) for one in students]
+    means = [
+        [float(np.mean(one["ece"])) for one in (row["teacher"], student["alone"], student["distilled"])]
+        for row, student in zip(rows, students, strict=True)
+    ]
+    followed = [distilled > alone for teacher, alone, distilled in means if teacher > alone]
     return (
         f"The log loss of the distilled student is {counted(losses, 'higher (worse)', 'lower (better)')}. Better: "
-        f"{_where(rows, losses, -1)}. Worse: {_where(rows, losses, 1)}."
+        f"{_where(rows, losses, -1)}. Worse: {_where(rows, losses, 1)}. Does a student take over its teacher's "
+        f"calibration error (ECE)? In {len(followed)} of {len(rows)} the teacher's is above that of the student alone, "
+        f"and in {followed.count(True)} of these the distilled student's is too. Against the student alone it is "
+        f"{counted(errors, 'higher (worse)', 'lower (better)')}. Worse: {_where(rows, errors, 1)}."
     )
 
 
@@ -216,14 +252,21 @@ def about_T(rows: Sequence[Row], grid: Sequence[Sequence[float]]) -> str:
     ahead = [one for _, one in found]
     students = [row["students"][BEST]["distilled"] for row in rows]
     T, alpha = ([float(np.mean(student[key])) for student in students] for key in ("T", "alpha"))
-    lowest = min(alpha for _, alpha in grid)
     best_T, best_alpha = zip(*(grid[place] for place, _ in found), strict=True)
+    lower, lowest = sum(best < own for best, own in zip(best_alpha, alpha, strict=True)), min(one for _, one in grid)
+    better = _where(rows, ahead, 1)
+    lesson = f"the pair that is best with hindsight is clearly better than the chosen one for {better}"
+    if better == "none":
+        lesson = "even the pair that is best with hindsight is nowhere clearly better than the chosen one"
     return (
         f"minikd chose T from {span(T)} and alpha from {span(alpha, 2)}; with hindsight, T from {span(best_T, 0)} and "
-        f"alpha from {span(best_alpha)} would have been best. That would have gained "
-        f"{span([one.value for one in ahead], sign=True)} points, and is {counted(ahead, 'better', 'worse')}. Clearly "
-        f"better: {_where(rows, ahead, 1)}. In {best_alpha.count(lowest)} of {len(rows)} the best alpha is the lowest "
-        f"one that was tried, {lowest}."
+        f"alpha from {span(best_alpha, 2)} would have been best. That would have changed accuracy by "
+        f"{span([one.value for one in ahead], sign=True)} points, and is {counted(ahead, 'better', 'worse')}. The best "
+        f"alpha is below the chosen one in {lower} of {len(rows)}, and the lowest one that was tried, {lowest:g}, in "
+        f"{best_alpha.count(lowest)}. Hindsight means: {len(grid)} pairs were tried, and the one that is best *on the "
+        f"test parts* was taken. Nobody can choose so, and the best of {len(grid)} looks better than it is. **What was "
+        f"learnt about T and alpha:** {lesson}. [How alpha is chosen](ALPHA.md) compares rules on held-out examples, "
+        "without the test parts."
     )
 
 
@@ -232,10 +275,13 @@ def about_folds(rows: Sequence[Row]) -> str:
     both = [(student["held out"], student["distilled"]) for student in students]
     points = [difference(other["accuracy"], own["accuracy"], 100) for other, own in both]
     nats = [difference(other["log_loss"], own["log_loss"]) for other, own in both]
+    seen = [100 * float(np.mean(row["teacher"]["seen"])) for row in rows]
     return (
-        f"With held-out answers, accuracy is {counted(points, 'higher', 'lower')}, and log loss is "
-        f"{counted(nats, 'higher (worse)', 'lower (better)')}. Better log loss: {_where(rows, nats, -1)}. Worse: "
-        f"{_where(rows, nats, 1)}."
+        f"The teachers are right on {span(seen)} % of their own training examples, so their answers there say little "
+        "beyond the labels. Held-out answers are those of copies that were fitted to the other four fifths: "
+        "`DistilledClassifier(forest, folds=5)`. With them, accuracy is "
+        f"{counted(points, 'higher', 'lower')}, and log loss is {counted(nats, 'higher (worse)', 'lower (better)')}. "
+        f"Better log loss: {_where(rows, nats, -1)}. Worse: {_where(rows, nats, 1)}."
     )
 
 
@@ -260,35 +306,26 @@ these intervals are a little too narrow, and among this many of them some leave 
 
 {helps}
 
-Look at the two support vector machines (SVM) of digits: they are equally accurate, but only one is a good teacher. An
-`SVC` for three or more classes counts the votes of pairs of classes. Its probabilities go in steps from vote to vote,
-and the student spends itself on the steps. So wrap an `SVC` in `OneVsRestClassifier` before you distil it.
+{machines}
 
 {accuracy}
 
 ## How sure are they?
 
-{sure} A student takes over a part of its teacher's calibration. The forests of digits and wine are right more often
-than they are sure, and so are their students. ECE is the calibration error over 15 bins; log loss is in nats;
-students of {best}.
+{sure} ECE is the calibration error over 15 bins; log loss is in nats; students of {best}.
 
 {calibration}
 
 ## T and alpha
 
-{about_T} Hindsight means: {pairs} pairs were tried, and the one that is best *on the test parts* was taken. Nobody
-can choose so, and the best of {pairs} looks better than it is. **What was learnt about T and alpha:** on so few
-examples the labels probably deserve more weight than minikd gives them, but that matters less than which teacher you
-take.
+{about_T}
 
 {settings}
 
 ## Own answers, or held-out answers?
 
-A forest knows the labels of its own training examples almost by heart, so its answers there say little beyond the
-labels. Held-out answers are those of copies that were fitted to the other four fifths: `DistilledClassifier(forest,
-folds=5)`. {about_folds} So `folds` is off unless you ask for it. Try it where labels are noisy: some pages of
-phishing have the same features and another label, so that even the forest cannot know them all by heart.
+{about_folds} `folds` is off unless you ask for it. Try it where labels are noisy: some pages of phishing have the same
+features and another label, so that even the forest cannot know them all by heart.
 
 {held_out}
 
@@ -310,11 +347,11 @@ def page(record: Row) -> str:
         data=data(rows),
         seeds=("Zero", "One", "Two", "Three", "Four", "Five")[len(record["seeds"])],
         helps=whether_it_helps(rows),
+        machines=two_machines(rows),
         accuracy=accuracy(rows),
         sure=how_sure(rows),
         calibration=calibration(rows),
         about_T=about_T(rows, grid),
-        pairs=len(grid),
         settings=settings(rows, grid),
         about_folds=about_folds(rows),
         held_out=held_out(rows),
@@ -322,7 +359,7 @@ def page(record: Row) -> str:
         device=record["machine"]["device"],
         cost=cost(rows),
     )
-    return "\n\n".join(map(wrapped, text.rstrip("\n").split("\n\n"))) + "\n"
+    return "\n\n".join(map(wrapped, filter(None, text.rstrip("\n").split("\n\n")))) + "\n"
 
 
 def wrapped(paragraph: str) -> str:

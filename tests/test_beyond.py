@@ -91,6 +91,36 @@ def test_hindsight_takes_the_pair_with_the_best_mean_and_the_lower_loss_of_equal
     assert (best, ahead.value) == (2, pytest.approx(10))
 
 
+@pytest.mark.parametrize(("votes", "advice"), [(0.7, "So wrap an `SVC`"), (0.9, "So either may teach here")])
+def test_the_advice_about_support_vector_machines_follows_from_their_students(votes, advice):
+    rows = [
+        of([0.8, 0.8, 0.8], [right, right + 0.01, right - 0.01]) | {"data": "digits", "model": model}
+        for right, model in ((0.9, beyond_page.REST), (votes, beyond_page.VOTES))
+    ]
+    words = beyond_page.two_machines(rows)
+    assert advice in words
+    assert "We added one against the rest after we had seen the result of votes of pairs." in words
+    assert beyond_page.two_machines(rows[:1]) == ""
+
+
+@pytest.mark.parametrize(
+    ("right", "lower", "lowest", "lesson"),
+    [
+        ([0.7, 0.6, 0.5], 1, 1, "nowhere clearly better"),
+        ([0.5, 0.9, 0.6], 1, 0, "clearly better than the chosen one for d (m)"),
+        ([0.5, 0.6, 0.7], 0, 0, "nowhere clearly better"),
+    ],
+)
+def test_the_lesson_about_alpha_follows_from_what_was_found(right, lower, lowest, lesson):
+    row = of([0.6, 0.6, 0.6], [0.7, 0.71, 0.69])
+    row["students"]["5 kB"]["distilled"] |= {"T": [2.0] * 3, "alpha": [0.5] * 3}
+    row["students"]["5 kB"]["grid"] = [{"accuracy": [one] * 3, "log_loss": [0.1] * 3} for one in right]
+    words = beyond_page.about_T([row], [(1.0, 0.03), (1.0, 0.3), (1.0, 0.9)])
+    assert f"The best alpha is below the chosen one in {lower} of 1" in words
+    assert f"the lowest one that was tried, 0.03, in {lowest}." in words
+    assert lesson in words
+
+
 def test_the_page_is_what_the_committed_results_say():
     record = json.loads(beyond_page.RESULT.read_text(encoding="utf-8"))
     assert beyond_page.PAGE.read_text(encoding="utf-8") == beyond_page.page(record), (
