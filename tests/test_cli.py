@@ -18,7 +18,12 @@ COMMANDS = {
     for folder in ("minikd", "derivations", "benchmarks", "tests")
     for path in (ROOT / folder).rglob("*.py")
     if not path.name.startswith("test_") and 'if __name__ == "__main__":' in path.read_text(encoding="utf-8")
-} - {"benchmarks.memory", "minikd.distil.standalone"}  # parts of others
+} - {  # parts of others
+    "benchmarks.memory",
+    "minikd.distil.standalone",
+    "minikd.learn.capstone.my_distillation",
+    "minikd.learn.capstone.worker",
+}
 posix = pytest.mark.skipif(sys.platform == "win32", reason="needs a POSIX shell")
 
 

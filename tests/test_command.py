@@ -22,6 +22,7 @@ DOORS = {
     "speech": "minikd.speech",
     "notebooks": "minikd.notebooks",
     "play": "minikd.play",
+    "grade": "minikd.grade",
     "gpu": "minikd.backend",
     "export": "minikd.export",
 }
@@ -91,7 +92,7 @@ except SystemExit:
 def test_a_word_that_is_no_command_is_one_line_with_the_list(capsys, word):
     status, out, err = ended(capsys, word, "8")
     assert (status, out) == (2, "")
-    listed = "mnist, distil, predict, paper, speech, notebooks, play, gpu, export"
+    listed = "mnist, distil, predict, paper, speech, notebooks, play, grade, gpu, export"
     assert err == f"minikd: the first word must be a command ({listed}), got {word!r}: see minikd --help\n"
 
 
@@ -135,6 +136,7 @@ def test_a_command_has_exactly_the_options_of_its_door(capsys, name):
         (["speech", "--members", "1"], "--members must be ≥ 2"),
         (["notebooks", "--check", "99"], "notebooks are numbered"),
         (["play", "--write", "no/such/folder.html"], "the folder of 'no/such/folder.html' is not there"),
+        (["grade"], "give files to check, or --template FILE, or --record"),
         (["gpu", "--fast"], "unrecognized arguments: --fast (--help explains every option)"),
         (["export", "a.safetensors", "a.pb"], "a student leaves as FILE.onnx or FILE.py, got 'a.pb'"),
     ],

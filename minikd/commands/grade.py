@@ -109,7 +109,9 @@ def _files(parser: Parser, given: Sequence[str]) -> list[str]:
 def _report(file: str, args: argparse.Namespace) -> Report:
     """Judge a file, and train with it if that is asked for and all its functions are right."""
     report = judge(file, args.timeout)
-    if args.train and report.passed:
+    if args.train and not report.passed:
+        report.remarks.append("the training is not run: first all functions must be right")
+    elif args.train:
         from minikd.learn.capstone import noise
 
         print(f"{file}: training three networks, which takes about a minute", file=sys.stderr, flush=True)

@@ -125,5 +125,7 @@ def _judge_function(process: Process, name: str, instead: list[str]) -> tuple[Ju
 
 
 def said(error: Exception) -> str:
-    """Return what an error says: the sentence of an `Ended`, or the type and message of any other."""
-    return str(error) if isinstance(error, Ended) else reason(error)
+    """Return what an error says: the sentence of an `Ended`, or the type and message of another."""
+    if isinstance(error, Ended):
+        return str(error)
+    return reason(error) if isinstance(error, OSError) else f"{type(error).__name__}: {error}"

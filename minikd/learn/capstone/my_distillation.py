@@ -126,7 +126,7 @@ if __name__ == "__main__":
     from minikd import load_mnist  # the data, and nothing else
 
     digits, test_digits = load_mnist()
-    networks = distil(digits.images.astype(np.float32) / 255, digits.labels)
-    for name, layers in networks.items():
-        z = forward(layers, test_digits.images.reshape(10_000, -1).astype(np.float32) / 255)[0]
-        print(f"{name:10}{np.sum(z.argmax(axis=-1) != test_digits.labels)} errors on 10,000 test digits")
+    x = test_digits.images.reshape(len(test_digits), -1).astype(np.float32) / 255
+    for name, layers in distil(digits.images.astype(np.float32) / 255, digits.labels).items():
+        wrong = np.sum(forward(layers, x)[0].argmax(axis=-1) != test_digits.labels)
+        print(f"{name:10}{wrong} errors on {len(x):,} test digits")
