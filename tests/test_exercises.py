@@ -24,10 +24,11 @@ def folded(notebook: str) -> dict[str, dict[str, object]]:
     imports = "\n".join(
         line for cell in cells(path, "code") for line in cell.split("\n") if line.startswith(("import ", "from "))
     )
-    found = {}
+    found: dict[str, dict[str, object]] = {}
+    names: dict[str, object] = {}
     for cell in cells(path, "markdown"):
         for number, code in re.findall(r"Solution of ([\d.]+)</summary>\s+```python\n(.*?)```", cell, re.DOTALL):
-            names: dict[str, object] = {}
+            names = dict(names)  # a solution may use those before it
             exec(imports, names)
             exec(code, names)
             found[number] = names

@@ -17,6 +17,7 @@ from minikd.learn.exercises import Exercise, Verdict
 from minikd.learn.exercises.n01 import EXERCISES as FIRST
 
 HINTS = {
+    "ellipsis": "a function that it calls still returns its dots: write that one first",
     "positional argument": "keep the template's arguments, in their order",
     "Cannot cast": "make a new array: `z = z / T` and not `z /= T`",
 }
