@@ -276,6 +276,15 @@ def test_a_file_may_print_much_and_is_told_to_stop(tmp_path):
 
 
 @pytest.mark.slow
+def test_a_function_that_is_slow_in_every_call_does_not_hold_up_a_class(tmp_path):
+    slow = "import time\ntime.sleep(0.4)\nreturn np.maximum(x, 0)"
+    report = judge(written(tmp_path, with_functions(relu_forward=slow)), SHORT)
+    assert [one.words for one in report.functions if one.status == STOPS] == [
+        "it did not end within 3 seconds: is there a loop that does not stop?"
+    ]
+
+
+@pytest.mark.slow
 def test_one_mistake_costs_one_point(tmp_path):
     """The costs use the softmax: they are judged with the solution's, if the file's own is wrong."""
     report = judge(written(tmp_path, with_functions(softmax="return z / T")), 30)
@@ -466,11 +475,14 @@ def test_the_record_has_the_settings_of_the_file():
     }
     assert defaults["T"] == noise.DISTILLED.T
     assert defaults["alpha"] == noise.DISTILLED.alpha
-    assert (defaults["batch"], defaults["rate"]) == (noise.ALONE.batch_size, noise.ALONE.learning_rate)
-    assert "train(images, y, (300, 300), 8, seed, jitter=2)" in TEXT
-    assert (noise.TEACHER.hidden, noise.TEACHER.epochs, noise.TEACHER.jitter) == ((300, 300), 8, 2)
-    assert TEXT.count("train(images, y, (60, 60), 6, seed") == 2
-    assert (noise.ALONE.hidden, noise.ALONE.epochs) == ((60, 60), 6)
+    student, teacher = noise.ALONE, noise.TEACHER
+    theirs = (student.batch_size, student.learning_rate, student.clip_norm, student.jitter)
+    assert tuple(defaults[name] for name in ("batch", "rate", "clip", "jitter")) == theirs
+    assert TEXT.count(f"train(images, y, {student.hidden}, {student.epochs}, seed") == 2
+    assert teacher.clip_norm is None
+    settings = f"jitter={teacher.jitter}, batch={teacher.batch_size}, rate={teacher.learning_rate}, clip=math.inf"
+    assert f"train(images, y, {teacher.hidden}, {teacher.epochs}, seed, {settings})" in TEXT
+    assert (teacher.momentum, teacher.warmup) == (student.momentum, student.warmup) == (0.9, 0.02)
 
 
 @pytest.fixture

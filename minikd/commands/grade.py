@@ -27,7 +27,7 @@ from minikd.system.cli import Parser, reason
 from minikd.system.files import write_atomically
 
 TIMEOUT = 10.0
-"""Seconds that one call of a function may take. A right one takes milliseconds."""
+"""Seconds that a function may take for all its tests. A right one takes milliseconds."""
 
 
 def seconds(text: str) -> float:
@@ -48,7 +48,11 @@ def build_parser() -> Parser:
     parser.add_argument("--train", action="store_true", help="run its training too, if all is right: about a minute")
     parser.add_argument("--json", action="store_true", help="print the grades as JSON")
     parser.add_argument(
-        "--timeout", type=seconds, default=TIMEOUT, metavar="S", help=f"seconds for one call; {TIMEOUT:g} if not given"
+        "--timeout",
+        type=seconds,
+        default=TIMEOUT,
+        metavar="S",
+        help=f"seconds for one function; {TIMEOUT:g} if not given",
     )
     parser.add_argument("--template", metavar="FILE", help="write the template to this file, which must not exist yet")
     parser.add_argument("--record", action="store_true", help="train the networks anew that --train compares with")

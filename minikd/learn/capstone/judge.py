@@ -74,7 +74,7 @@ def judge(file: str, timeout: float) -> Report:
 
     Args:
         file: the path.
-        timeout: the seconds that loading the file, or one call of a function, may take.
+        timeout: the seconds that loading the file may take, and all calls of one function together.
     """
     report = Report(file)
     process: Process | None = None

@@ -80,10 +80,11 @@ def backward(layers, kept, dz):
     return gradients
 
 
-def train(images, y, hidden, epochs, seed, jitter=0, v=None, T=4.0, alpha=0.9, batch=128, rate=0.2):
+def train(images, y, hidden, epochs, seed, jitter=0, v=None, T=4.0, alpha=0.9, batch=128, rate=0.2, clip=1.0):
     """Return the layers [[W, b], ...] of a network that learned from labels y, and from a teacher's logits v if given.
 
-    The images are moved by up to `jitter` pixels. The learning rate rises for 2 % of the steps, then falls as a cosine.
+    Images are moved by up to `jitter` pixels. The learning rate rises for 2 % of the steps, then falls as a cosine. A
+    gradient that is longer than `clip` counts as one of that length.
     """
     rng, each, sizes, pixel = np.random.default_rng(seed), len(y) // batch, (784, *hidden, 10), np.arange(28)
     padded = np.pad(images, ((0, 0), (jitter, jitter), (jitter, jitter)))
@@ -107,8 +108,8 @@ def train(images, y, hidden, epochs, seed, jitter=0, v=None, T=4.0, alpha=0.9, b
         factor = (step + 1) / rise if step < rise else 0.5 + 0.5 * math.cos(math.pi * (step - rise) / (steps - rise))
         for layer, velocity, gradient in zip(layers, velocities, gradients):
             for i in range(2):
-                step_size = rate * factor / max(length, 1.0)  # a gradient longer than 1 counts as one of length 1
-                layer[i], velocity[i] = momentum_step(layer[i], velocity[i], gradient[i], step_size, 0.9)
+                now = rate * factor * min(1.0, clip / (length or 1.0))
+                layer[i], velocity[i] = momentum_step(layer[i], velocity[i], gradient[i], now, 0.9)
         if (step + 1) % each == 0:
             print(f"{hidden}: epoch {(step + 1) // each} of {epochs}, C = {C:.3f}")
     return layers
@@ -116,10 +117,10 @@ def train(images, y, hidden, epochs, seed, jitter=0, v=None, T=4.0, alpha=0.9, b
 
 def distil(images, y, seed=0):
     """Return the layers of a teacher, of a small student alone, and of the same student with the teacher's help."""
-    teacher = train(images, y, (300, 300), 8, seed, jitter=2)
+    teacher = train(images, y, (300, 300), 10, seed, jitter=2, batch=512, rate=0.3, clip=math.inf)
     v = forward(teacher, images.reshape(len(y), -1))[0]
-    alone = train(images, y, (60, 60), 6, seed)
-    return {"teacher": teacher, "alone": alone, "distilled": train(images, y, (60, 60), 6, seed, v=v)}
+    alone = train(images, y, (60, 60), 10, seed)
+    return {"teacher": teacher, "alone": alone, "distilled": train(images, y, (60, 60), 10, seed, v=v)}
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from importlib import resources
 from pathlib import Path
@@ -30,8 +30,8 @@ from minikd.training.network import Network
 from minikd.training.teacher import soft_targets
 
 COMMAND = "python -m minikd.grade --record"
-TEACHER = TrainConfig(hidden=(300, 300), epochs=8, jitter=2)
-ALONE = TrainConfig(hidden=(60, 60), epochs=6)
+TEACHER = TrainConfig(hidden=(300, 300), epochs=10, batch_size=512, learning_rate=0.3, clip_norm=None, jitter=2)
+ALONE = TrainConfig(hidden=(60, 60), epochs=10)
 DISTILLED = replace(ALONE, T=4.0, alpha=0.9)
 FILE = "noise.json"
 NAMES = ("teacher", "alone", "distilled")
@@ -48,23 +48,31 @@ def record(say: Callable[[str], None]) -> str:
     Args:
         say: gets a line after each seed.
     """
-    train_set, test_set = load_mnist()
     runs = []
     for seed in SEEDS:
-        began = perf_counter()
-        teacher = train(replace(TEACHER, seed=seed), train_set)
-        soft = soft_targets(teacher, train_set)
-        alone = train(replace(ALONE, seed=seed), train_set)
-        distilled = train(replace(DISTILLED, seed=seed), train_set, soft_targets=soft)
-        errors = [count_errors(network, test_set) for network in (teacher, alone, distilled)]
-        seconds = round(perf_counter() - began, 1)
-        runs.append({"seed": seed, **dict(zip(NAMES, errors, strict=True)), "seconds": seconds})
+        runs.append(train_three(seed))
         say(json.dumps(runs[-1]))
-    configs = {"teacher": TEACHER, "alone": ALONE, "distilled": DISTILLED}
-    settings = {name: {key: value for key, value in config.record().items() if key != "seed"}
-                for name, config in configs.items()}  # fmt: skip
-    kept = {"command": COMMAND, "machine": machine(CPU), "settings": settings, "runs": runs}
-    return json.dumps(kept, indent=1) + "\n"
+    return written(runs)
+
+
+def train_three(seed: int) -> dict[str, Any]:
+    """Train a teacher, a student alone and a distilled student, and return their test errors and the seconds."""
+    (train_set, test_set), began = load_mnist(), perf_counter()
+    teacher = train(replace(TEACHER, seed=seed), train_set)
+    alone = train(replace(ALONE, seed=seed), train_set)
+    distilled = train(replace(DISTILLED, seed=seed), train_set, soft_targets=soft_targets(teacher, train_set))
+    errors = [count_errors(network, test_set) for network in (teacher, alone, distilled)]
+    return {"seed": seed, **dict(zip(NAMES, errors, strict=True)), "seconds": round(perf_counter() - began, 1)}
+
+
+def written(runs: Sequence[dict[str, Any]]) -> str:
+    """Return the runs as JSON, with the settings and the machine."""
+    settings = {name: config.record() for name, config in zip(NAMES, (TEACHER, ALONE, DISTILLED), strict=True)}
+    for one in settings.values():
+        del one["seed"]
+    return (
+        json.dumps({"command": COMMAND, "machine": machine(CPU), "settings": settings, "runs": runs}, indent=1) + "\n"
+    )
 
 
 def expected() -> dict[str, Interval]:
@@ -109,7 +117,7 @@ def run(file: str, seed: int = 0) -> dict[str, Any]:
         data = Path(folder) / "data.npz"
         np.savez(data, images=train_set.images.astype(np.float32) / 255, y=train_set.labels)
         began = perf_counter()
-        made = decode(process.ask({"do": "train", "data": str(data), "seed": seed})["networks"])
+        made = decode(process.ask({"do": "train", "data": str(data), "seed": seed}, PATIENCE)["networks"])
         seconds = round(perf_counter() - began)
     errors = {name: _errors(name, layers, test_set) for name, layers in zip(NAMES, made, strict=True)}
     return {**compare(errors), "seconds": seconds}

@@ -11,6 +11,7 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -32,7 +33,7 @@ class Process:
 
     Args:
         path: of the file.
-        timeout: the seconds that loading it, or one call, may take.
+        timeout: the seconds that loading it may take, and all calls of one function together.
         threads: of NumPy's matrix products; None leaves their number to NumPy.
 
     Attributes:
@@ -65,7 +66,7 @@ class Process:
         try:
             self.ask({"do": "ready"}, _READY)
             load = {"do": "load", "path": str(path.resolve()), "solution": str(SOLUTION)}
-            self.functions: list[str] = self.ask(load)["functions"]
+            self.functions: list[str] = self.ask(load, timeout)["functions"]
         except BaseException:
             self.close()
             raise
@@ -92,9 +93,14 @@ class Process:
             instead: functions of the solution that stand in for those of the file during the call.
         """
 
+        left = self.timeout
+
         def call(*arguments: Any) -> Any:
+            nonlocal left
             request = {"do": "call", "name": name, "arguments": list(map(encode, arguments)), "instead": list(instead)}
-            reply = self.ask(request)
+            began = perf_counter()
+            reply = self.ask(request, max(left, 0.0))
+            left -= perf_counter() - began
             for argument, after in zip(arguments, reply["after"], strict=True):
                 if isinstance(argument, np.ndarray):
                     argument[...] = decode(after)  # so that the one who asked sees what was written into it
@@ -102,20 +108,25 @@ class Process:
 
         return call
 
-    def ask(self, request: dict[str, Any], timeout: float = 0.0) -> dict[str, Any]:
-        """Send a request, and return the reply.
+    def ask(self, request: dict[str, Any], timeout: float) -> dict[str, Any]:
+        """Send a request, and return the reply, which must come in time.
+
+        Args:
+            request: for a method of the worker.
+            timeout: in seconds.
 
         Raises:
             Ended: if there is no reply in time, or the process ended.
             Exception: what the reader's file raised, with the line where it did.
         """
-        timeout = timeout or self.timeout
         assert self._process.stdin is not None
         try:
             print(json.dumps(request), file=self._process.stdin, flush=True)
             reply: dict[str, Any] = json.loads(self._lines.get(timeout=timeout))
         except queue.Empty:
-            raise Ended(f"it did not end within {timeout:g} seconds: is there a loop that does not stop?") from None
+            raise Ended(
+                f"it did not end within {self.timeout:g} seconds: is there a loop that does not stop?"
+            ) from None
         except (OSError, ValueError):  # a pipe that is closed, or a line that is no reply
             raise Ended("it ended the whole process: it may only return, or raise an error") from None
         self.printed += reply["printed"]
