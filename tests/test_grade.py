@@ -440,8 +440,9 @@ def test_the_notebook_trains_with_the_readers_functions_only_if_all_are_right(ca
 
 
 def test_minikds_own_runs_are_drawn_beside_the_readers():
-    runs = lesson.minikds()
-    assert list(runs) == list(noise.NAMES)
+    runs = noise.minikds()
+    assert list(runs) == [*noise.NAMES, "saved"]
+    assert runs["saved"] == [a - b for a, b in zip(runs["alone"], runs["distilled"], strict=True)]
     assert {len(numbers) for numbers in runs.values()} == {len(noise.SEEDS)}
 
 
@@ -478,10 +479,11 @@ def test_the_record_has_the_settings_of_the_file():
     student, teacher = noise.ALONE, noise.TEACHER
     theirs = (student.batch_size, student.learning_rate, student.clip_norm, student.jitter)
     assert tuple(defaults[name] for name in ("batch", "rate", "clip", "jitter")) == theirs
-    assert TEXT.count(f"train(images, y, {student.hidden}, {student.epochs}, seed") == 2
-    assert teacher.clip_norm is None
-    settings = f"jitter={teacher.jitter}, batch={teacher.batch_size}, rate={teacher.learning_rate}, clip=math.inf"
-    assert f"train(images, y, {teacher.hidden}, {teacher.epochs}, seed, {settings})" in TEXT
+    assert TEXT.count(f"train(few, y, {student.hidden}, {student.epochs}, seed") == 2
+    assert TEXT.count(f"[:{noise.FEW}]") == 2
+    assert kept["few"] == noise.FEW
+    assert f"train(images, y, {teacher.hidden}, {teacher.epochs}, seed, jitter={teacher.jitter})" in TEXT
+    assert (teacher.batch_size, teacher.learning_rate, teacher.clip_norm) == theirs[:3]
     assert (teacher.momentum, teacher.warmup) == (student.momentum, student.warmup) == (0.9, 0.02)
 
 

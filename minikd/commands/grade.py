@@ -150,7 +150,7 @@ def _training(report: Report) -> list[str]:
         return [f"the training failed: {report.training['problem']}"]
     lines = [
         f"{name:10}{row['errors']:4} errors; one more run of minikd's lies between {row['low']} and {row['high']}"
-        for name, row in report.training["networks"].items()
+        for name, row in report.training["numbers"].items()
     ]
     verdict = "within" if report.training["within"] else "outside"
     return [*lines, f"the training took {report.training['seconds']} s; it is {verdict} the noise of minikd's own"]

@@ -40,7 +40,7 @@ def dots(runs: Mapping[str, Sequence[float]], yours: Mapping[str, float], ylabel
         panel.scatter(i + 0.1, yours[name], s=90, color=OKABE_ITO[1], marker="D", label="yours" if i == 0 else None)
     panel.set_xticks(range(len(runs)), list(runs))
     panel.set(xlim=(-0.5, len(runs) - 0.5), ylabel=ylabel)
-    panel.set_ylim(bottom=0)
+    panel.margins(y=0.15)
     legend(panel)
     panel.set_title(title, loc="left")
     return figure

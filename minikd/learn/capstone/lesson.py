@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
-from importlib import resources
 from types import ModuleType
 from typing import Any
 
-from minikd.learn.capstone.noise import FILE, NAMES
 from minikd.learn.capstone.process import SOLUTION
 from minikd.learn.capstone.template import FUNCTIONS
 from minikd.learn.exercises import find
@@ -35,9 +32,3 @@ def program(*functions: Callable[..., Any]) -> ModuleType:
     else:
         print(f"{len(right)} of your 8 functions are right, so the solution that comes with minikd trains.")
     return module
-
-
-def minikds() -> dict[str, list[int]]:
-    """Return the test errors of minikd's own runs, by network: those that `minikd grade --train` compares with."""
-    runs = json.loads(resources.files(__package__).joinpath(FILE).read_text(encoding="utf-8"))["runs"]
-    return {name: [run[name] for run in runs] for name in NAMES}
