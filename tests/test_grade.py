@@ -156,6 +156,12 @@ def test_a_wrong_function_is_refused_and_its_mistake_is_named(name, body, words)
     assert words in verdict.words
 
 
+def test_what_is_behind_an_error_is_said():
+    assert EXERCISES["14.1"].judge(lambda z: z).words.endswith("; keep the template's arguments, in their order")
+    unwritten = defined(softmax="return ...")["soft_cost"]
+    assert EXERCISES["14.2"].judge(unwritten).words.endswith("still returns its dots: write that one first")
+
+
 RIGHT_TOO = [
     ("softmax", "e = np.exp(z / T - (z / T).max(axis=1)[:, None])\nreturn e / e.sum(axis=1)[:, None]"),
     ("hard_cost", "q, B = softmax(z, 1), len(z)\nC, dz = -np.log(q[np.arange(B), y]).mean(), q.copy()\n"
@@ -174,6 +180,44 @@ def test_another_right_way_is_right(name, body):
     with np.errstate(all="ignore"):
         verdict = exercise(FUNCTIONS[name], defined(**{name: body})[name])
     assert verdict, verdict
+
+
+def sometimes(name, answer):
+    """The right function, but with another answer for a single case: a shape that the doctor does not try."""
+    right = defined()[name]
+    return lambda *given: answer if len(given[0]) == 1 else right(*given)
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (None, "wrong: return (C, dz), in this order; it returns one NoneType; tried with float32 z of shape (1, 2), "),
+        ((None, 0), "wrong: C should be one number, and is a NoneType; "),
+        ((1j, 0), "wrong: C should be one number, and is a complex; "),
+        ((np.ones(2), 0), "wrong: C should be one number, and is a ndarray; "),
+        ((0.0, None), "wrong: C is 0; it should be "),
+    ],
+)
+def test_an_odd_answer_to_one_case_is_one_sentence(answer, words):
+    verdict = EXERCISES["14.2"].judge(sometimes("soft_cost", answer))
+    assert verdict.words.startswith(words)
+    assert "\n" not in verdict.words
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (3.0, "wrong: out should be an array, and is a float"),
+        (np.ones(2), "wrong: out has the shape (2,); it should have (1, 2)"),
+        (np.full((1, 2), np.inf, np.float32), "wrong: out is not finite; tried"),
+        (np.ones((1, 2), np.float32), "wrong: right elsewhere, but out[0, 1] is 1 and should be -6.59"),
+    ],
+)
+def test_an_odd_array_for_one_case_is_one_sentence(answer, words):
+    """The formula is tried on float64 first: the odd answer comes for float32 only."""
+    right = defined()["affine_forward"]
+    verdict = EXERCISES["14.4"].judge(lambda x, W, b: answer if x.dtype == np.float32 else right(x, W, b))
+    assert verdict.words.startswith(words)
 
 
 ONLY_HERE = [  # right at the shapes, dtype or temperature of the training

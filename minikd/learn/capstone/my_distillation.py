@@ -110,8 +110,7 @@ def train(images, y, hidden, epochs, seed, jitter=0, v=None, T=4.0, alpha=0.9, b
             for i in range(2):
                 now = rate * factor * min(1.0, clip / (length or 1.0))
                 layer[i], velocity[i] = momentum_step(layer[i], velocity[i], gradient[i], now, 0.9)
-        if (step + 1) % each == 0:
-            print(f"{hidden}: epoch {(step + 1) // each} of {epochs}, C = {C:.3f}")
+    print(f"784-{'-'.join(map(str, hidden))}-10: {steps} steps, the last batch cost {C:.3f} nats")
     return layers
 
 

@@ -19,7 +19,6 @@ from minikd.learn.exercises.n01 import EXERCISES as FIRST
 HINTS = {
     "ellipsis": "a function that it calls still returns its dots: write that one first",
     "positional argument": "keep the template's arguments, in their order",
-    "Cannot cast": "make a new array: `z = z / T` and not `z /= T`",
 }
 """What an error says, and what is often behind it."""
 MISFIT = re.compile(r"matmul: Input operand 1 .*?\(size (\d+) is different from (\d+)\)")
@@ -94,6 +93,8 @@ class Part(Exercise):
         for name, yours, truth in zip(self.outputs, answers, truths, strict=True):
             if name != "C":
                 yield from _array_faults(name, yours, truth)
+            elif np.ndim(yours) or np.asarray(yours).dtype.kind not in "fiu":
+                yield f"C should be one number, and is a {type(yours).__name__}"
             elif np.max(np.abs(case[0])) < LARGE and not np.isclose(yours, truth, rtol=1e-4):
                 yield f"C is {float(yours):.6g}; it should be {float(truth):.6g}"
 
@@ -113,7 +114,8 @@ def _array_faults(name: str, yours: Any, truth: Any) -> Iterator[str]:
     elif yours.dtype != truth.dtype:
         yield f"{name} is {yours.dtype}, but the arguments are {truth.dtype}: return their dtype, if need be by .astype"
     elif not np.all(np.isfinite(yours)):
-        yield f"{name} is not finite: subtract each case's largest logit before exp"
+        fix = ": subtract each case's largest logit before exp" if name in ("q", "dz") else ""
+        yield f"{name} is not finite{fix}"
     else:
         off = np.abs(yours - truth)
         if np.max(off) > TOLERANCE[truth.dtype.name] * np.max(np.abs(truth)):
