@@ -14,7 +14,9 @@ import pytest
 
 import minikd
 from minikd.commands import grade
+from minikd.core.mlp import initialise, unflatten
 from minikd.data.images import Dataset
+from minikd.data.soft_targets import SoftTargets
 from minikd.learn.capstone import lesson, noise, process
 from minikd.learn.capstone.judge import MISSING, NOT_WRITTEN, RIGHT, STOPS, WRONG, judge
 from minikd.learn.capstone.process import SOLUTION
@@ -22,6 +24,8 @@ from minikd.learn.capstone.template import FUNCTIONS, solution, template
 from minikd.learn.capstone.values import decode, encode
 from minikd.learn.exercises import NOT_YET, exercise
 from minikd.learn.exercises.n14 import EXERCISES
+from minikd.training.config import TrainConfig, stream
+from minikd.training.loop import train
 
 TEXT = SOLUTION.read_text("utf-8")
 SHORT = 3.0  # seconds, for files that loop
@@ -490,7 +494,49 @@ def test_minikds_own_runs_are_drawn_beside_the_readers():
     assert {len(numbers) for numbers in runs.values()} == {len(noise.SEEDS)}
 
 
-# ---- the training ----------------------------------------------------------------------------------------------------
+# ---- the training, and minikd's --------------------------------------------------------------------------------------
+
+
+class MinikdsNumbers:
+    """Stands in for the file's generator: it draws what minikd draws, weight by weight and batch by batch."""
+
+    def __init__(self, seed, sizes, batch):
+        self.seed, self.batch, self.epoch, self.used = seed, batch, -1, 0
+        self.weights = iter(unflatten(initialise(sizes, stream(seed, "initialisation"), "float64"), sizes))
+
+    def normal(self, mean, sd, shape):
+        W, _ = next(self.weights)
+        assert (mean, W.shape) == (0, shape)
+        return W
+
+    def permutation(self, n):
+        self.epoch, self.used, self.steps = self.epoch + 1, 0, n // self.batch
+        return stream(self.seed, "order", self.epoch).permutation(n)
+
+    def integers(self, low, high, size):
+        drawn = stream(self.seed, "jitter", self.epoch).integers(low, high, size=(2, self.steps * self.batch))
+        self.used += self.batch
+        return drawn[:, self.used - self.batch : self.used].reshape(size)
+
+
+@pytest.mark.parametrize(("jitter", "taught"), [(0, True), (0, False), (2, False)])
+def test_the_files_training_is_minikds_if_both_draw_the_same_numbers(monkeypatch, jitter, taught):
+    rng = np.random.default_rng(0)
+    images, labels = rng.integers(0, 256, (300, 28, 28), np.uint8), rng.integers(0, 10, 300).astype(np.uint8)
+    data, v = Dataset(images, labels, "some"), rng.normal(0, 5, (300, 10))
+    config = TrainConfig((12, 9), epochs=60, jitter=jitter, T=4.0, alpha=0.9 if taught else 0.0, dtype="float64")
+    soft = SoftTargets(v, data.fingerprint, "random") if taught else None
+    theirs = train(config, data, soft_targets=soft)
+    mine = defined()
+    real = np.random.default_rng
+    fake = lambda seed: MinikdsNumbers(0, (784, 12, 9, 10), 128) if seed == "fake" else real(seed)  # noqa: E731
+    monkeypatch.setattr(np.random, "default_rng", fake)
+    layers = mine["train"](images / 255, labels, (12, 9), 60, "fake", jitter=jitter, v=v if taught else None)
+    flat = np.concatenate([a.ravel() for layer in layers for a in layer])
+    assert np.max(np.abs(flat - theirs.flat)) < 1e-6 * np.max(np.abs(flat))
+
+
+# ---- the noise of the training -----------------------------------------------------------------------------------------------------
 
 
 def test_within_the_noise_can_fail():

@@ -129,7 +129,7 @@ def run(file: str, seed: int = 0) -> dict[str, Any]:
         Exception: what the file raised.
     """
     train_set, test_set = load_mnist()
-    with tempfile.TemporaryDirectory() as folder, Process(Path(file), PATIENCE, threads=None) as process:
+    with tempfile.TemporaryDirectory() as folder, Process(Path(file), PATIENCE) as process:
         data = Path(folder) / "data.npz"
         np.savez(data, images=train_set.images.astype(np.float32) / 255, y=train_set.labels)
         began = perf_counter()

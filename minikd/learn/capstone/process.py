@@ -34,7 +34,6 @@ class Process:
     Args:
         path: of the file.
         timeout: the seconds that loading it may take, and all calls of one function together.
-        threads: of NumPy's matrix products; None leaves their number to NumPy.
 
     Attributes:
         functions: the names that the file defines.
@@ -46,12 +45,11 @@ class Process:
         Exception: what the file raised.
     """
 
-    def __init__(self, path: Path, timeout: float, threads: int | None = 1) -> None:
+    def __init__(self, path: Path, timeout: float) -> None:
         path.stat()  # a file that is not there is our error, not the reader's
         self.timeout, self.printed = timeout, 0
-        environment = {**os.environ, "PYTHONUTF8": "1", "PYTHONDONTWRITEBYTECODE": "1"}
-        if threads is not None:
-            environment |= {name: str(threads) for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS")}
+        one_thread = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}  # threads of small products wait for others
+        environment = {**os.environ, **one_thread, "PYTHONUTF8": "1", "PYTHONDONTWRITEBYTECODE": "1"}
         self._process = subprocess.Popen(
             [sys.executable, str(WORKER)],
             stdin=subprocess.PIPE,
