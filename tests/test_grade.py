@@ -536,7 +536,7 @@ def test_the_files_training_is_minikds_if_both_draw_the_same_numbers(monkeypatch
     assert np.max(np.abs(flat - theirs.flat)) < 1e-6 * np.max(np.abs(flat))
 
 
-# ---- the noise of the training -----------------------------------------------------------------------------------------------------
+# ---- the noise of the training ---------------------------------------------------------------------------------------
 
 
 def test_within_the_noise_can_fail():
