@@ -13,10 +13,8 @@ from minikd.speech.recordings import RATE, load
 FSDD = Path(
     os.environ.get("MINIKD_FSDD") or Path(__file__).parents[2] / "shared" / "data" / "fsdd" / "recordings.tar.xz"
 )
-"""The archive or folder of the real recordings, which may not be embedded; .ci/run says where."""
-needs_fsdd = pytest.mark.skipif(
-    not FSDD.exists(), reason=f"the spoken digits are not at {FSDD}; they may not be embedded"
-)
+"""The archive or folder of all real recordings, of which the package holds only a few; .ci/run says where."""
+needs_fsdd = pytest.mark.skipif(not FSDD.exists(), reason=f"the 3,000 spoken digits are not at {FSDD}")
 
 
 def wav(samples, *, rate=RATE, channels=1, width=2):

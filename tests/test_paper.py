@@ -56,7 +56,7 @@ def two(board):
 SPEECH = [row.id for row in speech.ROWS]
 EXPECTED = list(ROWS) if FSDD.exists() else [row for row in ROWS if row not in SPEECH]
 ASKED = ["--data", FSDD] if FSDD.exists() else EXPECTED
-"""Every row; those of speech only if the recordings are there, because they may not be embedded."""
+"""Every row; those of speech only if the recordings are there, because the package holds only a few."""
 
 
 @pytest.fixture(scope="module")

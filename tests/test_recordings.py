@@ -40,6 +40,18 @@ def test_the_official_recordings_are_the_ones_the_package_knows():
     assert 21 < len(official.samples) / RATE / 60 < 22  # minutes
 
 
+@pytest.mark.slow
+@needs_fsdd
+def test_the_recordings_in_the_package_are_unchanged_and_the_ones_that_their_notice_names():
+    official, ours = load(FSDD), recordings.embedded()
+    of_nicolas = (official.speakers == "nicolas") & np.isin(official.takes, [0, 1, 2, 5, 6, *range(10, 20)])
+    chosen = np.flatnonzero(of_nicolas | (official.speakers == "theo") & (official.takes == 0))
+    assert ours.digits.tolist() == official.digits[chosen].tolist()
+    assert ours.speakers.tolist() == official.speakers[chosen].tolist()
+    assert ours.takes.tolist() == official.takes[chosen].tolist()
+    assert all(np.array_equal(ours.signal(i), official.signal(n)) for i, n in enumerate(chosen))
+
+
 def test_parts_share_no_recording_and_the_last_speaker_is_heard_nowhere_else(tones):
     parts = {name: tones.part(name) for name in recordings.PARTS}
     together = np.concatenate(list(parts.values()))
