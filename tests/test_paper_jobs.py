@@ -19,10 +19,10 @@ from minikd.paper.lab.jobs import missing as not_done
 from minikd.paper.rows import ROWS, gradients
 from minikd.paper.tasks.networks import (
     Data,
-    _gradients,
     gradients_task,
     mean,
     mean_task,
+    measure_gradients,
     train_task,
     training,
     variances,
@@ -218,7 +218,7 @@ def test_gradients_are_measured_case_by_case():
     x, v, y = rng.random((9, 12)), rng.standard_normal((9, 5)), rng.integers(0, 5, 9)
     z, caches = mlp_forward(x, layers)
     _, dz = distillation_loss(z, v=v, y=y, T=3.0, alpha=0.5)
-    found = _gradients(caches, 9 * dz)
+    found = measure_gradients(caches, 9 * dz)
     single = []
     for n in range(9):
         zn, cache = mlp_forward(x[n : n + 1], layers)
@@ -235,7 +235,7 @@ def test_gradients_are_measured_case_by_case():
 def noise_of(dz):
     """Measure the gradients of a layer with these gradients of its bias, and none of its weights."""
     _, caches = mlp_forward(np.zeros((len(dz), 1)), [(np.zeros((1, dz.shape[1])), np.zeros(dz.shape[1]))])
-    return _gradients(caches, dz)
+    return measure_gradients(caches, dz)
 
 
 def test_the_noise_of_gradients_does_not_saturate_at_the_number_of_cases():

@@ -222,7 +222,7 @@ def gradients_task(settings: Json, inputs: Inputs, device: Device) -> Output:
     Returns:
         The record: moments, one each for epoch 0 (the fresh network), epoch 1 and the last epoch. A moment holds:
 
-        - hard: what `_gradients` says about the hard cost.
+        - hard: what `measure_gradients` says about the hard cost.
         - soft: the same about the soft costs at `GRADIENT_TEMPERATURES`, without T².
         - identity: what `variances` says.
     """
@@ -238,8 +238,10 @@ def gradients_task(settings: Json, inputs: Inputs, device: Device) -> Output:
         epoch = network.history[-1]["epoch"] if network.history else 0
         if epoch in (0, 1, config.epochs):
             z, caches = mlp_forward(x, network.layers())
-            hard = _gradients(caches, len(x) * hard_cross_entropy(z, y=y)[1])
-            soft = [_gradients(caches, len(x) * soft_cross_entropy(z, v=v, T=T)[1]) for T in GRADIENT_TEMPERATURES]
+            hard = measure_gradients(caches, len(x) * hard_cross_entropy(z, y=y)[1])
+            soft = [
+                measure_gradients(caches, len(x) * soft_cross_entropy(z, v=v, T=T)[1]) for T in GRADIENT_TEMPERATURES
+            ]
             identity = variances(z, v, settings["draws"], np.random.default_rng(config.seeds[0]))
             moments.append({"epoch": epoch, "hard": hard, "soft": soft, "identity": identity})
 
@@ -249,7 +251,7 @@ def gradients_task(settings: Json, inputs: Inputs, device: Device) -> Output:
     return {"moments": moments}, {}
 
 
-def _gradients(caches: Cache, dz: np.ndarray) -> dict[str, float | None]:
+def measure_gradients(caches: Cache, dz: np.ndarray) -> dict[str, float | None]:
     """Measure the gradients of N cases, one by one.
 
     A case's gradient of W is an outer product, so its norm is a product of norms.
