@@ -18,7 +18,6 @@ from urllib.parse import quote
 from urllib.request import urlopen
 
 import pytest
-from spoken import FSDD
 
 from minikd.learn import exercises, notebooks
 
@@ -52,11 +51,7 @@ def test_the_notebooks_are_numbered_from_one_without_a_gap() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
-def test_a_notebook_runs_from_scratch_and_prints_what_is_committed(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    if path.name.startswith("11-"):
-        if not FSDD.exists():
-            pytest.skip(f"the spoken digits are not at {FSDD}; they may not be embedded")
-        monkeypatch.setenv("MINIKD_FSDD", str(FSDD))
+def test_a_notebook_runs_from_scratch_and_prints_what_is_committed(path: Path) -> None:
     checks = (LESSONS / f"n{path.name[:2]}.py").read_text("utf-8")
     assert notebooks.difference(notebooks.read(path), notebooks.execute(path, checks)) == ""
 
