@@ -2,7 +2,7 @@
 
     python -m benchmarks.beyond
 
-Five seeds, each with a new split into 70 % and 30 % and new networks; about six minutes on one core. It needs the
+Five seeds, each with a new split into 70 % and 30 % and new networks; about eight minutes on one core. It needs the
 extra `bench`, and downloads nothing. It writes `benchmarks/results/beyond.json` and `benchmarks/BEYOND.md`. With
 `--page` it only writes the page, from the results that are there.
 """

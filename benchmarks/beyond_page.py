@@ -333,8 +333,7 @@ features and another label, so that even the forest cannot know them all by hear
 
 Students of {best}. The teacher is counted as a pickle, the student as its safetensors, ONNX and int8 ONNX files; a
 file has about 2 kB beside the weights, for the standardisation, the labels and the record of its training. Times are
-medians of `predict_proba` for the first seed, on {device}, one thread, while other work kept the cores busy: compare
-them with each other only.
+medians of `predict_proba` for the first seed, on {device}, one thread. Compare them with each other.
 
 {cost}
 """
