@@ -82,6 +82,18 @@ def test_every_number_can_be_typed_also_zero(shown: list[Any], typed: str, numbe
     assert "That is right." in words.value
 
 
+@pytest.mark.parametrize("typed", ["banana", "45,5", "nan", "1e400"])
+def test_what_is_no_number_is_answered_with_the_form_of_one(shown: list[Any], typed: str) -> None:
+    widgets.predict("How many errors?", 100.0)(lambda: None)
+    _, field, button, words, _ = shown[0].children
+    field.value = typed
+    assert button.disabled
+    assert "Type one number, with a point for decimals" in words.value
+    field.value = "45.5"
+    assert not button.disabled
+    assert words.value == ""
+
+
 @pytest.mark.parametrize(
     ("guess", "truth", "close", "right", "words"),
     [

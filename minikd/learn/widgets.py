@@ -150,6 +150,8 @@ def _ask(
 
     def answered(_: Any) -> None:
         button.disabled = guess() is None
+        no_number = not choices and button.disabled and field.value.strip() not in ("", "-", "−", "+", ".")
+        words.value = verdict(False, "Type one number, with a point for decimals, such as 0.5.") if no_number else ""
 
     def pressed(_: Any) -> None:
         field.disabled = button.disabled = True

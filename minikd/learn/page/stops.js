@@ -7,11 +7,11 @@ const percent = (x) => `${(100 * x).toFixed(x < 0.0995 ? 1 : 0)} %`;
 const STOPS = [
   {
     at: "teacher-figure",
-    ask: (s) => `Drag T from 1 until the bar of the ${s.faint} can be seen. What happens to the ${s.top}?`,
+    ask: (s) => `Raise T until the bar of class ${s.faint} can be seen. What happens to class ${s.top}?`,
     done: (s) => s.T > 1.5 && s.p[s.faint] > 0.02,
     say: (s) =>
-      `At T = 1 the ${s.faint} had a probability of ${short(s.p1[s.faint])}; now it has ${short(s.p[s.faint])}. ` +
-      `The ${s.top} paid for it: it fell from ${short(s.p1[s.top])} to ${short(s.p[s.top])}. ` +
+      `At T = 1 class ${s.faint} has a probability of ${short(s.p1[s.faint])}, at T = ${s.TText} of ${short(s.p[s.faint])}. ` +
+      `Class ${s.top} pays for it: it falls from ${short(s.p1[s.top])} to ${short(s.p[s.top])}. ` +
       `It is still the largest, because T divides all logits alike and never changes their order.`,
   },
   {
@@ -20,8 +20,8 @@ const STOPS = [
     done: (s) => s.T >= 0.9 && s.T <= 1.3 && s.log,
     say: (s) =>
       `They were there all along. The teacher ranks the ${s.second} (${short(s.p[s.second])}) above the ${s.faint} ` +
-      `(${short(s.p[s.faint])}). But a cost adds up probabilities, as on the linear axis. ` +
-      `Probabilities this small hardly teach.`,
+      `(${short(s.p[s.faint])}). But a cost weighs each class with its probability, as the linear axis ` +
+      `shows it. Probabilities this small hardly teach.`,
   },
   {
     at: "teacher-figure",
@@ -96,7 +96,7 @@ const STOPS = [
       `Raised by ${s.shift.toFixed(1)}, it recognises ${s.threes - s.missed} of ` +
       `${s.threes.toLocaleString("en")} 3s, which it never saw; without the shift, ${s.threes - s.missedAtZero}. ` +
       `In return it calls ${s.called} other digits a 3. It makes ${s.errors} errors. ` +
-      `The fewest are ${s.fewest}, at ${s.best.toFixed(1)}. Without any label, the teacher’s share ` +
-      `of 3s tells you to shift by ${s.honest.toFixed(2)}.`,
+      `The fewest are ${s.fewest}, at ${s.best.toFixed(1)}. You can also choose without labels: shift ` +
+      `until the student says “3” as often as its teacher does. That is at ${s.honest.toFixed(2)}.`,
   },
 ];

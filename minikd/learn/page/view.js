@@ -96,7 +96,7 @@ function view() {
     TText: T < 10 ? T.toFixed(T < 1 ? 2 : 1) : String(T),
     entropy: M.entropy(v, T),
     doubtful: doubts(digit),
-    logitLimit: Math.max(12, Math.ceil(largest([...v, ...z]) + 2)),
+    logitLimit: Math.max(12, Math.ceil(1.5 * largest(v))), // the same wherever the handles are
     spread: M.spread(v),
     steps: state.distances.length - 1,
     gap: (logits) => Math.abs(logits[second] - logits[last]).toFixed(1),
