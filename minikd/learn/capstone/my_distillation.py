@@ -4,7 +4,7 @@ Shapes: B cases, K classes, D inputs, H outputs. Logits z are the student's and 
 the temperature. Arrays are float32 or float64: return the dtype that you are given, and write into no argument.
 
     minikd grade my_distillation.py     checks the eight functions
-    python my_distillation.py           trains with them, for about a minute
+    python my_distillation.py           trains with them, once all are right: about a minute
 """
 
 import math
