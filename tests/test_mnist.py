@@ -229,7 +229,7 @@ def test_resuming_finds_the_latest_run_also_after_a_gap(command):
 
 @pytest.mark.slow
 def test_a_run_of_another_temperature_goes_on_with_a_half_trained_teacher(capsys, command, tmp_path, monkeypatch):
-    def stop(*args):
+    def stop(*args, **options):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
