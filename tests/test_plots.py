@@ -16,6 +16,7 @@ from PIL import Image
 
 from minikd import plots
 from minikd.plots import canvas
+from minikd.theory.statistics import Interval
 from minikd.training.answers import choose_ambiguous
 
 
@@ -585,3 +586,20 @@ def test_the_weights_of_a_network_stand_apart_and_only_on_their_own_lines():
         heights = [np.interp((box.x0 + box.x1) / 2, *line.T, left=np.nan, right=np.nan) for line in lines]
         assert box.y0 < heights[i] < box.y1
         assert not any(box.y0 < height < box.y1 for height in heights[:i] + heights[i + 1 :])
+
+
+# ---- several runs ----------------------------------------------------------------------------------------------------
+
+
+def test_dots_show_every_run_and_yours_on_a_bar_from_limit_to_limit():
+    runs, yours = {"alone": [140, 150, 160], "distilled": [100, 99]}, {"alone": 145, "distilled": 98}
+    limits = {"alone": Interval(150, 120, 180), "distilled": Interval(99.5, 80, 119)}
+    (panel,) = plots.dots(runs, yours, "errors", limits=limits).axes
+    *columns, first, second = (np.asarray(drawn.get_offsets()) for drawn in panel.collections)
+    assert [column[:, 1].tolist() for column in columns] == list(runs.values())
+    assert [[first[0, 1], second[0, 1]], [text.get_text() for text in panel.texts]] == [[145, 98], ["145", "98"]]
+    assert [(bar.get_y(), bar.get_y() + bar.get_height()) for bar in panel.patches] == [(120, 180), (80, 119)]
+    for bar, diamond in zip(panel.patches, (first, second), strict=True):
+        assert bar.get_x() < diamond[0, 0] < bar.get_x() + bar.get_width()
+    with pytest.raises(ValueError, match="runs, yours and limits must have the same names"):
+        plots.dots(runs, yours, "errors", limits={"alone": limits["alone"]})

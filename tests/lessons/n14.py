@@ -8,3 +8,4 @@ assert size == {"teacher": 784 * 300 + 300 + 300 * 300 + 300 + 300 * 10 + 10, "a
 from minikd.learn.capstone.noise import compare  # noqa: E402
 
 assert compare(errors)["within"], (errors, compare(errors))
+assert 90 < errors["saved"] < 260 < errors["alone"] - errors["teacher"] - 20
