@@ -10,3 +10,4 @@ assert 3 < as_good < 10  # 3 % with soft targets are not quite worth 10 % with l
 assert max(found["arithmetic"], found["geometric"]) < found["members"]
 assert np.allclose(softmax(one_mean, 2.0), softmax(teachers, 2.0).mean(axis=0))
 assert of_all < of_one  # the ensemble's gain arrives in a single network
+assert abs(found["arithmetic"] - found["geometric"]) <= disagree

@@ -17,3 +17,6 @@ assert pass_us[128] < 3 * pass_us[1]
 assert many > 3 * one_call
 assert source.count("__global__ void distillation_loss") == 1
 assert np.isclose(mean, waiting)
+assert longer < 1.5
+assert 90 < captured < 115  # about 100 µs
+assert max(off.values()) == off["784-800-800-10", 128] > 5

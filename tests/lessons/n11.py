@@ -9,3 +9,7 @@ assert of_theo < of_ensemble - 10
 assert at_change > inside
 assert np.mean(of_students) > np.mean(of_members)
 assert np.mean(of_students) > np.mean(of_longer)
+assert centre[frames[hiss].argmax()] > 3000
+assert 1 < gain < 8
+assert 30 < of_theo < 60
+assert 0.1 < kept < 0.9

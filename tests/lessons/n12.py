@@ -19,3 +19,6 @@ assert measured["soft, T = 8", 128] > measured["labels", 512]
 assert best["labels"] > best["soft, T = 8"]
 assert min(errors["soft, T = 8", rate] for rate in rates) < min(errors["labels", rate] for rate in rates)
 assert 0.3 < length["labels"] * best["labels"] / (length["soft, T = 8"] * best["soft, T = 8"]) < 3
+assert abs(surest.mean() - 0.9964) < 0.0001
+assert 50 < ratio["soft, T = 8", 0] < 100  # about 70
+assert 3 < length["soft, T = 8"] / length["labels"] < 5
