@@ -1,6 +1,8 @@
 """What notebook 6 has computed when its last cell has run."""
 
 assert np.all(np.diff(soft) < 0)
+assert 5 < soft[0] / soft[10] < 50  # much less than 100
+assert lengths[1] < 0.5 < lengths[0]  # the cap shortens one of the two
 assert hard > 0
 assert apart(by_cost, by_rate) < 1e-12
 assert apart(capped_cost, capped_rate) > 0.1
