@@ -70,6 +70,8 @@ MISTAKES = [
     ("softmax", "e = np.exp(z / T)\nreturn e / e.sum(axis=-1, keepdims=True)", "subtract each case's largest logit"),
     ("softmax", "e = np.exp((z - z.max()) / T)\nreturn e / e.sum()", "the sum is over the whole batch"),
     ("softmax", "e = np.exp((z - z.max()) / T)\nreturn e / e.sum(axis=0)", "the sum is over the batch"),
+    ("softmax", "e = np.exp((z - z.max(axis=-1, keepdims=True)) / T)\nreturn e / e.sum(axis=0)", "over the batch"),
+    ("softmax", "e = np.exp((z - z.max(axis=0)) / T)\nreturn e / e.sum(axis=0)", "the sum is over the batch"),
     ("softmax", "e = np.exp(z - z.max(axis=1, keepdims=True))\nreturn e / e.sum(axis=1, keepdims=True)", "no effect"),
     ("soft_cost", "q, p = softmax(z, T), softmax(v, T)\nreturn -np.sum(p * np.log(q)) / len(z), (q - p) / len(z)",
      "missing 1/T"),
@@ -84,7 +86,9 @@ MISTAKES = [
     ("soft_cost", "q, p = softmax(z, T), softmax(v, T)\nreturn -np.sum(p * np.log(q)), (q - p) / T / len(z)",
      "the cost is not the one of this gradient"),
     ("soft_cost", "q, p = softmax(z, T), softmax(v, T)\n"
-     "return np.sum(p * np.log(p / q)) / len(z), (q - p) / T / len(z)", "C is "),
+     "return np.sum(p * np.log(p / q)) / len(z), (q - p) / T / len(z)", "this is the divergence; the cross-entropy has"),
+    ("soft_cost", "q, p = softmax(z, T), softmax(v, T)\n"
+     "return 1 - np.sum(p * np.log(q)) / len(z), (q - p) / T / len(z)", "C is "),
     ("soft_cost", "return (softmax(z, T) - softmax(v, T)) / T / len(z)", "return (C, dz)"),
     ("hard_cost", "q, p = softmax(z, 1.0), np.arange(z.shape[-1]) == y[:, None]\nreturn -np.log(q[p]).mean(), q - p",
      "mean over the batch forgotten"),
@@ -114,6 +118,8 @@ MISTAKES = [
      "it returns nothing"),
     ("momentum_step", "gradient *= learning_rate\nvelocity = momentum * velocity - gradient\n"
      "return parameters + velocity, velocity", "it writes into gradient"),
+    ("momentum_step", "velocity *= momentum\nvelocity -= learning_rate * gradient\nparameters += velocity\n"
+     "return parameters, velocity", "it writes into parameters"),
 ]  # fmt: skip
 
 
@@ -139,8 +145,7 @@ RIGHT_TOO = [
     ("affine_backward", "dx, dW = np.dot(dout, W.T), np.dot(x.T, dout)\nreturn [dx, dW, dout.sum(0)]"),
     ("relu_forward", "return x * (x > 0)"),
     ("relu_backward", "dx = dout.copy()\ndx[x <= 0] = 0\nreturn dx"),
-    ("momentum_step", "velocity *= momentum\nvelocity -= learning_rate * gradient\nparameters += velocity\n"
-     "return parameters, velocity"),
+    ("relu_backward", "return dout * (x >= 0)"),  # at x = 0 every slope from 0 to 1 is right (D6.7)
 ]  # fmt: skip
 
 

@@ -66,7 +66,7 @@ LOADING = [
     ("import torch", "it imports torch (line 1: `import torch`): write it in plain NumPy"),
     ("try:\n    import minikd\nexcept ImportError:\n    pass", "it imports minikd: write it in plain NumPy"),
     ("1 / 0", "ZeroDivisionError: division by zero (line 1: `1 / 0`)"),
-    ("input('name? ')", "EOFError: "),
+    ("input('name? ')", "it waits for input() (line 1: `input('name? ')`): remove that line"),
     ("def f(n): return f(n + 1)\nf(0)", "RecursionError: "),
     ("class Odd(Exception):\n    def __str__(self): raise ValueError\nraise Odd", "Odd: "),
     ("\0", "source code string cannot contain null bytes"),

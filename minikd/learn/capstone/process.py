@@ -151,6 +151,8 @@ def _raised(name: str, message: str, at: str) -> Exception:
     """Return what the reader's file raised as an error of the same name, with the line where it did."""
     if name == "SystemExit":
         return Ended(f"it calls exit{at}: return the result instead")
+    if name == "EOFError":  # the worker's standard input is empty
+        return Ended(f"it waits for input(){at}: remove that line")
     if name == "MemoryError":
         return Ended(f"it needs more memory than the 4 GiB that it may use{at}")
     known = getattr(builtins, name, None)

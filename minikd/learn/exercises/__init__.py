@@ -33,6 +33,7 @@ NOTHING = "it returns nothing: end it with `return` and your answer"
 HINTS = {
     "broadcast": "does a sum over an axis need keepdims=True, or an array one more axis, as in y[:, None]?",
     "truth value of an array": "`if`, `max` and `min` compare single numbers; use np.where, np.max or np.min",
+    "EOF when reading": "it waits for input(): remove that line",
     "converted to Python scalars": "`math` takes one number; np.exp and np.log take arrays",
 }
 """What an error says, and what is often behind it."""

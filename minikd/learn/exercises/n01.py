@@ -27,7 +27,10 @@ def _not_softened(z: Any, T: float) -> dict[str, Any]:
         "clipped: two large logits become alike; subtract each case's largest logit instead": clipped,
         "T divides the probabilities; it should divide the logits": q_at_1 / T,
         "softmax twice: it takes logits, not probabilities": [softmax(q), softmax(q_at_1, T), softmax(q, T)],
-        "the sum is over the batch; it should be over the classes, axis -1": softmax(z.T, T).T,
+        "the sum is over the batch; it should be over the classes, axis -1": [
+            softmax(z.T, T).T,
+            *(_shares(u, axis=0) for u in (below_case, below_batch, powers)),
+        ],
         "exp without the sum below: each case must sum to one": [below_case, powers],
         "the sum is over the whole batch; it should be over the classes of each case, axis -1": [
             _shares(u, axis=None) for u in (below_batch, powers)
