@@ -86,7 +86,7 @@ MISTAKES = [
     ("soft_cost", "q, p = softmax(z, T), softmax(v, T)\nreturn -np.sum(p * np.log(q)), (q - p) / T / len(z)",
      "the cost is not the one of this gradient"),
     ("soft_cost", "q, p = softmax(z, T), softmax(v, T)\n"
-     "return np.sum(p * np.log(p / q)) / len(z), (q - p) / T / len(z)", "this is the divergence; the cross-entropy has"),
+     "return np.sum(p * np.log(p / q)) / len(z), (q - p) / T / len(z)", "this is the divergence; the cross-"),
     ("soft_cost", "q, p = softmax(z, T), softmax(v, T)\n"
      "return 1 - np.sum(p * np.log(q)) / len(z), (q - p) / T / len(z)", "C is "),
     ("soft_cost", "return (softmax(z, T) - softmax(v, T)) / T / len(z)", "return (C, dz)"),

@@ -1,13 +1,15 @@
-"""Check a file of the capstone "Distillation from nothing", in which the reader writes eight functions.
+"""Check a file of the capstone "Distillation from nothing", or the exercises of a notebook.
 
-The command runs the file, in a process of its own that must answer in time. Grade unknown files in a container.
+The command runs the functions, in a process of their own that must answer in time. Grade unknown files in a container.
 Its exit status is 0 only if everything is right.
 
 examples:
   minikd grade --template my_distillation.py   write the file that you begin with
   minikd grade my_distillation.py              say of each function what is right, and which mistake it makes
   minikd grade my_distillation.py --train      also train with it, and compare with minikd's own networks
-  minikd grade class/                          one row for each file of a folder
+  minikd grade my-notebooks/04-*.ipynb         the same for the exercises of notebook 4
+  minikd grade class/                          one row for each file and notebook of a folder and its subfolders
+  minikd grade class/ --verbose                each file's mistakes, too
   minikd grade class/ --json > grades.json     the same, for a program
 """
 
@@ -23,9 +25,11 @@ from pathlib import Path
 
 from minikd.learn.capstone.judge import RIGHT, WRONG, Report, judge, said
 from minikd.learn.capstone.template import FUNCTIONS, template
+from minikd.learn.handed_in import judge_notebook
 from minikd.system.cli import Parser, reason
 from minikd.system.files import write_atomically
 
+NOTEBOOK = ".ipynb"
 TIMEOUT = 10.0
 """Seconds that a function may take for all its tests. A right one takes milliseconds."""
 
@@ -44,7 +48,8 @@ def seconds(text: str) -> float:
 def build_parser() -> Parser:
     """Return the parser of the command's options."""
     parser = Parser("grade", __doc__)
-    parser.add_argument("files", metavar="FILE", nargs="*", help="a file to check, or a folder of them")
+    parser.add_argument("files", metavar="FILE", nargs="*", help="a .py file or a notebook to check, or a folder")
+    parser.add_argument("--verbose", action="store_true", help="of several files, say what is wrong in each")
     parser.add_argument("--train", action="store_true", help="run its training too, if all is right: about a minute")
     parser.add_argument("--json", action="store_true", help="print the grades as JSON")
     parser.add_argument(
@@ -76,7 +81,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.json:
         print(json.dumps([{**asdict(one), "right": one.right, "passed": one.passed} for one in reports], indent=1))
     else:
-        print("\n".join(alone(reports[0]) if len(reports) == 1 else table(reports)))
+        several = len(reports) > 1
+        for report in reports if args.verbose and several else ():
+            print("\n  ".join([f"{report.file}:", *alone(report)]), end="\n\n")
+        print("\n".join(table(reports) if several else alone(reports[0])))
     return 0 if all(one.passed for one in reports) else 1
 
 
@@ -100,20 +108,35 @@ def _record() -> None:
 
 
 def _files(parser: Parser, given: Sequence[str]) -> list[str]:
-    """Return the files that were named, and those of the folders that were named."""
-    found = []
+    """Return the files that were named, and those of the folders that were named, and of their subfolders.
+
+    Hidden folders are left out: Jupyter keeps older versions of notebooks in them.
+    """
+    found, skipped = [], 0
     for path in map(Path, given):
-        inside = sorted(map(str, path.glob("*.py"))) if path.is_dir() else [str(path)]
+        if not path.is_dir():
+            found.append(str(path))
+            continue
+        every = [one for one in sorted(path.rglob("*")) if one.is_file() and not _hidden(one.relative_to(path))]
+        inside = [str(one) for one in every if one.suffix in (".py", NOTEBOOK)]
         if not inside:
-            parser.fail(f"the folder {path} holds no file that ends in .py")
-        found += inside
+            parser.fail(f"the folder {path} holds no file that ends in .py or {NOTEBOOK}")
+        found, skipped = found + inside, skipped + len(every) - len(inside)
+    if skipped:
+        parser.remark(f"skipped what is neither .py nor {NOTEBOOK}: {skipped} file{'s' * (skipped > 1)}")
     return found
+
+
+def _hidden(path: Path) -> bool:
+    return any(part.startswith((".", "__")) for part in path.parts)
 
 
 def _report(file: str, args: argparse.Namespace) -> Report:
     """Judge a file, and train with it if that is asked for and all its functions are right."""
-    report = judge(file, args.timeout)
-    if args.train and not report.passed:
+    report = judge_notebook(file, args.timeout) if file.endswith(NOTEBOOK) else judge(file, args.timeout)
+    if args.train and file.endswith(NOTEBOOK):
+        report.remarks.append("the training is not run: it needs the capstone as a file that ends in .py")
+    elif args.train and not report.passed:
         report.remarks.append("the training is not run: first all functions must be right")
     elif args.train:
         from minikd.learn.capstone import noise
@@ -133,13 +156,12 @@ def alone(report: Report) -> list[str]:
     """Return the lines for a single file: each function with what is wrong, the training, and the total."""
     if report.problem:
         return [f"{report.file}: {report.problem}"]
-    width = max(map(len, FUNCTIONS))
-    lines = []
+    width, lines = max(len(one.name) for one in report.functions), []
     for one in report.functions:
         first, *rest = one.words.split("\n")
         lines.append(f"{one.name:{width}}  {RIGHT if one.status == RIGHT else first}")
         lines += [] if one.status == RIGHT else [f"{'':{width}}  {line}" for line in rest]
-    return [*lines, *report.remarks, *_training(report), f"{report.right} of {len(FUNCTIONS)} functions are right"]
+    return [*lines, *report.remarks, *_training(report), f"{report.right} of {report.total} functions are right"]
 
 
 def _training(report: Report) -> list[str]:
@@ -159,22 +181,34 @@ def _training(report: Report) -> list[str]:
 def table(reports: Sequence[Report]) -> list[str]:
     """Return the lines for several files: one row each, what the columns are, and the commonest mistakes."""
     width = max(len(report.file) for report in reports)
-    trained = any(report.training is not None for report in reports)
-    columns = [str(number + 1) for number in range(len(FUNCTIONS))]
-    lines = [_row("file", width, "right", columns, "training" if trained else "")]
-    for report in reports:
-        if report.problem:
-            lines.append(f"{report.file:{width}}  {f'0 of {len(FUNCTIONS)}':8}  {report.problem}")
-            continue
-        training = "" if report.training is None else "within" if report.training["within"] else "outside"
-        total = f"{report.right} of {len(FUNCTIONS)}"
-        lines.append(_row(report.file, width, total, [one.status for one in report.functions], training))
-    lines += ["", ", ".join(f"{number} {name}" for number, name in zip(columns, FUNCTIONS, strict=True))]
+    of_exercises = [one for one in reports if one.total != len(FUNCTIONS)]
+    files = [one for one in reports if one.total == len(FUNCTIONS)]
+    lines = _capstones(files, width) if files else []
+    lines += [""] if files and of_exercises else []
+    for report in of_exercises:
+        cells = [f"{one.exercise} {one.status}" for one in report.functions]
+        lines.append(_row(report, width, [f"{cell:14}" for cell in cells]))
     wrong = [one for report in reports for one in report.functions if one.status == WRONG]
     counts = Counter(f"{one.name}: {one.verdict}" for one in wrong).most_common(5)
     shared = [f"{count} files  {words}" for words, count in counts if count > 1]
     return [*lines, *(["", "mistakes that several files share:", *shared] if shared else [])]
 
 
-def _row(file: str, width: int, total: str, cells: Sequence[str], training: str) -> str:
-    return f"{file:{width}}  {total:8}  {''.join(f'{cell:9}' for cell in cells)}{training}".rstrip()
+def _capstones(reports: Sequence[Report], width: int) -> list[str]:
+    """Return a row for each file of the capstone, under a head, and what the columns are."""
+    trained = any(report.training is not None for report in reports)
+    columns = [str(number + 1) for number in range(len(FUNCTIONS))]
+    head = f"{'file':{width}}  right     {_cells(columns)}{'training' if trained else ''}".rstrip()
+    rows = [_row(report, width, [one.status for one in report.functions]) for report in reports]
+    return [head, *rows, "", ", ".join(f"{number} {name}" for number, name in zip(columns, FUNCTIONS, strict=True))]
+
+
+def _row(report: Report, width: int, cells: Sequence[str]) -> str:
+    """Return a row: the file, its points, and its functions or what is wrong with the file."""
+    training = "" if report.training is None else "within" if report.training["within"] else "outside"
+    points = f"{report.right} of {report.total}"
+    return f"{report.file:{width}}  {points:8}  {report.problem or _cells(cells) + training}".rstrip()
+
+
+def _cells(cells: Sequence[str]) -> str:
+    return "".join(f"{cell:9}" for cell in cells)

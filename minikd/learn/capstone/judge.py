@@ -8,7 +8,7 @@ from typing import Any
 
 from minikd.learn.capstone.process import Ended, Process
 from minikd.learn.capstone.template import FUNCTIONS
-from minikd.learn.exercises import NOT_YET, find
+from minikd.learn.exercises import NOT_YET, Verdict, find
 from minikd.system.cli import reason
 
 RIGHT, WRONG, STOPS, NOT_WRITTEN, MISSING = "right", "wrong", "stops", "not yet", "missing"
@@ -46,6 +46,7 @@ class Report:
         functions: one after the other; none if the file could not be loaded.
         problem: why the file could not be loaded, or "".
         remarks: what is no mistake, but should be changed.
+        total: how many functions there should be.
         training: what `minikd.learn.capstone.noise.compare` says, if the file was trained.
     """
 
@@ -53,6 +54,7 @@ class Report:
     functions: list[Judged] = field(default_factory=list)
     problem: str = ""
     remarks: list[str] = field(default_factory=list)
+    total: int = len(FUNCTIONS)
     training: dict[str, Any] | None = None
 
     @property
@@ -63,7 +65,7 @@ class Report:
     @property
     def passed(self) -> bool:
         """Whether all functions are right, and the training too, if there was one."""
-        return self.right == len(FUNCTIONS) and (self.training is None or self.training["within"])
+        return not self.problem and self.right == self.total and (self.training is None or self.training["within"])
 
 
 def judge(file: str, timeout: float) -> Report:
@@ -117,11 +119,15 @@ def _judge_function(process: Process, name: str, instead: list[str]) -> tuple[Ju
     verdict = find(number).judge(until_it_ends)
     if ended:
         return Judged(name, number, STOPS, str(ended[0])), False
-    stopped = verdict.words.startswith("it stopped with")
+    return Judged(name, number, *status_of(verdict)), True
+
+
+def status_of(verdict: Verdict) -> tuple[str, str]:
+    """Return the status that a verdict gives a function, and its words."""
     if verdict.words == NOT_YET:
-        return Judged(name, number, NOT_WRITTEN, "not written yet"), True
-    status = RIGHT if verdict else STOPS if stopped else WRONG
-    return Judged(name, number, status, verdict.words), True
+        return NOT_WRITTEN, "not written yet"
+    stopped = verdict.words.startswith("it stopped with")
+    return RIGHT if verdict else STOPS if stopped else WRONG, verdict.words
 
 
 def said(error: Exception) -> str:

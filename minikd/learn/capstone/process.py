@@ -24,6 +24,11 @@ _READY = 60.0
 """Seconds for Python and NumPy to start, on a machine that is busy."""
 
 
+QUITS = "it ended the whole process: it may only return, or raise an error"
+LOOPS = "it did not end within {:g} seconds: is there a loop that does not stop?"
+"""Why there is no answer."""
+
+
 class Ended(Exception):
     """The reader's file ended its process, did not end in time, or could not be read. The message is a sentence."""
 
@@ -122,11 +127,9 @@ class Process:
             print(json.dumps(request), file=self._process.stdin, flush=True)
             reply: dict[str, Any] = json.loads(self._lines.get(timeout=timeout))
         except queue.Empty:
-            raise Ended(
-                f"it did not end within {self.timeout:g} seconds: is there a loop that does not stop?"
-            ) from None
+            raise Ended(LOOPS.format(self.timeout)) from None
         except (OSError, ValueError):  # a pipe that is closed, or a line that is no reply
-            raise Ended("it ended the whole process: it may only return, or raise an error") from None
+            raise Ended(QUITS) from None
         self.printed += reply["printed"]
         error = reply.get("error")
         at = f" (line {error['line']}: `{error['text']}`)" if error and error["line"] else ""
