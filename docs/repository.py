@@ -201,11 +201,11 @@ def equation(tag: str) -> str:
 
 
 def scoreboard(name: str) -> str:
-    """Return row, claim, the paper's figure and the verdict from a scoreboard of PAPER.md."""
+    """Return row, claim, the paper's figure, ours and the verdict from a scoreboard of PAPER.md."""
     text = (ROOT / "PAPER.md").read_text(encoding="utf-8")
     table = text.split(f"<!-- table: {name} scoreboard -->")[1].split("<!-- /table")[0]
     lines = [line.strip("| ").split(" | ") for line in re.search(r"(^\|.*\n)+", table, re.MULTILINE)[0].splitlines()]
-    return "\n".join(f"| {' | '.join([*line[:3], line[-1]])} |" for line in lines)
+    return "\n".join(f"| {' | '.join([*line[:4], line[-1]])} |" for line in lines)
 
 
 @cache

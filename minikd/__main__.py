@@ -17,7 +17,7 @@ COMMANDS = {
     "speech": ("minikd.paper.speech_command", "distil an ensemble that hears spoken digits into one network"),
     "notebooks": ("minikd.learn.notebooks", "open the notebooks, one question each"),
     "play": ("minikd.learn.play", "open a page in the browser, where you distil by hand"),
-    "grade": ("minikd.commands.grade", "check the eight functions of the capstone, of one reader or of a class"),
+    "grade": ("minikd.commands.grade", "check the capstone or the exercises, of one reader or of a class"),
     "gpu": ("minikd.commands.gpu", "test the GPU: the kernels against the readable functions, and their speed"),
     "export": ("minikd.commands.export", "write a trained network as ONNX, or as one Python file"),
 }

@@ -15,6 +15,8 @@ from minikd.learn.notebooks import FOLDER
 SOLUTION = re.compile(r"<summary>Solution of ([\d.]+)</summary>\n\n```python\n(.*?)```", re.DOTALL)
 CALL = re.compile(r'^exercise\("([\d.]+)", \w+\)$', re.MULTILINE)
 
+MISTAKE = {"4.1": "def soft_gradient(z, v, T):\n    return (softmax(z, T) - softmax(v, T)) / len(z)"}
+
 
 def notebook_with(number, folder, answers=None, more=()):
     """The path of a notebook whose exercises are solved, with other code in the cells of some, and more cells."""
@@ -110,6 +112,16 @@ def test_a_notebook_without_exercises_is_one_sentence(text, words, tmp_path, cap
 
 
 @pytest.mark.slow
+def test_the_page_for_teachers_shows_what_the_command_prints_of_a_notebook(tmp_path, capsys):
+    page = (FOLDER.parent / "docs" / "class.md").read_text("utf-8")
+    (shown,) = re.findall(r"```text\n(.*?)```", page, re.DOTALL)
+    answers = {**MISTAKE, "4.2": "def hard_gradient(z, y):\n    return ..."}
+    assert grade.main([notebook_with(4, tmp_path, answers)]) == 1
+    without_numbers = re.compile(r"-?\d+\.\d{3,}")
+    assert without_numbers.sub("#", capsys.readouterr().out) == without_numbers.sub("#", shown)
+
+
+@pytest.mark.slow
 def test_a_lost_call_is_missing_and_a_training_is_of_a_file(tmp_path, capsys):
     file = Path(notebook_with(4, tmp_path))
     file.write_text(file.read_text("utf-8").replace('exercise(\\"4.2\\", hard_gradient)', ""), "utf-8")
@@ -122,10 +134,9 @@ def test_a_lost_call_is_missing_and_a_training_is_of_a_file(tmp_path, capsys):
 
 @pytest.mark.slow
 def test_a_class_with_a_folder_for_each_student_is_graded_and_what_is_skipped_is_said(tmp_path, capsys):
-    wrong = {"4.1": "def soft_gradient(z, v, T):\n    return (softmax(z, T) - softmax(v, T)) / len(z)"}
     for name in ("ada", "bob", "bob/.ipynb_checkpoints"):
         (tmp_path / name).mkdir()
-        notebook_with(4, tmp_path / name, wrong)
+        notebook_with(4, tmp_path / name, MISTAKE)
     (tmp_path / "bob" / "notes.txt").write_text("no code")
     assert grade.main([str(tmp_path), "--verbose"]) == 1
     out, err = capsys.readouterr()
