@@ -94,6 +94,11 @@ def test_the_order_of_the_columns_is_that_of_the_labels():
         ({"labels": ["a", "b"]}, "labels must be 3 numbers or 3 texts"),
         ({"teacher_logits": V[:5]}, "one row of logits per example, 300, got 5"),
         ({"teacher_logits": softmax(V)}, "must not be probabilities"),
+        (
+            {"teacher_logits": 100 * softmax(V)},
+            r"must not be percentages, .+sums to 100: pass logits_from_probabilities\(p / 100\)$",
+        ),
+        ({"teacher_logits": RNG.multinomial(20, softmax(V))}, r"not be counts of votes.+p / 20, voters=20\)"),
         ({"x": np.where(UNIT > 2, np.nan, X)}, "features must be finite"),
         ({"x": X[:, 0]}, r"examples must be features \(N, D\), or images"),
         ({"alpha": 0.0}, "alpha = 0 gives them no weight"),
@@ -120,6 +125,24 @@ def test_a_teacher_in_another_order_is_doubted_and_one_that_cannot_be_told_from_
     always = np.where(np.arange(2) == 0, 3.0, 0.0) + np.zeros((N, 1))  # says the common class of each example
     distil(X, rare, teacher_logits=always, **quick)
     distil(X[:10], BEST[:10], teacher_logits=V[:10], **quick)
+
+
+def test_columns_in_another_order_are_doubted_by_the_name_of_each():
+    for labels in (None, ["ant", "bee", "cow"]):
+        y = BEST if labels is None else np.array(labels)[BEST]
+        first = "2" if labels is None else "cow"
+        with pytest.warns(
+            UserWarning, match=rf"column 0 seems to be class {first}, .+: pass labels, the label of each"
+        ):
+            distil(X, y, teacher_logits=V[:, ::-1][:, [0, 2, 1]], labels=labels, hidden=(4,), epochs=1)
+
+
+def test_rows_that_look_like_incomplete_probabilities_are_doubted():
+    p = softmax(V / 4)
+    top = np.where(p == p.min(axis=1, keepdims=True), 0, p)
+    with pytest.warns(UserWarning, match="these look like incomplete probabilities") as caught:
+        distil(X, BEST, teacher_logits=top, hidden=(4,), epochs=1)
+    assert caught[0].filename == __file__
 
 
 def test_a_number_of_units_without_its_layer_is_refused():

@@ -192,6 +192,38 @@ def test_percentages_are_probabilities_and_it_is_said(tmp_path, digits):
     np.testing.assert_allclose(answers.logits["train"], expected.logits["train"], rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("dtype", [np.float64, np.int64])
+def test_counts_of_votes_are_divided_by_their_number_and_it_is_said(tmp_path, dtype):
+    x, loaded = features()
+    votes = np.random.default_rng(0).multinomial(50, softmax(good(x))).astype(dtype)
+    answers, expected = (asked(saved(tmp_path, each), loaded) for each in (votes, votes / 50))
+    assert answers.said[1] == "v.npy: its rows are counts of 50 votes, so they are divided by 50"
+    assert answers.said[2:] == expected.said[1:] != []
+    np.testing.assert_allclose(answers.logits["train"], expected.logits["train"], rtol=1e-5, atol=1e-6)
+
+
+def test_logits_that_are_the_same_number_for_one_class_are_no_votes(tmp_path):
+    x, loaded = features()
+    assert len(asked(saved(tmp_path, 4 * np.eye(K)[good(x).argmax(axis=1)]), loaded).said) == 1
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda p: np.where(p == p.min(axis=1, keepdims=True), 0, p),  # the top two
+        lambda p: (p * 0.98).round(1),
+        lambda p: p / (p + 0.3),  # a sigmoid for each class
+    ],
+)
+def test_rows_that_look_like_incomplete_probabilities_are_doubted(tmp_path, change):
+    x, loaded = features()
+    p = softmax(good(x) / 4)
+    (doubt,) = asked(saved(tmp_path, change(p)), loaded).doubts
+    assert "in [0, 1], but the rows do not sum to 1: these look like incomplete probabilities" in doubt
+    assert "docs/guides/probabilities.md" in doubt
+    assert asked(saved(tmp_path, p), loaded).doubts == []
+
+
 def test_log_probabilities_serve_as_they_are_and_it_is_said(tmp_path):
     x, loaded = features()
     log_p = np.log(softmax(good(x)))
@@ -209,7 +241,11 @@ def test_logits_are_taken_for_neither(tmp_path):
     ("change", "message"),
     [
         (shuffled, r"only \d.* % of its answers for train agree with the labels, which is chance: are its rows in the"),
-        (lambda v: v[:, [1, 2, 0]], r"column 0 seems to be class bee, so put the columns in the order of the sorted"),
+        (
+            lambda v: v[:, [1, 2, 0]],
+            r"column 0 seems to be class bee, column 1 class cow, column 2 class ant, so put the columns in the order "
+            "of the sorted labels",
+        ),
     ],
 )
 def test_a_teacher_that_does_not_fit_the_labels_is_doubted(tmp_path, change, message):
@@ -427,4 +463,4 @@ def test_doubts_need_no_table_of_all_pairs_of_classes(tmp_path):
     v = np.zeros((4, most), np.float32)
     v[[0, 1, 2, 3], [60_000, 5, 60_000, 5]] = 9
     answers = asked(saved(tmp_path, v), Loaded(one, one, None, inputs, np.arange(most), [], {}))
-    assert "column 5 seems to be class 60000" in answers.doubts[0]
+    assert "column 5 seems to be class 60000, column 60000 class 5, so put" in answers.doubts[0]

@@ -20,6 +20,7 @@ from minikd.data.images import Dataset
 from minikd.data.inputs import Inputs
 from minikd.data.soft_targets import SoftTargets, logit_array, soft_targets_from
 from minikd.distil.choices import Choice, choose_alpha, choose_T, most_by_chance, settings, teacher_settings
+from minikd.distil.doubts import INCOMPLETE, incomplete, renamed, whole_of
 from minikd.distil.student import Student, label_array
 from minikd.engines.device import CPU, Device
 from minikd.training.answers import logits
@@ -69,7 +70,8 @@ def distil(
 
     Returns:
         The student. Its `about` says which T and alpha were chosen, why, and how it was trained. There is a warning if
-        the teacher agrees with y no more often than chance.
+        the teacher agrees with y no more often than chance, if its columns seem to be in another order than the labels,
+        or if its logits look like incomplete probabilities.
 
     Raises:
         ValueError: before any work, if the arguments do not fit together. `DataError` is one.
@@ -84,13 +86,13 @@ def distil(
     if y is None and alpha not in (1, "auto"):
         raise ValueError(f"without y there is only the teacher to learn from, so alpha must be 1, got {alpha}: pass y")
     check_hidden(hidden)
-    x, v = np.asarray(x), logit_array(teacher_logits)
+    x, v = np.asarray(x), _logits(teacher_logits)
     names, classes = class_numbers(y, labels, v.shape[1])
     inputs = Inputs.of(x)
     dataset = inputs.dataset(x, classes, "x", len(names))
     targets = soft_targets_from(v, dataset)
     if classes is not None:
-        _warn_of_chance(v, classes)
+        _warn_of_order(v, classes, names)
     best_T, best_alpha = chosen(v, classes, hidden, inputs.size, T, alpha)
     config = settings(v, hidden, T=best_T.value, alpha=best_alpha.value, seed=seed, dtype=dtype)
     if epochs is not None:
@@ -108,17 +110,32 @@ def check_hidden(hidden: object) -> None:
         raise ValueError(f"hidden must be the units of each hidden layer, such as (300, 300), got {hidden}: {fix}")
 
 
-def _warn_of_chance(v: NDArray[Any], classes: NDArray[np.int64]) -> None:
-    """Warn if the teacher agrees with the labels by chance, as if its rows were in another order than the examples.
+def _logits(given: ArrayLike) -> NDArray[np.floating]:
+    """Return a teacher's logits, (N, K). Refuse percentages and counts; warn of what may be no logits."""
+    v = logit_array(given)
+    if whole := whole_of([v]):
+        what, votes = ("percentages", "") if whole == 100 else ("counts of votes", f", voters={whole:.0f}")
+        rule = f"logits must not be {what}, but every row is >= 0 and sums to {whole:,.0f}"
+        raise ValueError(f"{rule}: pass logits_from_probabilities(p / {whole:.0f}{votes})")
+    if incomplete([v]):
+        warnings.warn(f"teacher_logits: {INCOMPLETE}", stacklevel=3)
+    return v
 
-    Nothing is said where chance (`most_by_chance`) may reach 90 % or more, because the examples are few or most of them
-    are of one class. A good teacher may look like that too there.
+
+def _warn_of_order(v: NDArray[Any], classes: NDArray[np.int64], names: NDArray[Any]) -> None:
+    """Warn if the teacher's columns, or its rows, seem to be in another order than the classes, or the examples.
+
+    Columns in another order mean other classes (`renamed`). With rows in another order, the teacher agrees with the
+    labels by chance. Of these nothing is said where chance (`most_by_chance`) may reach 90 % or more, because the
+    examples are few or most of them are of one class. A good teacher may look like that too there.
     """
     best, (N, K) = v.argmax(axis=1), v.shape
     right, most = int(np.count_nonzero(best == classes)), most_by_chance(best, classes, K)
-    if right <= most < 0.9 * N:
-        share = f"only {100 * right / N:.1f} % of the teacher's answers agree with y, which is chance"
-        warnings.warn(f"{share}: are its rows in the order of the examples?", stacklevel=3)
+    share = f"only {100 * right / N:.1f} % of the teacher's answers agree with y"
+    if columns := renamed(best, classes, names):
+        warnings.warn(f"{share}: {columns}: pass labels, the label of each column, in this order", stacklevel=3)
+    elif right <= most < 0.9 * N:
+        warnings.warn(f"{share}, which is chance: are its rows in the order of the examples?", stacklevel=3)
 
 
 def train_teacher(

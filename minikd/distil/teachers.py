@@ -23,7 +23,7 @@ from minikd.data.frames import Frames
 from minikd.data.images import Dataset
 from minikd.data.load import Loaded
 from minikd.data.soft_targets import logits_from_probabilities
-from minikd.distil.choices import at_chance, brief
+from minikd.distil.doubts import INCOMPLETE, doubts_of, incomplete, sums_to_1, whole_of
 from minikd.distil.student import Student, load_student
 from minikd.system.arrays import read_npy
 from minikd.system.cli import reason
@@ -243,9 +243,10 @@ def ask(source: Source, loaded: Loaded) -> Answers:
         v = source.raw(part)
         if v is not None:
             found[part] = v
-    if all(v.min() >= 0 and v.max() <= 101 and _sums_to_1(v / 100, 0.05) for v in found.values()):
-        said.append(f"{source.name}: its rows are percentages, so they are divided by 100")
-        found = {part: v / 100 for part, v in found.items()}
+    if whole := whole_of(list(found.values())):
+        what = "percentages" if whole == 100 else f"counts of {whole:,.0f} votes"
+        said.append(f"{source.name}: its rows are {what}, so they are divided by {whole:,.0f}")
+        found = {part: v / whole for part, v in found.items()}
     kind = _kind(source.name, found)
     if kind == "probabilities":
         said.append(f"{source.name}: its rows are probabilities, so their logarithms are taken as logits")
@@ -259,7 +260,11 @@ def ask(source: Source, loaded: Loaded) -> Answers:
         raise DataError(
             f"{source.name}: a teacher must tell examples apart, but it says the same of every example: {fix}"
         )
-    return replace(answers, doubts=[f"{source.name}: {doubt}" for doubt in doubts(answers, loaded)])
+    doubts = [INCOMPLETE] if kind == "logits" and incomplete(list(found.values())) else []
+    for part in ("train", "test"):
+        if part in answers.logits:
+            doubts += doubts_of(answers.logits[part], getattr(loaded, part).labels, loaded.labels, part)
+    return replace(answers, doubts=[f"{source.name}: {doubt}" for doubt in doubts])
 
 
 def _kind(name: str, found: dict[str, NDArray[Any]]) -> str:
@@ -275,14 +280,10 @@ def _kind(name: str, found: dict[str, NDArray[Any]]) -> str:
             row, column = np.argwhere(~finite)[0].tolist()
             fix = "raise log-probabilities to at least -30" if v[row, column] == -np.inf else "train the teacher again"
             raise DataError(f"{name}: logits must be finite, got {v[row, column]} in row {row} of {part}: {fix}")
-    if all(v.min() >= 0 and v.max() <= 1 + 1e-6 and _sums_to_1(v, 0.05) for v in found.values()):  # rounded ones too
+    if all(v.min() >= 0 and v.max() <= 1 + 1e-6 and sums_to_1(v, 0.05) for v in found.values()):  # rounded ones too
         return "probabilities"
-    log = all(v.max() <= 1e-6 and _sums_to_1(np.exp(v.astype(np.float64)), 1e-3) for v in found.values())
+    log = all(v.max() <= 1e-6 and sums_to_1(np.exp(v.astype(np.float64)), 1e-3) for v in found.values())
     return "log-probabilities" if log else "logits"
-
-
-def _sums_to_1(v: NDArray[Any], tolerance: float) -> bool:
-    return bool(np.abs(v.sum(axis=-1) - 1).max() <= tolerance)
 
 
 def _logarithms(name: str, found: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
@@ -299,51 +300,6 @@ def _logarithms(name: str, found: dict[str, NDArray[Any]]) -> dict[str, NDArray[
     zeros = any(not p.all() for p in found.values())
     voters = min(2**22, round(1 / least)) if zeros else None
     return {part: logits_from_probabilities(p, voters) for part, p in found.items()}
-
-
-def doubts(answers: Answers, loaded: Loaded) -> list[str]:
-    """Return warnings in words, where a teacher's answers do not fit the labels.
-
-    A teacher whose rows are in another order than the data is right as often as chance (`at_chance`). One whose columns
-    are in another order is right nearly always, if each column is renamed.
-
-    Args:
-        answers: of the teacher.
-        loaded: the data with their labels.
-    """
-    found = []
-    for part in ("train", "test"):
-        if part not in answers.logits:
-            continue
-        v, y, K = answers.logits[part], getattr(loaded, part).labels.astype(np.int64), loaded.train.classes
-        if (ranged := float(np.median(np.ptp(v, axis=1)))) > 1e4:
-            found.append(
-                f"its logits for {part} have a range of {brief(ranged, 3)} nats, which is absurd: did it diverge?"
-            )
-        chosen, N = v.argmax(axis=1), len(y)
-        right = int(np.count_nonzero(chosen == y))
-        share = f"only {100 * right / N:.1f} % of its answers for {part} agree with the labels"
-        if advice := _renaming(chosen, y, right, loaded):
-            found.append(f"{share}: {advice}")
-        elif at_chance(chosen, y, K):
-            found.append(f"{share}, which is chance: are its rows in the order of the data?")
-        elif right < np.bincount(y).max():
-            found.append(f"{share}, fewer than the commonest class has: is it the right teacher?")
-    return found
-
-
-def _renaming(chosen: NDArray[np.int64], y: NDArray[np.int64], right: int, loaded: Loaded) -> str:
-    """Return what to do if the teacher's columns are in another order: if each nearly always means another class."""
-    K = loaded.train.classes
-    pairs, counts = np.unique(chosen * K + y, return_counts=True)
-    pairs, counts = pairs[np.argsort(counts, kind="stable")], np.sort(counts)
-    meant, often = np.arange(K), np.zeros(K, dtype=np.int64)  # of each column, the label that it meets most often
-    meant[pairs // K], often[pairs // K] = pairs % K, counts  # the last one stays, which is the most frequent
-    if often.sum() <= 0.8 * len(y) or right >= 0.5 * often.sum() or len(np.unique(meant[pairs // K])) < 2:
-        return ""
-    column = int(np.argmax(often * (meant != np.arange(K))))
-    label = loaded.labels[meant[column]]
-    return f"column {column} seems to be class {label}, so put the columns in the order of the sorted labels"
 
 
 def ensemble(answers: Sequence[Answers], mean: str = "geometric", T: float | None = None) -> Answers:
