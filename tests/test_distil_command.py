@@ -15,6 +15,7 @@ import pytest
 from minikd.commands import distil, export, predict
 from minikd.core.softmax import softmax
 from minikd.distil import job
+from minikd.distil.choices import settings
 from minikd.distil.student import Student, load_student
 from minikd.training import checkpoint
 
@@ -174,6 +175,53 @@ def test_a_teacher_in_another_order_is_doubted_before_training(run):
     status, _, err = run("--teacher", "shuffled.npy", *QUICK)
     assert status == 0
     assert "are its rows in the order of the data?" in err
+
+
+def test_columns_in_another_order_are_the_first_reason(run, folder):
+    np.save("turned.npy", np.load(folder / "v.npy")[:, [1, 2, 0]])
+    status, out, err = run("--teacher", str(Path("turned.npy").resolve()), *QUICK, "--json")
+    assert status == 0
+    columns = "column 0 seems to be class bee, column 1 class cow, column 2 class ant"
+    assert err.count(columns) == 2  # for train and test
+    results = json.loads(out)
+    assert results["idle"] == "the soft targets have a weight of only 0.0091"
+    (reason,) = results["reasons"]
+    assert columns in reason
+
+
+def test_a_column_that_never_varies_in_training_is_named_before_and_after(run, folder):
+    data = dict(np.load(folder / "data.npz"))
+    data["x_train"] = np.where(np.arange(4) == 3, 7.0, data["x_train"])
+    data["x_test"] = np.where(np.arange(4) == 3, 1e5 * data["x_test"], data["x_test"])
+    np.savez("constant.npz", **data)
+    status, out, err = run("--teacher", "v.npy", *QUICK, data=Path("constant.npz").resolve())
+    assert status == 0
+    assert "column 3 of the features never varies in train, but in test: nothing can be learnt of this" in err
+    said = " ".join(out.split())
+    assert said.count("In the features, column 3 never varied in training") == 2  # of both students
+    assert "Of the features, column 3 never varied in training, but in the test part, so no network can" in said
+    assert "diverged" not in said
+
+
+def test_the_student_alone_is_trained_as_suits_its_own_examples_and_that_is_said(run):
+    status, out, _ = run("--teacher", "all.npy", "--hidden", "3", "--quiet", "--json", data="more.npz")
+    assert status == 0
+    results = json.loads(out)
+    alone, config = settings(np.zeros((N, K)), (3,), T=1.0, alpha=0.0), results["config"]
+    assert (alone.epochs, alone.batch_size) != (config["epochs"], config["batch_size"])
+    lines = Path(results["folder"], "metrics.jsonl").read_text().splitlines()
+    assert sum(json.loads(line)["network"] == "student alone" for line in lines) == alone.epochs
+    assert results["remarks"][-1] == (
+        f"The student alone learns from 90 examples for {alone.epochs} epochs in batches of {alone.batch_size}, the "
+        f"distilled student from 390 examples for {config['epochs']} epochs in batches of {config['batch_size']}."
+    )
+
+
+def test_a_student_with_far_more_parameters_than_examples_is_remarked_on(run):
+    remark = "learns from 90 examples: a smaller one, such as --hidden 30, may do as well."
+    large = run("--teacher", "v.npy", "--hidden", "150,150", "--epochs", "1", "--quiet", "--json")[1]
+    assert remark in json.loads(large)["remarks"][-1]
+    assert remark not in run("--teacher", "v.npy", *QUICK, "--json")[1]
 
 
 def test_every_export_gives_the_answers_of_the_student(run, folder, tmp_path):

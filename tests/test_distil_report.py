@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from minikd.distil.reasons import reasons
-from minikd.distil.report import ALONE, DISTILLED, TEACHER, Measured, latency, saved, seen, summarise, words
+from minikd.distil.report import ALONE, DISTILLED, TEACHER, Measured, idle, latency, saved, seen, summarise, words
 from minikd.theory.calibration import calibration_error, log_loss
 from minikd.training.config import TrainConfig
 
@@ -47,7 +47,66 @@ def test_a_gain_has_the_interval_of_its_pairs():
     assert (low, high) == pytest.approx((50 - 13.7, 50 + 13.7), abs=0.3)  # 1.96 √51, less what is common
     said = words(compared())
     assert "The soft targets saved 50 errors: +5.00 points of accuracy, 95 % interval [+3.6" in said
+    assert "] for other test examples and these two networks. Another --seed trains two others, whose" in said
     assert "may be chance" not in said
+
+
+@pytest.mark.parametrize(
+    ("distilled", "said"),
+    [
+        (50, "The distilled student makes 50 errors fewer than the student alone. This is not the teacher's doing, "),
+        (101, "The distilled student makes 1 error more than the student alone. This is not the teacher's doing, "),
+        (100, "Both students make as many errors. The teacher has no part in this, because w."),
+    ],
+)
+def test_a_difference_that_is_not_the_teachers_doing_is_not_called_its_doing(distilled, said):
+    report = words({**compared(distilled=range(distilled)), "idle": "w"}, ["Because."])
+    assert said in report
+    assert ("because w: another --seed may differ by as much" in report) == (distilled != 100)
+    assert "The soft targets" not in report
+    assert "keeps" not in report
+    assert "The likeliest reasons why the soft targets did not help" in report
+
+
+def test_a_difference_is_not_the_teachers_doing_where_it_has_no_weight_or_is_right_by_chance():
+    y = np.arange(1000) % K
+    good, mad = answering([]).z, answering([]).z[np.random.default_rng(0).permutation(1000)]
+    assert idle([5, 1, 9], 0.01, good, y) == "the soft targets have a weight of only 0.01"
+    assert "no more often than by chance" in idle([5, 1, 9], 0.9, mad, y)
+    assert idle([-5, -9, -1], 0.9, mad, y) == ""  # a teacher like this does harm
+    assert idle([5, 1, 9], 0.9, good, y) == ""
+
+
+def test_probabilities_that_are_clearly_worse_than_alone_are_remarked_on():
+    results = compared(distilled=range(95), sure=12.0)
+    alone, distilled = (results["networks"][name]["log_loss"] for name in (ALONE, DISTILLED))
+    value, low, high = results["log_loss_gain"]
+    assert value == pytest.approx(alone - distilled)
+    assert low < value < high < 0
+    said = words(results)
+    assert f"Its log loss of {distilled:.3f} is clearly higher than the {alone:.3f} of the student alone" in said
+    assert "try a smaller --hidden" in said
+    assert "clearly higher" not in words(compared(distilled=range(95)))
+    assert "clearly higher" not in words(compared(alone=range(1), distilled=range(2)))  # by chance
+    assert compared(alone=None)["log_loss_gain"] is None
+
+
+def test_a_share_whose_interval_runs_away_is_called_uncertain():
+    results = compared()
+    for low, high in ((-1.0, 9.0), (None, 1.0), (0.0, None)):
+        said = words({**results, "kept": [0.8, low, high]})
+        assert "Which share of it the distilled student keeps is too uncertain to say." in said
+        assert "keeps 80 %" not in said
+    assert "95 % interval [0 %, 190 %]" in words({**results, "kept": [0.8, 0.0, 1.9]})
+
+
+def test_an_absurd_loss_is_blamed_on_columns_that_never_varied_in_training():
+    y = np.array([0, 1])
+    results = summarise(y, Measured(-1e4 * np.eye(K)[y]), alone=Measured(9.0 * np.eye(K)[y]))
+    said = words({**results, "constant": [5]})
+    assert "In the features, column 5 never varied in training: leave this out." in said
+    assert "diverged" not in said
+    assert "diverged" in words({**results, "constant": []})
 
 
 def test_few_cases_are_called_chance_and_a_loss_a_loss():

@@ -59,6 +59,46 @@ def test_each_cause_is_named_where_it_is_the_only_one(changes, words):
     assert words in reason
 
 
+COLUMNS = "column 0 seems to be class 2, column 2 class 0"
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"columns": COLUMNS, "teacher": 950.0}, f"are in another order than the classes: {COLUMNS}. Put them in the"),
+        (
+            {"constant": "column 5", "alone": 600.0, "distilled": 600.0},
+            "Of the features, column 5 never varied in training",
+        ),
+        ({"columns": COLUMNS, "constant": "column 5"}, COLUMNS),
+    ],
+)
+def test_where_one_cause_explains_all_others_it_is_the_only_one(changes, words):
+    (reason,) = reasons(replace(SEEN, **changes))
+    assert words in reason
+
+
+def test_a_search_is_advised_where_the_rule_for_T_may_be_wrong_and_nowhere_else():
+    floor, few = {"floored": 0.9, "spread": 27.6}, {"transfer": 900, "classes": 300}
+    for changes, words in (
+        (floor, "for 90 % of the examples the smallest logit is the same floor"),
+        (few, "only 3 ex"),
+    ):
+        changed = replace(SEEN, config=replace(CONFIG, batch_size=8), **changes)
+        assert not any("--search" in reason for reason in reasons(changed))  # T was given, or searched for
+        (reason,) = reasons(replace(changed, chosen_T=True))
+        assert words in reason
+        assert "Try --search, which looks for T" in reason
+    votes = replace(SEEN, floored=1.0, spread=5.3, chosen_T=True)  # half a vote of a forest of 100 trees
+    assert not any("--search" in reason for reason in reasons(votes))
+
+
+def test_a_gain_that_is_not_the_teachers_doing_needs_reasons():
+    idle = replace(SEEN, distilled=50.0, idle=True, teacher=900.0, teacher_learnt=0.1, followed=(0.1, 0.1))
+    (reason,) = reasons(idle)
+    assert "the teacher has little to teach" in reason
+
+
 def test_the_page_of_trouble_explains_every_cause_in_this_order():
     page = (Path(__file__).parent.parent / "TROUBLESHOOTING.md").read_text("utf-8")
     section = " ".join(page.partition("## Distillation does not help")[2].partition("\n## ")[0].split())

@@ -111,9 +111,11 @@ def strange_columns(train: NDArray[Any], other: NDArray[Any]) -> list[int]:
 def listed(columns: Sequence[int]) -> str:
     """Return the names of columns in words.
 
-    >>> listed([5]), listed([5, 7, 8, 9])
-    ('column 5', 'columns 5, 7, 8, …')
+    >>> listed([5]), listed([5, 7, 8, 9]), listed([])
+    ('column 5', 'columns 5, 7, 8, …', '')
     """
+    if not columns:
+        return ""
     more = ["…"] if len(columns) > SHOWN else []
     return f"column{'s'[: len(columns) > 1]} {', '.join([*map(str, columns[:SHOWN]), *more])}"
 

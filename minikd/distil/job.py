@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from minikd.core.mlp import parameter_count
 from minikd.data.checks import freeze
 from minikd.data.frames import Frames
 from minikd.data.images import Dataset
@@ -29,8 +30,9 @@ from minikd.data.load import load_data
 from minikd.data.soft_targets import SoftTargets, soft_targets_from
 from minikd.distil.api import EXTREME, Auto, chosen, few_threads
 from minikd.distil.choices import Choice, settings, teacher_settings, without_labels
+from minikd.distil.doubts import listed, renamed, strange_columns
 from minikd.distil.reasons import reasons
-from minikd.distil.report import ALONE, DISTILLED, TEACHER, Measured, latencies, seen, summarise
+from minikd.distil.report import ALONE, DISTILLED, TEACHER, Measured, idle, latencies, seen, summarise
 from minikd.distil.search import Found, search
 from minikd.distil.student import Student
 from minikd.distil.teachers import MEANS, PARTS, Answers, OurNetwork, Part, ask, ensemble, open_teachers
@@ -44,6 +46,8 @@ from minikd.training.network import Network
 
 STUDENT = "student.safetensors"
 """The distilled student in the run folder, with its inputs and labels."""
+MANY = 200
+"""With more parameters than this for each example, a smaller student may do as well."""
 
 
 @dataclass(frozen=True)
@@ -108,6 +112,7 @@ class Distillation:
         self.device = get_device(request.device)
         self.loaded = load_data(request.data)
         self._check_transfer()
+        self.constant = self._constant()
         self.sources = open_teachers(request.teacher, self.loaded)
         self.read = [None if source.model else ask(source, self.loaded) for source in self.sources]
 
@@ -117,6 +122,17 @@ class Distillation:
         if self.loaded.transfer is not None and alpha not in ("auto", 1):
             rule = "alpha must be 1 with x_transfer, whose examples have no labels"
             raise ValueError(f"{rule}, got {alpha:g}: leave --alpha or x_transfer out")
+
+    def _constant(self) -> list[int]:
+        """Return the columns of features that vary in the test part only, and warn of them."""
+        train, test = self.loaded.train, self.loaded.test
+        if not (isinstance(train, Frames) and isinstance(test, Frames)):
+            return []
+        columns = strange_columns(train.frames, test.frames)
+        if columns:
+            does = f"of the features never var{'ies' if len(columns) == 1 else 'y'} in train, but in test"
+            self.warn(f"{listed(columns)} {does}: nothing can be learnt of this in train, so leave such columns out")
+        return columns
 
     @cached_property
     def asked(self) -> dict[str, Any]:
@@ -151,9 +167,7 @@ class Distillation:
         answers = self._teach()
         dataset, targets, config = self._choose(answers)
         self.config = config
-        batch_size = min(config.batch_size, len(self.loaded.train))  # there may be many more transfer examples
-        alone_config = replace(config, alpha=0.0, T=1.0, batch_size=batch_size)
-        alone = self._obtain(ALONE, alone_config, self.loaded.train)
+        alone = self._obtain(ALONE, self._alone(config, len(dataset)), self.loaded.train)
         distilled = self._obtain(DISTILLED, config, dataset, targets)
         about = {
             "config": config.record(),
@@ -165,6 +179,17 @@ class Distillation:
         student = Student(distilled, self.loaded.inputs, self.loaded.labels, about)
         student.save(self.folder / STUDENT)
         return self._results(targets, dataset, alone, student), student
+
+    def _alone(self, config: TrainConfig, transfer: int) -> TrainConfig:
+        """Return how the student alone is trained: as suits the training part, which may be smaller."""
+        request, N = self.request, len(self.loaded.train)
+        own = settings(np.zeros((N, 2)), request.hidden, T=1.0, alpha=0.0, seed=request.seed)
+        own = replace(own, epochs=request.epochs or own.epochs, learning_rate=config.learning_rate)
+        if transfer > N:
+            each = ((own, N), (config, transfer))
+            ways = [f"{size:,} examples for {one.epochs} epochs in batches of {one.batch_size}" for one, size in each]
+            self._remark(f"the student alone learns from {ways[0]}, the distilled student from {ways[1]}")
+        return own
 
     def _remark(self, text: str) -> None:
         self.remarks.append(sentence(text))
@@ -206,7 +231,20 @@ class Distillation:
         measured, measured_alone = Measured(z, *size, times), Measured(z_alone, *size)
         found = summarise(test.labels, measured, alone=measured_alone, teacher=self._measured_teacher())
         config, own = self.config, self._logits(student.network, dataset)
-        evidence = seen(found, config, targets.logits, labels=dataset.labels, z=own)
+        v, labels = self.teacher.logits["train"], self.loaded.train.labels
+        found |= {
+            "idle": idle(found["gain"], self.choices["alpha"].value, v, labels),
+            "constant": self.constant,
+        }
+        evidence = seen(
+            found,
+            config,
+            targets.logits,
+            labels=dataset.labels,
+            z=own,
+            columns=renamed(np.argmax(v, axis=-1), labels, self.loaded.labels),
+            chosen_T=self.request.T == "auto" and not self.request.search,
+        )
         results = {
             "asked": self.asked,
             "remarks": self.remarks,
@@ -279,6 +317,10 @@ class Distillation:
         self.choices = {"T": T, "alpha": alpha}
         for choice in self.choices.values():
             self.say(choice.why)
+        parameters = parameter_count((loaded.inputs.size, *request.hidden, v.shape[1]))
+        if parameters > MANY * len(dataset):
+            few = f"a student of {parameters:,} parameters learns from {len(dataset):,} examples"
+            self._remark(f"{few}: a smaller one, such as --hidden 30, may do as well")
         targets = soft_targets_from(v, dataset, self.teacher.T)
         if request.search:
             config = self._search(config, dataset, targets)

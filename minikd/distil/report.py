@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from statistics import median
@@ -18,7 +18,9 @@ from numpy.typing import NDArray
 
 from minikd.core.guard import guard
 from minikd.core.guard import labels as labels_of
-from minikd.distil.choices import brief
+from minikd.core.softmax import log_softmax
+from minikd.distil.choices import WORTHLESS, at_chance, brief
+from minikd.distil.doubts import listed
 from minikd.distil.reasons import EXPLAINED, Seen, errors
 from minikd.theory.calibration import BINS, log_loss, reliability
 from minikd.theory.host import cases
@@ -30,6 +32,8 @@ BATCHES = (1, 1000)
 """The sizes of batches whose latency is reported."""
 ABSURD = 100.0
 """A log loss above this, in nats, is no longer a matter of learning: every answer would be wrong, and sure to e⁻¹⁰⁰."""
+RUNAWAY = 2.0
+"""If the interval of a share is longer, the share is too uncertain to say."""
 NOISE = 1.25
 """Two latencies whose ratio is at most this large may differ by chance."""
 
@@ -99,6 +103,7 @@ def summarise(
             parameters, bytes, latency.
         gain: the errors that the soft targets saved, with their 95 % interval (value, low, high), or None. It covers
             other test examples, and no other seeds.
+        log_loss_gain: by how many nats the log loss is lower with soft targets, with its interval, or None.
         kept: which share of the teacher's advantage the student keeps, with its interval, or None.
         agreement: on which share of the examples the student gives its teacher's answer, or None.
 
@@ -109,9 +114,10 @@ def summarise(
     given = {TEACHER: teacher, ALONE: alone, DISTILLED: distilled}
     there = {name: measured for name, measured in given.items() if measured is not None}
     wrong = {name: _wrong(measured.z, labels) for name, measured in there.items()}  # (N,) bool each
-    gain, kept, agreement = None, None, None
+    gain, nats, kept, agreement = None, None, None, None
     if alone is not None:
         gain = list(saved(wrong[ALONE], wrong[DISTILLED]))
+        nats = list(_nats_saved(alone.z, distilled.z, labels))
     if teacher is not None:
         agreement = float(np.mean(np.argmax(teacher.z, axis=-1) == np.argmax(distilled.z, axis=-1)))
     if alone is not None and teacher is not None:
@@ -121,6 +127,7 @@ def summarise(
         "bins": BINS,
         "networks": {name: _figures(measured, labels, wrong[name]) for name, measured in there.items()},
         "gain": gain,
+        "log_loss_gain": nats,
         "kept": kept and [end if math.isfinite(end) else None for end in kept],
         "agreement": agreement,
     }
@@ -134,6 +141,30 @@ def saved(before: NDArray[np.bool_], after: NDArray[np.bool_]) -> Interval:
         after: (N,), which the second one does.
     """
     return paired(int(np.count_nonzero(after & ~before)), int(np.count_nonzero(before & ~after)), len(before))
+
+
+def _nats_saved(before: NDArray[Any], after: NDArray[Any], labels: NDArray[Any]) -> Interval:
+    """Return by how much the log loss of the second network is lower, for as many other examples."""
+    log_q = [np.asarray(log_softmax(z.astype(np.float64), 1.0)) for z in (before, after)]
+    first, second = (-rows[np.arange(len(labels)), labels] for rows in log_q)
+    value, half = float(np.mean(first - second)), 1.96 * float(np.std(first - second)) / math.sqrt(len(labels))
+    return Interval(value, value - half, value + half)
+
+
+def idle(gain: Sequence[float] | None, alpha: float, v: NDArray[Any], labels: NDArray[Any]) -> str:
+    """Return why the difference between the two students is not the teacher's doing, or "" if it may be.
+
+    Args:
+        gain: as `summarise` returns it.
+        alpha: the weight of the soft targets.
+        v: (N, K) float, the teacher's logits of the training part.
+        labels: (N,) int, of the training part.
+    """
+    if alpha <= WORTHLESS:
+        return f"the soft targets have a weight of only {alpha:.2g}"
+    if gain is not None and gain[0] > 0 and at_chance(np.argmax(v, axis=-1), labels, v.shape[1]):
+        return "the teacher agrees with the labels no more often than by chance"
+    return ""
 
 
 @guard(z=cases, y=labels_of("z"))
@@ -173,6 +204,8 @@ def seen(
     *,
     labels: NDArray[Any] | None = None,
     z: NDArray[Any] | None = None,
+    columns: str = "",
+    chosen_T: bool = False,
 ) -> Seen | None:
     """Return what the results tell about why soft targets help or not, or None without a student alone.
 
@@ -182,6 +215,8 @@ def seen(
         v: (N, K) float, the teacher's logits of the transfer set.
         labels: (N,) int, of the transfer set, or None.
         z: (N, K) float, the distilled student's logits of the transfer set, or None.
+        columns: as `Seen` takes it.
+        chosen_T: as `Seen` takes it.
     """
     rows = results["networks"]
     if results["gain"] is None:
@@ -202,6 +237,12 @@ def seen(
         teacher=rows[TEACHER]["errors"] if TEACHER in rows else None,
         teacher_learnt=None if labels is None else float(np.mean(answers == labels)),
         followed=followed,
+        constant=listed(results.get("constant") or []),
+        columns=columns,
+        idle=bool(results.get("idle")),
+        chosen_T=chosen_T,
+        floored=float(np.mean(v.min(axis=-1) <= v.min() + 1e-4)),
+        classes=v.shape[1],
     )
 
 
@@ -212,15 +253,17 @@ def words(results: Mapping[str, Any], reasons: list[str] | None = None) -> str:
     """Return the results of `summarise` as a table and as sentences.
 
     Args:
-        results: of `summarise`.
+        results: of `summarise`. Two more items are optional: `idle`, which `idle` returns, and `constant`, the columns
+            of the features that vary in the test part only.
         reasons: why the soft targets did not help, as `minikd.distil.reasons.reasons` says, or nothing.
     """
     lines = [*_table(results), "", *filter(None, (_gain(results), _advantage(results), _agreement(results)))]
-    lines += [*_absurd(results), *filter(None, (_calibration(results), _size(results)))]
+    lines += [*_absurd(results), *filter(None, (_calibration(results), _log_loss(results), _size(results)))]
     if reasons:
         chance = "This gain may be chance. The likeliest reasons why it is not larger"
         failed = "The likeliest reasons why the soft targets did not help"
-        lines += [f"{chance if results['gain'] and results['gain'][0] > 0 else failed}, the likeliest first:"]
+        may_be = results["gain"] and results["gain"][0] > 0 and not results.get("idle")
+        lines += [f"{chance if may_be else failed}, the likeliest first:"]
         lines += [*(f"  - {one}" for one in reasons), EXPLAINED]
     return "\n".join(lines)
 
@@ -256,12 +299,25 @@ def _gain(results: Mapping[str, Any]) -> str:
     if results["gain"] is None:
         return ""
     gain, N = Interval(*results["gain"]), results["examples"]
+    if results.get("idle"):
+        return _idle(gain.value, results["idle"])
     points = Interval(*(min(max(100 * end / N, -100.0), 100.0) for end in gain))
     did = "saved" if gain.value >= 0 else "cost"
     sure = "" if gain.low > 0 or gain.high < 0 else "; this may be chance"
     return (
         f"The soft targets {did} {errors(abs(gain.value))}: {points.value:+.2f} points of accuracy, 95 % interval "
-        f"{points.words(2, sign=True)} for other test examples{sure}."
+        f"{points.words(2, sign=True)} for other test examples and these two networks{sure}. Another --seed trains two "
+        "others, whose difference may lie outside."
+    )
+
+
+def _idle(saved: float, why: str) -> str:
+    """Say that the teacher has no part in the difference."""
+    if not saved:
+        return f"Both students make as many errors. The teacher has no part in this, because {why}."
+    return (
+        f"The distilled student makes {errors(abs(saved))} {'fewer' if saved > 0 else 'more'} than the student alone. "
+        f"This is not the teacher's doing, because {why}: another --seed may differ by as much, in either direction."
     )
 
 
@@ -278,13 +334,19 @@ def _advantage(results: Mapping[str, Any]) -> str:
     if results["kept"] is None:
         may = "may be chance, so a share of it would mean nothing"
         return f"The teacher's advantage over the student alone is {errors(advantage)}, which {may}."
+    if results.get("idle"):
+        return ""
     value, low, high = results["kept"]
     if value <= 0:
         return f"The distilled student keeps nothing of its teacher's advantage of {errors(advantage)}."
-    ends = Interval(value, *(end if end is not None else far for end, far in ((low, -math.inf), (high, math.inf))))
+    if low is None or high is None or high - low > RUNAWAY:
+        return (
+            f"The teacher's advantage over the student alone is {errors(advantage)}. Which share of it the distilled "
+            "student keeps is too uncertain to say."
+        )
     return (
         f"The distilled student keeps {100 * value:.0f} % of its teacher's advantage of {errors(advantage)} over the "
-        f"student alone, 95 % interval {ends.words(0, percent=True)}."
+        f"student alone, 95 % interval {Interval(value, low, high).words(0, percent=True)}."
     )
 
 
@@ -298,9 +360,12 @@ def _agreement(results: Mapping[str, Any]) -> str:
 def _absurd(results: Mapping[str, Any]) -> list[str]:
     """Name the networks that are wrong beyond reason."""
     fix = {TEACHER: "Are its logits in nats?"}
+    usual = "Its training has diverged: lower --learning-rate."
+    if constant := results.get("constant"):
+        usual = fix[TEACHER] = f"In the features, {listed(constant)} never varied in training: leave this out."
     return [
         f"The log loss of the {name} is {brief(row['log_loss'], 3)} nats, which is absurd: do not use it. "
-        f"{fix.get(name, 'Its training has diverged: lower --learning-rate.')}"
+        f"{fix.get(name, usual)}"
         for name, row in results["networks"].items()
         if row["log_loss"] > ABSURD
     ]
@@ -311,6 +376,19 @@ def _calibration(results: Mapping[str, Any]) -> str:
     row = results["networks"][DISTILLED]
     sure, right = 100 * row["confidence"], 100 * row["accuracy"]
     return f"It is {sure:.1f} % sure of its answers on average, and {right:.1f} % of them are right."
+
+
+def _log_loss(results: Mapping[str, Any]) -> str:
+    """Warn where the distilled student's probabilities are clearly worse than those of the student alone."""
+    if results["log_loss_gain"] is None or results["log_loss_gain"][2] >= 0:
+        return ""
+    alone, distilled = (results["networks"][name]["log_loss"] for name in (ALONE, DISTILLED))
+    if not 1.1 * alone < distilled <= ABSURD:
+        return ""
+    return (
+        f"Its log loss of {distilled:.3f} is clearly higher than the {alone:.3f} of the student alone, so its "
+        "probabilities are worse, whatever its errors. If you use them, try a smaller --hidden, or a lower --T."
+    )
 
 
 def _size(results: Mapping[str, Any]) -> str:
