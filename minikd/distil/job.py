@@ -112,7 +112,6 @@ class Distillation:
         self.device = get_device(request.device)
         self.loaded = load_data(request.data)
         self._check_transfer()
-        self.constant = self._constant()
         self.sources = open_teachers(request.teacher, self.loaded)
         self.read = [None if source.model else ask(source, self.loaded) for source in self.sources]
 
@@ -164,6 +163,7 @@ class Distillation:
         self.metrics = runs.Metrics(self.folder / "metrics.jsonl")
         for line in self.loaded.said:
             self._remark(line)
+        self.constant = self._constant()
         answers = self._teach()
         dataset, targets, config = self._choose(answers)
         self.config = config
