@@ -102,6 +102,32 @@ def test_the_run_folder_holds_the_student_the_results_and_every_epoch(run):
     assert results["networks"]["student distilled"]["errors"] == student.about["errors"]
 
 
+def test_every_network_of_a_run_says_what_it_reads_and_what_its_classes_are_called(run, folder):
+    _, out, _ = run(*QUICK, *OWN, "--json")
+    place, x = Path(json.loads(out)["folder"]), np.load(folder / "data.npz")["x_test"]
+    (teacher,) = Path("runs/teachers").glob("*.safetensors")
+    student = load_student(place / "student.safetensors")
+    for file in (teacher, place / "student-alone.safetensors", place / "student-distilled.safetensors"):
+        found = load_student(file)
+        np.testing.assert_array_equal(found.inputs.mean, student.inputs.mean)
+        np.testing.assert_array_equal(found.inputs.scale, student.inputs.scale)
+        assert found.labels.tolist() == student.labels.tolist()
+        assert run(str(file), "new.npy", main=predict.main)[0] == 0
+    np.testing.assert_array_equal(load_student(place / "student-distilled.safetensors").logits(x), student.logits(x))
+
+
+def test_a_teacher_is_not_taken_over_from_data_in_another_unit_or_with_other_labels(run, folder):
+    data = dict(np.load(folder / "data.npz"))
+    for name, change in {
+        "unit": {part: data[part] * 2 for part in ("x_train", "x_test")},  # the same numbers once standardised
+        "labels": {part: np.char.add("a ", data[part]) for part in ("y_train", "y_test")},
+    }.items():
+        np.savez(folder / f"{name}.npz", **(data | change))
+    for count, name in enumerate(("data", "unit", "labels"), start=1):
+        assert run(*QUICK, *OWN, data=f"{name}.npz")[0] == 0
+        assert len(list(Path("runs/teachers").glob("*.safetensors"))) == count
+
+
 def test_sizes_are_those_of_the_weights_and_one_measurement_is_told_once(run):
     run("--teacher", "v.npy", *QUICK, "--export", "t.safetensors")
     _, out, _ = run("--teacher", "t.safetensors", *QUICK, "--epochs", "40", "--json")

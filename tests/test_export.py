@@ -203,7 +203,7 @@ def test_the_ten_lines_of_the_guide_answer_as_the_student_does(student, test_set
 
     images = test_set.images[:500]
     expected = logits(student, test_set)[:500].argmax(axis=-1).tolist()
-    runs.save_network(tmp_path / "student.safetensors", student, CONFIG)
+    runs.save_network(tmp_path / "student.safetensors", student, CONFIG, Inputs.of(images))
     assert answers(images) == expected
     names = np.array([f"digit {k}" for k in range(10)])
     Student(student, Inputs.of(images), names).save(tmp_path / "student.safetensors")
@@ -212,3 +212,19 @@ def test_the_ten_lines_of_the_guide_answer_as_the_student_does(student, test_set
     of_features = Student(student, Inputs.of(x), names)
     of_features.save(tmp_path / "student.safetensors")
     assert names[answers(x)].tolist() == of_features.predict(x).tolist()
+    runs.save_network(tmp_path / "student.safetensors", student, CONFIG, Inputs.of(x), names)
+    assert names[answers(x)].tolist() == of_features.predict(x).tolist()
+    runs.save_network(tmp_path / "student.safetensors", student, CONFIG)  # the file does not say what it reads
+    with pytest.raises(subprocess.CalledProcessError):
+        answers(images)
+
+
+def test_a_network_whose_file_does_not_say_what_it_reads_is_not_exported(student, tmp_path, capsys):
+    pytest.importorskip("onnx")
+    runs.save_network(tmp_path / "bare.safetensors", student, CONFIG)
+    for name in ("a.onnx", "a.py"):
+        with pytest.raises(SystemExit) as stopped:
+            export.main([str(tmp_path / "bare.safetensors"), str(tmp_path / name)])
+        assert stopped.value.code == 2
+        assert "does not say what its 784 inputs are: use student.safetensors" in capsys.readouterr().err
+        assert not (tmp_path / name).exists()

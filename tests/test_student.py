@@ -13,7 +13,7 @@ from minikd.training import checkpoint
 from minikd.training.checkpoint import CheckpointError
 from minikd.training.config import TrainConfig
 from minikd.training.network import Network
-from minikd.training.runs import save_network
+from minikd.training.runs import load_network, save_network
 
 RNG = np.random.default_rng(0)
 FEATURES = RNG.normal(size=(40, 3)) * [1.0, 1e-3, 50.0] + [0.0, 5.0, 1e6]
@@ -151,20 +151,43 @@ def test_parts_that_do_not_fit_are_refused():
 # ---- files -----------------------------------------------------------------------------------------------------------
 
 
-def test_a_network_without_inputs_is_taken_for_one_of_square_images_or_refused(tmp_path):
+def test_a_network_whose_file_does_not_say_what_it_reads_is_refused(tmp_path):
     config = TrainConfig(hidden=(3,), epochs=1, dtype="float64")
-    square, other = network(16, 3, 2), network(12, 3, 2)
-    for name, one in (("square", square), ("other", other)):
-        save_network(tmp_path / name, Network(one.sizes, one.flat, [{"epoch": 1}]), config)
+    for D in (16, 12):  # 16 pixels would be a square image; they may as well be features
+        one = network(D, 3, 2)
+        save_network(tmp_path / "bare", Network(one.sizes, one.flat, [{"epoch": 1}]), config)
+        with pytest.raises(CheckpointError, match=rf"does not say what its {D} inputs are: use student\.safetensors"):
+            load_student(tmp_path / "bare")
+    assert load_student(tmp_path / "bare", Inputs((3, 4))).inputs.size == 12
+
+
+def test_a_network_whose_file_says_what_it_reads_is_a_student(tmp_path):
+    config = TrainConfig(hidden=(3,), epochs=1, dtype="float64")
+    one = network(16, 3, 2)
+    trained = Network(one.sizes, one.flat, [{"epoch": 1}])
+    save_network(tmp_path / "images", trained, config, Inputs((4, 4)))
     images = RNG.integers(0, 256, size=(5, 4, 4)).astype(np.uint8)
-    student = load_student(tmp_path / "square")
+    student = load_student(tmp_path / "images")
     np.testing.assert_allclose(student.logits(images), by_hand(images.reshape(5, 16) / 255, student), rtol=1e-12)
     assert student.labels.tolist() == [0, 1]
-    with pytest.raises(
-        CheckpointError, match="does not say what its 12 inputs are, and they are no square image: pass"
-    ):
-        load_student(tmp_path / "other")
-    assert load_student(tmp_path / "other", Inputs((3, 4))).inputs.size == 12
+    x = RNG.normal(size=(40, 16)) * 7 + 3
+    save_network(tmp_path / "features", trained, config, Inputs.of(x), np.array(["no", "yes"]))
+    same = Student(trained, Inputs.of(x), np.array(["no", "yes"]))
+    found = load_student(tmp_path / "features", Inputs((4, 4)))  # the file counts
+    np.testing.assert_array_equal(found.logits(x), same.logits(x))
+    assert found.labels.tolist() == ["no", "yes"]
+    np.testing.assert_array_equal(load_network(tmp_path / "features", config).flat, trained.flat)
+    with pytest.raises(ValueError, match=r"shape \(3, 4\) are 12 numbers, but the network reads 16: give the inputs"):
+        save_network(tmp_path / "wrong", trained, config, Inputs((3, 4)))
+
+
+def test_images_with_another_scale_than_white_are_refused(tmp_path):
+    inputs = Inputs((2, 2))
+    arrays = {"W1": np.zeros((4, 2)), "b1": np.zeros(2), "scale": np.array(16.0)}
+    record = {"student": 1, "sizes": [4, 2], "dtype": "float64", **inputs.record(), "about": {}}
+    checkpoint.save(tmp_path / "a", arrays, record | {"labels": [0, 1], "label_dtype": "<i8"})
+    with pytest.raises(CheckpointError, match="mean and scale must be"):
+        load_student(tmp_path / "a")
 
 
 def damaged(change) -> tuple[dict, dict]:
@@ -198,6 +221,8 @@ CHANGES = {
     "a layer is missing": lambda a, r: a.pop("b1"),
     "other sizes": lambda a, r: r.update(sizes=[4, 2]),
     "another dtype": lambda a, r: r.update(dtype="float32"),
+    "the inputs are missing": lambda a, r: r.pop("shape"),
+    "the labels are missing": lambda a, r: r.pop("labels"),
     "about is a list": lambda a, r: r.update(about=[]),
     "weights are integers": lambda a, r: (
         a.update(W1=np.zeros((3, 2), int), b1=np.zeros(2, int)),

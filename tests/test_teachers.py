@@ -290,10 +290,14 @@ def test_a_network_of_minikd_mnist_teaches_images(tmp_path):
     x, loaded = pictures((4, 4))
     own = network((16, K))
     config = TrainConfig(hidden=(1,), epochs=1)
-    save_network(tmp_path / "t.safetensors", Network(own.sizes, own.flat, [{"epoch": 1}]), config)
+    trained = Network(own.sizes, own.flat, [{"epoch": 1}])
+    save_network(tmp_path / "t.safetensors", trained, config, Inputs.of(x))
     v = asked(tmp_path / "t.safetensors", loaded).logits
     (W, b), *_ = own.layers()
     np.testing.assert_allclose(v["train"], x[:30].reshape(30, -1) / 255 @ W + b, rtol=1e-4, atol=1e-4)
+    save_network(tmp_path / "t.safetensors", trained, config)
+    with pytest.raises(ValueError, match="it does not say what its 16 inputs are"):
+        open_teachers([tmp_path / "t.safetensors"], loaded)
 
 
 @pytest.mark.parametrize(

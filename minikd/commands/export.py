@@ -1,7 +1,7 @@
 """Write a student as ONNX, which runtimes on phones, in browsers and in databases read, or as one Python file.
 
 examples:
-  python -m minikd.export runs/RUN/seed0/student-distilled.safetensors student.onnx
+  python -m minikd.export runs/RUN/student.safetensors student.onnx
   python -m minikd.export student.safetensors student.py     this file needs only NumPy
 """
 
@@ -15,7 +15,7 @@ from minikd.distil.onnx_model import read_by_onnx, to_onnx
 from minikd.distil.student import load_student
 from minikd.system.cli import Parser, reason
 from minikd.system.console import fit
-from minikd.training import checkpoint, runs
+from minikd.training import checkpoint
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -28,13 +28,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     try:
         check_export_path(args.file)
         _, record = checkpoint.load(args.network)
-        if "student" in record or args.int8 or Path(args.file).suffix == ".py":
-            student = load_student(args.network)
+        student = load_student(args.network)
+        if "labels" in record or args.int8 or Path(args.file).suffix == ".py":
             export_student(student, args.file, int8=args.int8)
             if Path(args.file).suffix == ".onnx":
                 print(fit(f"{args.file} reads {read_by_onnx(student.inputs)}"))
-        else:  # it does not say what its inputs are, so the model takes them as the network does
-            to_onnx(runs.load_network(args.network), args.file)
+        else:  # a network of `minikd mnist`: the model takes pixels, as that of its own --export
+            to_onnx(student.network, args.file)
     except ValueError as error:  # CheckpointError is one
         parser.fail(str(error))
     except OSError as error:

@@ -31,6 +31,7 @@ import numpy as np
 from minikd.commands.report import ALONE, DISTILLED, NETWORKS, TEACHER, draw, summarise, table
 from minikd.commands.work import ending_in_one_line, place
 from minikd.data.images import Dataset, held_out_split, load_mnist
+from minikd.data.inputs import Inputs
 from minikd.data.load import load_idx
 from minikd.data.soft_targets import SoftTargets
 from minikd.distil.onnx_model import check_onnx_path, to_onnx
@@ -288,7 +289,7 @@ class Run:
             raise error.of(title) from None
         metrics.set(seed, name, network.history)
         if not own.exists():
-            runs.save_network(own, network, config)
+            runs.save_network(own, network, config, Inputs(self.train_set.shape))
             self.reused += [str(path)] if found else []
         return network
 

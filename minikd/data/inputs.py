@@ -18,6 +18,9 @@ from minikd.data.checks import DataError, axes, describe, freeze
 from minikd.data.frames import Frames
 from minikd.data.images import Dataset, pixels
 
+WHITE = 255.0
+"""The scale of images, whose network reads pixels / 255."""
+
 
 @dataclass(frozen=True, eq=False)
 class Inputs:
@@ -112,13 +115,22 @@ class Inputs:
         return Frames(standard, np.arange(len(x)), y, name, classes, 1)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """Return what a file keeps beside the weights."""
-        return {} if self.mean is None or self.scale is None else {"mean": self.mean, "scale": self.scale}
+        """Return what a file keeps beside the weights: of images only the scale, which is white."""
+        if self.mean is None or self.scale is None:
+            return {"scale": np.array(WHITE)}
+        return {"mean": self.mean, "scale": self.scale}
+
+    def record(self) -> dict[str, Any]:
+        """Return what a file's record says of the inputs, in plain JSON types."""
+        return {"shape": list(self.shape), "pixels": self.pixels}
 
     @classmethod
     def from_file(cls, shape: list[int], arrays: Mapping[str, NDArray[Any]], pixels: str = "bytes") -> Inputs:
         """Return the inputs that a file describes by their shape, `arrays` and how pixels are written."""
-        return cls(tuple(shape), arrays.get("mean"), arrays.get("scale"), pixels)
+        mean, scale = arrays.get("mean"), arrays.get("scale")
+        if len(shape) > 1 and mean is None and scale is not None and scale.shape == () and scale == WHITE:
+            scale = None
+        return cls(tuple(shape), mean, scale, pixels)
 
     def _checked(self, x: object, what: str) -> NDArray[Any]:
         """Return examples of this shape, or refuse them."""

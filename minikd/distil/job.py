@@ -365,7 +365,8 @@ class Distillation:
         if name != TEACHER:
             return self.folder / f"{name.replace(' ', '-')}.safetensors"
         sets = [self.asked["data"][part]["sha256"] for part in ("train", "test")]
-        key = runs.key([config.record(), *sets, self.device.name])
+        units = [self.asked["features"], self.loaded.labels.tolist()]  # its file says what it reads and answers
+        key = runs.key([config.record(), *sets, *units, self.device.name])
         return self.request.out / "teachers" / f"{key}.safetensors"
 
     def _obtain(self, name: str, config: TrainConfig, dataset: Part, targets: SoftTargets | None = None) -> Network:
@@ -383,6 +384,8 @@ class Distillation:
                     title=name,
                     quiet=self.request.quiet,
                     on_epoch=lambda network: self.metrics.set(config.seeds[0], name, network.history, finished=False),
+                    inputs=self.loaded.inputs,
+                    labels=self.loaded.labels,
                 )
         except TrainingDiverged as error:
             own = name == TEACHER or self.request.learning_rate is None

@@ -6,7 +6,6 @@ reading a stranger's student runs none of the stranger's code.
 
 from __future__ import annotations
 
-import math
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,12 +21,14 @@ from minikd.data.inputs import Inputs
 from minikd.training import checkpoint
 from minikd.training.checkpoint import CheckpointError
 from minikd.training.network import Network
+from minikd.training.runs import label_record
 
 BATCH = 1000
 """Examples that pass through the network at a time."""
 LONGEST = 200
 """Characters in a label. NumPy gives every label of an array the room of the longest, so a file must not name one."""
 _ANOTHER = "use another copy, or distil again"
+_SAY = "use student.safetensors of its run folder, or pass inputs, such as Inputs((28, 28)), to load_student"
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,8 +107,9 @@ class Student:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the student as one safetensors file, which `load_student` reads.
 
-        The file holds the weights W1 (D, H), b1 (H,), W2, …; for features also `mean` and `scale`, (D,) each. Its
-        record holds the shape of an example, how its pixels are written, the labels and `about`.
+        The file holds the weights W1 (D, H), b1 (H,), W2, …; for features also `mean` and `scale`, (D,) each, and for
+        images the `scale` 255. Its record holds the shape of an example, how its pixels are written, the labels and
+        `about`.
 
         Args:
             path: the file. Missing folders are made.
@@ -115,21 +117,16 @@ class Student:
         Raises:
             CheckpointError: if the file cannot be written.
         """
-        arrays = dict(self.inputs.arrays())
-        for i, (W, b) in enumerate(self.network.layers(), start=1):
-            arrays[f"W{i}"], arrays[f"b{i}"] = W, b
         record = {
             "student": 1,
             "sizes": self.network.sizes,
             "dtype": self.network.flat.dtype.name,
-            "shape": self.inputs.shape,
-            "pixels": self.inputs.pixels,
-            "labels": self.labels.tolist(),
-            "label_dtype": self.labels.dtype.str,
+            **self.inputs.record(),
+            **label_record(self.labels),
             "about": self.about,
         }
         Path(path).parent.mkdir(parents=True, exist_ok=True)
-        checkpoint.save(path, arrays, record)
+        checkpoint.save(path, {**self.network.arrays(), **self.inputs.arrays()}, record)
 
 
 def label_array(labels: ArrayLike, classes: int) -> NDArray[Any]:
@@ -166,12 +163,12 @@ def label_array(labels: ArrayLike, classes: int) -> NDArray[Any]:
 def load_student(path: str | os.PathLike[str], inputs: Inputs | None = None) -> Student:
     """Return a student that `Student.save` wrote, or a network that `save_network` wrote as a student.
 
-    `save_network` does not write what a network reads. If it reads as many numbers as a square image has pixels, it is
-    taken for a network that reads such images, as `minikd mnist` trains them. The classes are then called 0 to K − 1.
+    The networks in run folders say what they read. Those of `minikd mnist` have no labels, so their classes are called
+    0 to K − 1. Nothing is guessed: a file that does not say what its network reads is refused.
 
     Args:
         path: the file.
-        inputs: what a network that `save_network` wrote reads, or None for square images.
+        inputs: what the network reads, for a file that does not say so. Otherwise the file counts.
 
     Raises:
         CheckpointError: if the file is missing, damaged, of another kind, or does not say what the network reads.
@@ -179,20 +176,20 @@ def load_student(path: str | os.PathLike[str], inputs: Inputs | None = None) -> 
     arrays, record = checkpoint.load(path)
     try:
         own = record.get("student") == 1
-        described = Inputs.from_file(_shape(record["shape"]), arrays, record.get("pixels", "bytes")) if own else inputs
-        count = len(arrays) // 2 - (own and "mean" in arrays)
-        layers = [(arrays[f"W{i}"], arrays[f"b{i}"]) for i in range(1, count + 1)]
-        network = Network.from_layers(layers, [] if own else record["history"])
+        network = Network.from_arrays(arrays, [] if own else record["history"])
         dtype = record["dtype"] if own else record["config"]["dtype"]
         if list(network.sizes) != record["sizes"] or network.flat.dtype != dtype or dtype not in ("float32", "float64"):
             raise ValueError("its weights are not those that its record describes")
         if not np.isfinite(network.flat).all():
             raise ValueError("its weights are not finite")
+        described = inputs
+        if own or "shape" in record:
+            described = Inputs.from_file(_shape(record["shape"]), arrays, record.get("pixels", "bytes"))
         if described is None:
-            described = _square(path, network.sizes[0])
+            wrong = f"it does not say what its {network.sizes[0]} inputs are"
+            raise CheckpointError(path, wrong, _SAY)
         _check_inputs(described)
-        K = network.sizes[-1]
-        labels = _labels_of(record) if own else np.arange(K)
+        labels = _labels_of(record) if own or "labels" in record else np.arange(network.sizes[-1])
         about = record["about"] if own else {"config": record["config"]}
         if not isinstance(about, dict):
             raise ValueError("what it says about itself is not an object")
@@ -209,15 +206,6 @@ def _shape(given: Any) -> list[int]:
     if not isinstance(given, list) or not given or not all(type(side) is int and side > 0 for side in given):
         raise ValueError(f"the shape of an example is {given!r}")
     return given
-
-
-def _square(path: str | os.PathLike[str], D: int) -> Inputs:
-    """Return the inputs of square grey images of D pixels."""
-    side = math.isqrt(D)
-    if side * side != D:
-        wrong = f"it does not say what its {D} inputs are, and they are no square image"
-        raise CheckpointError(path, wrong, "pass inputs, such as Inputs((rows, cols)), to load_student")
-    return Inputs((side, side))
 
 
 def _check_inputs(inputs: Inputs) -> None:

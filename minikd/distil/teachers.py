@@ -186,7 +186,7 @@ class OurNetwork:
         Raises:
             ValueError: if it does not fit, or the file is damaged.
         """
-        student = load_student(path, loaded.inputs)
+        student = load_student(path)
         shape, K = loaded.inputs.shape, loaded.train.classes
         if student.inputs.shape != shape:
             read = f"the network reads examples of shape {student.inputs.shape}, but those of the data have {shape}"
@@ -196,7 +196,7 @@ class OurNetwork:
             raise DataError(f"{path}: the network knows {len(own)} classes, but the data have {K}: use another teacher")
         if sorted(own) == sorted(theirs):
             columns = [own.index(label) for label in theirs]
-        elif own == list(map(str, range(K))):  # a bare network, whose classes have no names
+        elif own == list(map(str, range(K))):  # such as one of `minikd mnist`, whose classes have no names
             columns = list(range(K))
         else:
             known = f"{', '.join(own[:4])}, …, but the data's are {', '.join(theirs[:4])}, …"

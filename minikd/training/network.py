@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
@@ -41,6 +42,24 @@ class Network:
                 f"{what} one network, got a population of {self.flat.shape[0]}: choose one, "
                 "as Network(sizes, flat[0]) does"
             )
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return the weights as a file keeps them: W1 (D, H), b1 (H,), W2, …, on the host."""
+        arrays = {}
+        for i, (W, b) in enumerate(self.layers(), start=1):
+            arrays[f"W{i}"], arrays[f"b{i}"] = W, b
+        return arrays
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, np.ndarray], history: list[dict[str, Any]]) -> Network:
+        """Return the network whose weights a file keeps, as `arrays` names them. Other names are not looked at.
+
+        Raises:
+            KeyError: if a layer is missing.
+            ValueError: as `from_layers`.
+        """
+        count = max(1, sum(name.startswith("W") for name in arrays))
+        return cls.from_layers([(arrays[f"W{i}"], arrays[f"b{i}"]) for i in range(1, count + 1)], history)
 
     @classmethod
     def from_layers(cls, layers: Layers[Any], history: list[dict[str, Any]]) -> Network:

@@ -21,10 +21,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from numpy.typing import NDArray
 from tqdm import tqdm
 
 from minikd.data.frames import Frames
 from minikd.data.images import Dataset
+from minikd.data.inputs import Inputs
 from minikd.data.soft_targets import SoftTargets
 from minikd.engines.device import CPU, Device
 from minikd.system.files import write_atomically
@@ -121,6 +123,8 @@ def obtain(
     title: str = "",
     quiet: bool = False,
     on_epoch: Callable[[Network], None] | None = None,
+    inputs: Inputs | None = None,
+    labels: NDArray[Any] | None = None,
 ) -> tuple[Network, bool]:
     """Return the trained network at a path, or train one and save it there.
 
@@ -139,6 +143,8 @@ def obtain(
         title: of the progress bar.
         quiet: whether to show no progress.
         on_epoch: called with the network after each epoch.
+        inputs: what the network reads, for its file. Of images it is known.
+        labels: (K,) what its classes are called, for its file.
 
     Returns:
         The network, and whether it was there already.
@@ -169,7 +175,7 @@ def obtain(
             on_step=update,
             on_epoch=on_epoch,
         )
-    save_network(path, network, config)
+    save_network(path, network, config, inputs or _inputs_of(dataset), labels)
     partial.unlink(missing_ok=True)
     if not quiet and not sys.stderr.isatty():  # where no bar has been shown
         last = network.history[-1]
@@ -183,24 +189,49 @@ def network_path(folder: Path, seed: int, name: str) -> Path:
     return folder / f"seed{seed}" / f"{name.replace(' ', '-')}.safetensors"
 
 
-def save_network(path: str | os.PathLike[str], network: Network, config: TrainConfig) -> None:
+def _inputs_of(dataset: Dataset | Frames) -> Inputs | None:
+    """Return what a network reads that learnt from a data set, or None where its features may be standardised."""
+    return Inputs(dataset.shape) if isinstance(dataset, Dataset) else None
+
+
+def save_network(
+    path: str | os.PathLike[str],
+    network: Network,
+    config: TrainConfig,
+    inputs: Inputs | None = None,
+    labels: NDArray[Any] | None = None,
+) -> None:
     """Write a network as a safetensors file: its weights W1 (D, H), b1 (H,), W2, …, and a record of its training.
 
     Args:
         path: the file. Missing folders are made.
         network: a single network, not a population.
         config: the configuration that it was trained with.
+        inputs: what the network reads, such as Inputs((28, 28)). Without them `load_student` and the commands refuse
+            the file, because nobody can tell pixels from features.
+        labels: (K,) what its classes are called, if not 0 to K − 1.
 
     Raises:
-        ValueError: if it is a population.
+        ValueError: if it is a population, or the inputs do not fit it.
         CheckpointError: if the file cannot be written.
     """
     network.check_single("a file holds")
-    arrays: dict[str, Any] = {}
-    for i, (W, b) in enumerate(network.layers(), start=1):
-        arrays[f"W{i}"], arrays[f"b{i}"] = W, b
+    arrays, record = network.arrays(), {"config": config.record(), "sizes": network.sizes, "history": network.history}
+    if inputs is not None:
+        if inputs.size != network.sizes[0]:
+            found = f"inputs of shape {inputs.shape} are {inputs.size} numbers"
+            fix = "give the inputs that it was trained with"
+            raise ValueError(f"{found}, but the network reads {network.sizes[0]}: {fix}")
+        arrays, record = arrays | inputs.arrays(), record | inputs.record()
+    if labels is not None:
+        record |= label_record(labels)
     Path(path).parent.mkdir(parents=True, exist_ok=True)
-    checkpoint.save(path, arrays, {"config": config.record(), "sizes": network.sizes, "history": network.history})
+    checkpoint.save(path, arrays, record)
+
+
+def label_record(labels: NDArray[Any]) -> dict[str, Any]:
+    """Return what a file's record says of labels (K,), in plain JSON types."""
+    return {"labels": labels.tolist(), "label_dtype": labels.dtype.str}
 
 
 def load_network(path: str | os.PathLike[str], config: TrainConfig | None = None) -> Network:
@@ -219,8 +250,7 @@ def load_network(path: str | os.PathLike[str], config: TrainConfig | None = None
             path, "it was trained with another configuration", "remove it, or use another --out"
         )
     try:
-        layers = [(arrays[f"W{i}"], arrays[f"b{i}"]) for i in range(1, len(arrays) // 2 + 1)]
-        network = Network.from_layers(layers, record["history"])
+        network = Network.from_arrays(arrays, record["history"])
         right = list(network.sizes) == record["sizes"] and network.flat.dtype == record["config"]["dtype"]
         right = right and len(network.history) == record["config"]["epochs"]
     except (LookupError, TypeError, ValueError):
