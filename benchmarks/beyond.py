@@ -75,7 +75,7 @@ def of_sklearn(load: Callable[..., Any]) -> Callable[[], Data]:
 
 
 def forest(seed: int) -> Any:
-    return RandomForestClassifier(300, random_state=seed)
+    return RandomForestClassifier(beyond_page.TREES, random_state=seed)
 
 
 def boosted(seed: int) -> Any:

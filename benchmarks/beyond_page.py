@@ -15,6 +15,8 @@ from minikd.theory.statistics import Interval, mean_interval, mean_sd
 
 HERE = Path(__file__).parent
 RESULT, PAGE = HERE / "results" / "beyond.json", HERE / "BEYOND.md"
+TREES = 300
+"""Of each forest."""
 BEST = "5 kB"
 """The student that most tables are about."""
 REST, VOTES = "SVM, one against the rest", "SVM, votes of pairs"
@@ -331,9 +333,10 @@ features and another label, so that even the forest cannot know them all by hear
 
 ## Size and speed
 
-Students of {best}. The teacher is counted as a pickle, the student as its safetensors, ONNX and int8 ONNX files; a
-file has about 2 kB beside the weights, for the standardisation, the labels and the record of its training. Times are
-medians of `predict_proba` for the first seed, on {device}, one thread. Compare them with each other.
+Students of {best}. A forest has {trees} trees. The teacher is counted as a pickle, the student as its safetensors,
+ONNX and int8 ONNX files; a file has about 2 kB beside the weights, for the standardisation, the labels and the record
+of its training. Times are medians of `predict_proba` for the first seed, on {device}, one thread. Compare them with
+each other.
 
 {cost}
 """
@@ -355,6 +358,7 @@ def page(record: Row) -> str:
         about_folds=about_folds(rows),
         held_out=held_out(rows),
         best=BEST,
+        trees=TREES,
         device=record["machine"]["device"],
         cost=cost(rows),
     )

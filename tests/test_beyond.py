@@ -143,7 +143,8 @@ def test_what_the_texts_say_of_single_teachers_is_in_the_results():
         100 * np.mean(one["accuracy"]) for one in (forest["teacher"], student["distilled"], student["int8"])
     )
     readme = " ".join((beyond_page.HERE.parent / "README.md").read_text(encoding="utf-8").split())
-    assert f"such forests, {size / 1e6:.1f} MB each, were right on {teacher:.1f} % of the test part" in readme
+    forests = f"forests of {beyond_page.TREES} trees, {size / 1e6:.1f} MB each"
+    assert f"{forests}, were right on {teacher:.1f} % of the test part" in readme
     assert f"on {right:.1f} % with {onnx / 1000:.1f} kB, or {rounded:.1f} % with {int8 / 1000:.1f} kB as int8" in readme
     one, votes = rows["digits", "SVM, one against the rest"], rows["digits", "SVM, votes of pairs"]
     assert abs(np.mean(one["teacher"]["accuracy"]) - np.mean(votes["teacher"]["accuracy"])) < 0.002
