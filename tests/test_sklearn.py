@@ -105,10 +105,12 @@ def test_a_fitted_teacher_is_used_as_it_is_and_one_that_is_not_is_left_so():
     assert student.teacher_ is not forest
     assert not hasattr(forest, "classes_")
     forest.fit(X, (Y + 1) % 3)  # a teacher that is wrong: with alpha = 1 the student is as wrong
-    student = DistilledClassifier(forest, alpha=1.0, **FAST).fit(X, Y)
+    with pytest.warns(UserWarning, match=r"only 0\.0 % of the fitted teacher's answers agree with y: was it fitted to"):
+        student = DistilledClassifier(forest, alpha=1.0, **FAST).fit(X, Y)
     assert student.teacher_ is forest
     assert np.mean(student.predict(X) == (Y + 1) % 3) > 0.95
-    kept = base.clone(DistilledClassifier(frozen.FrozenEstimator(forest), alpha=1.0, **FAST)).fit(X, Y)
+    with pytest.warns(UserWarning, match="the fitted teacher's answers"):
+        kept = base.clone(DistilledClassifier(frozen.FrozenEstimator(forest), alpha=1.0, **FAST)).fit(X, Y)
     np.testing.assert_array_equal(kept.predict(X), student.predict(X))
 
 
@@ -117,8 +119,27 @@ def test_a_fitted_teacher_may_know_more_classes_than_the_data_have_but_not_fewer
     student = DistilledClassifier(forest, **FAST).fit(X[Y > 0], Y[Y > 0])
     assert student.classes_.tolist() == [0, 1, 2]
     few = ensemble.RandomForestClassifier(20, random_state=0).fit(X[Y > 0], Y[Y > 0])
-    with pytest.raises(ValueError, match="every y must be one of labels, got 0"):
+    with pytest.raises(ValueError, match="the teacher knows only the classes 1, 2, but y holds 0: fit"):
         DistilledClassifier(few, **FAST).fit(X, Y)
+    numbers = ensemble.RandomForestClassifier(20, random_state=0).fit(X, Y)
+    with pytest.raises(ValueError, match="knows only the classes 0, 1, 2, but y holds 'a': fit the teacher to labels"):
+        DistilledClassifier(numbers, **FAST).fit(X, np.array(["a", "b", "c"])[Y])
+
+
+@pytest.mark.parametrize("change", [lambda x: 100 - 3 * x, lambda x: x[:, ::-1]], ids=["units", "columns"])
+def test_a_fitted_teacher_of_other_inputs_is_told(change):
+    forest = ensemble.RandomForestClassifier(20, random_state=0).fit(X, Y)
+    with pytest.warns(UserWarning, match="in the same order and units. in a pipeline, put the steps before it into"):
+        DistilledClassifier(forest, **FAST).fit(change(X), Y)
+
+
+def test_what_is_no_classifier_and_what_cannot_be_learnt_is_refused():
+    with pytest.raises(ValueError, match=r"got the class RandomForestClassifier: write RandomForestClassifier\(\)"):
+        DistilledClassifier(ensemble.RandomForestClassifier, **FAST).fit(X, Y)
+    with pytest.raises(TypeError, match="got sample_weight: repeat the examples that must weigh more"):
+        DistilledClassifier(**FAST).fit(X, Y, sample_weight=np.ones(len(Y)))
+    with pytest.raises(ValueError, match="got 1 class, 0: give"):
+        DistilledClassifier(**FAST).fit(X, np.zeros(len(Y), int))
 
 
 class Own:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from minikd.data.classes import listed, shown
 from minikd.data.soft_targets import logit_array, logits_from_probabilities
 from minikd.distil.api import Auto, check_hidden, class_numbers, distil, train_teacher
 
@@ -76,23 +77,36 @@ class DistilledClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.teacher, self.hidden, self.T, self.alpha = teacher, hidden, T, alpha
         self.epochs, self.folds, self.random_state = epochs, folds, random_state
 
-    def fit(self, X: Any, y: ArrayLike) -> DistilledClassifier:
+    def fit(self, X: Any, y: ArrayLike, **others: Any) -> DistilledClassifier:
         """Learn from the teacher's answers for X, and from the labels y. Returns: itself.
+
+        There is a warning if a fitted teacher is right on fewer than half of the examples, or than the commonest class
+        has: it may know other inputs.
 
         Args:
             X: (N, D) features in any units.
             y: (N,) labels.
+            **others: are refused, such as sample_weight: each example weighs the same.
 
         Raises:
+            TypeError: if there is anything else to fit to.
             ValueError: if the data cannot be used, or the teacher does not know a label.
         """
+        if others:
+            rule = "DistilledClassifier learns from X and y only, where each example weighs the same"
+            raise TypeError(f"{rule}, got {', '.join(others)}: repeat the examples that must weigh more")
+        if isinstance(self.teacher, type):
+            name = self.teacher.__name__
+            raise ValueError(f"teacher must be a classifier, got the class {name}: write {name}()")
         check_hidden(self.hidden)
         given = X  # a teacher that was fitted to named columns wants to see them
         X, y = validate_data(self, X, y, dtype="numeric")
         check_classification_targets(y)
         labels = np.unique(y)
         if len(labels) < 2:
-            raise ValueError(f"a classifier needs 2 classes or more, got 1 class, {labels[0]!r}: give data of others")
+            raise ValueError(
+                f"a classifier needs 2 classes or more, got 1 class, {shown(labels.tolist()[0])}: give data of others"
+            )
         seed = int(check_random_state(self.random_state).randint(2**31))
         if self.folds is not None and (self.teacher is None or _is_fitted(self.teacher)):
             raise ValueError("folds needs a teacher of scikit-learn that is not fitted yet: pass a clone of it")
@@ -102,11 +116,13 @@ class DistilledClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             self.teacher_, v = train_teacher(X, classes, self.hidden, epochs=self.epochs, seed=seed)
         else:
             self.teacher_ = self.teacher if _is_fitted(self.teacher) else clone(self.teacher).fit(given, y)
-            labels = getattr(self.teacher_, "classes_", labels)
+            labels = _classes_of(self.teacher_, labels)
             if self.folds is None:
                 v = classifier_logits(self.teacher_, given)
             else:
                 v = held_out_logits(self.teacher_, given, y, self.folds, seed)
+            if self.teacher_ is self.teacher:
+                _warn_of_other_inputs(v, y, np.asarray(labels))
         with warnings.catch_warnings():  # the teacher was asked here, so its rows are in order: noise may be chance
             warnings.filterwarnings("ignore", "only .* of the teacher's answers agree with y")
             self.student_ = distil(
@@ -219,6 +235,32 @@ def _voters(teacher: Any) -> int | None:
     if isinstance(teacher, KNeighborsClassifier):
         return int(teacher.n_neighbors)
     return None
+
+
+def _classes_of(teacher: Any, labels: NDArray[Any]) -> Any:
+    """Return the classes that a fitted teacher knows, or refuse it if the data have others.
+
+    Args:
+        teacher: the classifier.
+        labels: (K,) the labels of the data, which count for a teacher without `classes_`.
+    """
+    known = getattr(teacher, "classes_", labels)
+    unknown = [one for one in labels.tolist() if one not in np.asarray(known).tolist()]
+    if unknown:
+        fix = "fit the teacher to labels like those in y, or leave out the examples of others"
+        raise ValueError(f"the teacher knows only the classes {listed(known)}, but y holds {shown(unknown[0])}: {fix}")
+    return known
+
+
+def _warn_of_other_inputs(v: NDArray[Any], y: ArrayLike, labels: NDArray[Any]) -> None:
+    """Warn if a fitted teacher is seldom right, as if it had been fitted to other inputs than X."""
+    share = float(np.mean(labels[v.argmax(axis=1)] == y))
+    if share < max(0.5, np.unique(y, return_counts=True)[1].max() / len(v)):
+        fix = "in a pipeline, put the steps before it into the teacher, too"
+        what = "was it fitted to the same columns, in the same order and units?"
+        warnings.warn(
+            f"only {100 * share:.1f} % of the fitted teacher's answers agree with y: {what} {fix}", stacklevel=3
+        )
 
 
 def _is_fitted(teacher: Any) -> bool:
