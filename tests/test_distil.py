@@ -101,6 +101,7 @@ def test_the_order_of_the_columns_is_that_of_the_labels():
         ({"teacher_logits": RNG.multinomial(20, softmax(V))}, r"not be counts of votes.+p / 20, voters=20\)"),
         ({"x": np.where(UNIT > 2, np.nan, X)}, "features must be finite"),
         ({"x": X[:, 0]}, r"examples must be features \(N, D\), or images"),
+        ({"alpha": 2}, "alpha must be > 0 and at most 1, got 2: it is the weight"),
         ({"alpha": 0.0}, "alpha = 0 gives them no weight"),
         ({"alpha": 0}, "alpha = 0 gives them no weight"),
         ({"T": 0.0}, "T must be a finite number > 0"),

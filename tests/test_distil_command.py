@@ -508,7 +508,12 @@ def test_predict_takes_a_single_example(run, folder, student):
         ("a.csv", b"1,5;2,5;3;4\n", "line 1, column 2: there are semicolons between"),
         ("a.csv", b"1\t2\t3\t4\n", "line 1, column 1: there are tabs between"),
         ("a.csv", b"1,2,nan,4\n", "nan"),
-        ("a.csv", b"1,2,3\n", r"shape \(N, 4\), got \(1, 3\)"),
+        ("a.csv", b"1,2,3\n", r"shape \(N, 4\), got \(1, 3\): give the 4 columns that were learnt from$"),
+        (
+            "a.csv",
+            b"0,1,2,3,4\n",
+            r"got \(1, 5\): give the 4 columns that were learnt from, without an index and labels",
+        ),
         ("a.npy", b"hello", r"not a \.npy file"),
         ("a.txt", b"hello", "must be an image, a folder of images"),
         ("a.png", b"hello", "reads 4 features, not images"),
@@ -550,4 +555,6 @@ def test_predict_reads_pictures_and_refuses_another_size(run, tmp_path, mode):
     assert (status, out) == (2, "")
     assert "small.png: 4 × 4 pixels, but 5 × 4 are needed: resize it" in err
     Path("empty").mkdir()
-    assert "no image in this folder" in run("s.safetensors", "empty", main=predict.main)[2]
+    assert "no image in this folder: put PNG" in run("s.safetensors", "empty", main=predict.main)[2]
+    err = run("s.safetensors", "pictures/test", main=predict.main)[2]
+    assert f"no image in this folder: name one of its sub-folders, such as {Path('pictures/test/dark')}" in err

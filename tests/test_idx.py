@@ -207,6 +207,7 @@ def test_a_packed_file_longer_than_promised_is_not_unpacked_to_the_end(tmp_path)
         (idx(np.zeros(6)), ["uint8 numbers with 1 axis, but images have 3", "may be labels: put the images file"]),
         (idx(np.zeros((6, 12))), ["uint8 numbers with 2 axes, but images have 3", "reshape flat rows"]),
         (idx(np.zeros((6, 4, 3, 3))), ["uint8 numbers with 4 axes, but images have 3", "average colours"]),
+        (b"\0\0\x09\x07" + bytes(40), ["not an IDX file of images: its header says int8 numbers with 7 axes"]),
         (idx(np.zeros((6, 12)), "f4"), ["float32 numbers with 2 axes, but images have 3", "reshape flat rows"]),
         (idx(np.full((6, 4, 3), -1), "i2"), ["in 0..255 or floats in [0, 1], got int16 in -1..-1"]),
         (b"\0\0\x07\3", ["damaged: got 0x07", "download it again"]),

@@ -151,6 +151,7 @@ def test_the_python_file_is_a_command_that_needs_only_numpy(tmp_path):
     assert max(map(len, code.splitlines())) <= 200
     np.save(tmp_path / "data.npy", GREY)
     np.save(tmp_path / "wrong.npy", FEATURES)
+    np.savez(tmp_path / "several.npz", x=GREY)
     np.save(tmp_path / "objects.npy", np.array([None, {}]), allow_pickle=True)
 
     def run(*words: str) -> subprocess.CompletedProcess[str]:
@@ -167,6 +168,7 @@ def test_the_python_file_is_a_command_that_needs_only_numpy(tmp_path):
         (["wrong.npy"], r"wrong.npy: examples must have the shape \(4, 5\), so x must be \('N', 4, 5\), got \(50, 3\)"),
         (["objects.npy"], "objects.npy: Object arrays cannot be loaded"),
         (["none.npy"], "none.npy: .*No such file"),
+        (["several.npz"], r"several.npz: not a \.npy file: write an array with numpy\.save"),
         ([], "usage: python .*student.py data.npy"),
     ):
         said = run(*words)

@@ -139,7 +139,10 @@ def test_a_class_without_a_test_example_is_said(saved):
         ({"x_test": None}, ["there is no array x_test", "'x_train', 'y_train', 'y_test'", "numpy.savez"]),
         ({"y_train": None, "y_test": None}, ["there is no array y_train or y_test"]),
         ({"x_train": np.zeros(40)}, ["mine.npz: x_train must be features (N, D), or images", "float64 of shape (40,)"]),
-        ({"x_train": np.zeros((40, 0))}, ["x_train must not be empty", "(40, 0)"]),
+        (
+            {"x_train": np.zeros((40, 0))},
+            ["x_train must not be empty", "(40, 0)", "give at least 1 number per example"],
+        ),
         (
             {"x_train": arrays()["x_train"][:39]},
             ["y_train: every example needs one label, got 39 examples and 40 labels"],

@@ -148,6 +148,14 @@ def test_parts_that_do_not_fit_are_refused():
         Student(Network((3, 2), np.zeros((2, 8))), Inputs.of(FEATURES), np.arange(2))
 
 
+def test_a_student_and_a_network_are_told_in_one_line():
+    one = network(3, 7, 6, dtype="float32")
+    student = Student(Network(one.sizes, one.flat, [{"epoch": 1}] * 200), Inputs.of(FEATURES), np.arange(6))
+    told = "Network(3-7-6, float32)"
+    assert repr(student) == f"Student({told}, features of shape (3,), labels 0, 1, 2, …, 5)"
+    assert repr(Network((3, 2), np.zeros((4, 8)))) == "Network(3-2, float64, 4 of them)"
+
+
 # ---- files -----------------------------------------------------------------------------------------------------------
 
 

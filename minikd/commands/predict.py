@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from minikd.commands.work import ending_in_one_line, place
-from minikd.data.checks import DataError
+from minikd.data.checks import DataError, to_fit
 from minikd.data.pictures import SUFFIXES, named, read_picture
 from minikd.distil.student import Student, load_student
 from minikd.system.arrays import read_csv, read_npy
@@ -45,7 +45,9 @@ def read_examples(path: Path, student: Student) -> tuple[list[str], NDArray[Any]
     if path.is_dir():
         files = sorted(file for file in path.iterdir() if file.suffix.lower() in SUFFIXES and file.is_file())
         if not files:
-            raise DataError(f"{path}: no image in this folder: put PNG or JPEG files there")
+            inner = sorted(one.name for one in path.iterdir() if one.is_dir())
+            fix = f"name one of its sub-folders, such as {path / inner[0]}" if inner else "put PNG or JPEG files there"
+            raise DataError(f"{path}: no image in this folder: {fix}")
         return [file.name for file in files], _images(files, shape)
     if kind in SUFFIXES:
         return [path.name], _images([path], shape)
@@ -57,7 +59,8 @@ def read_examples(path: Path, student: Student) -> tuple[list[str], NDArray[Any]
         x = x[np.newaxis]  # a single example
     if x.shape[1:] != shape or len(x) == 0:
         want = ", ".join(map(str, ("N", *shape)))
-        raise DataError(f"{path}: the student reads examples of shape ({want}), got {x.shape}: reshape them")
+        fix = to_fit(x.shape, shape)
+        raise DataError(f"{path}: the student reads examples of shape ({want}), got {x.shape}: {fix}")
     return [str(row) for row in range(len(x))], x
 
 

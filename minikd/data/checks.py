@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from math import prod
 from typing import Any, TypeVar
 
 import numpy as np
@@ -76,7 +77,36 @@ def axes(what: str, array: object, kind: str) -> None:
         words = "1 axis" if rank == 1 else f"{rank} axes"
         raise DataError(f"{what} must have {words}, got shape {array.shape}: {FIXES[kind]}")
     if 0 in array.shape:
-        raise DataError(f"{what} must not be empty, got shape {array.shape}: give at least 1 example")
+        raise DataError(f"{what} must not be empty, got shape {array.shape}: {no_empty_axis(array.shape)}")
+
+
+def no_empty_axis(shape: Sequence[int]) -> str:
+    """Return what to do about examples of a shape (N, …) with an axis of length 0.
+
+    >>> no_empty_axis((0, 64)), no_empty_axis((300, 0))
+    ('give at least 1 example', 'give at least 1 number per example')
+    """
+    return "give at least 1 example" if shape[0] == 0 else "give at least 1 number per example"
+
+
+def to_fit(got: Sequence[int], shape: Sequence[int]) -> str:
+    """Return what to do about examples of another shape than those learnt from.
+
+    Args:
+        got: the shape of all examples, (N, …).
+        shape: of one example learnt from.
+
+    >>> to_fit((7, 65), (64,))
+    'give the 64 columns that were learnt from, without an index and labels'
+    """
+    if 0 in got:
+        return no_empty_axis(got)
+    if prod(got[1:]) == prod(shape):
+        return "reshape them"
+    if len(shape) == 1 == len(got) - 1:
+        extra = ", without an index and labels" if got[1] > shape[0] else ""
+        return f"give the {shape[0]} columns that were learnt from{extra}"
+    return "give examples like those learnt from"
 
 
 def labels(name: str, given: NDArray[Any] | None, classes: int, count: int, example: str) -> Any:

@@ -139,6 +139,9 @@ def _elements(kind: str, code: int, rank: int) -> tuple[np.dtype[Any], int]:
     dtype = np.dtype(_TYPES[code]).newbyteorder(">")
     if rank == RANKS[kind] or (kind == "labels" and (dtype, rank) == (np.dtype(">i4"), 2)):  # the second: QMNIST's
         return dtype, rank
+    if rank not in range(1, 5):
+        found = f"not an IDX file of {kind}: its header says {_words(dtype, rank)}"
+        raise IdxError(found, f"put the {kind} file in its place")
     other = next((name for name, its in RANKS.items() if its == rank and dtype == np.uint8), "")
     problem = f"holds {_words(dtype, rank)}, but {kind} have {RANKS[kind]}"
     raise IdxError(problem, f"these may be {other}: put the {kind} file in its place" if other else FIXES[kind])

@@ -335,13 +335,16 @@ def pixels(what: str, images: NDArray[Any], *, dark: bool = False) -> NDArray[np
         raise DataError(f"{what}: floats must lie in [0, 1], got floats that reach {reach}: write np.clip(x, 0, 1)")
     if not (low >= 0 and high <= 255):
         fix = "undo the standardisation, or scale both sets alike into [0, 1]"
+        if kind in "iu":
+            fix = "write x // 257 if 65,535 is white, or scale both sets alike into 0..255"
         if np.isnan(low):
             fix = "fill the gaps, or leave these images out"
         raise DataError(f"{what} must be whole numbers in 0..255 or floats in [0, 1], got {span}: {fix}")
     scale = 255 if kind == "f" and high <= 1 else 1
     darkest = 127 if images.dtype != np.uint8 else 1 if len(images) >= 100 else 0  # a few of a set may well be black
     if 0 < high * scale <= darkest and not dark:
-        fix = "divide by the number that is white; if they were cut from floats in [0, 1], give those"
+        by = "" if high < 1 else f", {high:.6g} if that is white"
+        fix = f"divide by the number that is white{by}; if they were cut from floats in [0, 1], give those"
         raise DataError(f"{what}: white is 1 for floats in [0, 1], else 255, got {span}, too dark: {fix}")
     if images.dtype == np.uint8:
         return images

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from minikd.data.checks import DataError, axes, describe, freeze
+from minikd.data.checks import DataError, axes, describe, freeze, no_empty_axis, to_fit
 from minikd.data.frames import Frames
 from minikd.data.images import Dataset, pixels
 
@@ -56,7 +56,8 @@ class Inputs:
         """
         if not isinstance(x, np.ndarray) or x.ndim not in (2, 3, 4) or 0 in x.shape:
             rule = f"{what} must be features (N, D), or images (N, rows, cols) or (N, rows, cols, 3)"
-            raise DataError(f"{rule}, got {describe(x)}: reshape them")
+            empty = isinstance(x, np.ndarray) and 0 in x.shape
+            raise DataError(f"{rule}, got {describe(x)}: {no_empty_axis(x.shape) if empty else 'reshape them'}")
         if x.ndim > 2:
             x = _one_channel(x)
             axes(f"{what}: images", x, "images")
@@ -139,9 +140,8 @@ class Inputs:
             if x.ndim == 1 + len(self.shape) and x.shape[1:] == self.shape and len(x):
                 return x
         shape = f"(N, {', '.join(map(str, self.shape))})"
-        raise DataError(
-            f"{what}: examples must have the shape {shape} of those learnt from, got {describe(x)}: reshape them"
-        )
+        fix = to_fit(x.shape, self.shape) if isinstance(x, np.ndarray) else "give a NumPy array"
+        raise DataError(f"{what}: examples must have the shape {shape} of those learnt from, got {describe(x)}: {fix}")
 
     def _standardised(self, x: NDArray[Any], what: str) -> NDArray[np.float64]:
         """Return (x − mean) / scale, (N, D) float64, within what float32 holds."""

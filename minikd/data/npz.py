@@ -13,7 +13,7 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from minikd.data.checks import DataError
+from minikd.data.checks import DataError, no_empty_axis
 from minikd.data.classes import listed
 
 LIMIT = 4 << 30
@@ -84,7 +84,7 @@ def _array(archive: zipfile.ZipFile, info: zipfile.ZipInfo, what: str, most: int
             raise DataError(f"{what} must hold numbers or strings, got {dtype}: convert it")
         size = math.prod(shape) * dtype.itemsize
         if size <= 0 or min(shape, default=1) < 0:
-            raise DataError(f"{what} must not be empty, got shape {shape} of {dtype}: give at least 1 example")
+            raise DataError(f"{what} must not be empty, got shape {shape} of {dtype}: {no_empty_axis(shape)}")
         if size > most:
             before = f", and those before it have {LIMIT - most:,}" if most < LIMIT else ""
             fix = "use uint8 for images and float32 for features, or fewer examples"

@@ -85,6 +85,8 @@ def distil(
     """
     if y is None and alpha not in (1, "auto"):
         raise ValueError(f"without y there is only the teacher to learn from, so alpha must be 1, got {alpha}: pass y")
+    if isinstance(alpha, int | float) and not 0 <= alpha <= 1:
+        raise ValueError(f"alpha must be > 0 and at most 1, got {alpha}: it is the weight of the soft targets")
     check_hidden(hidden)
     x, v = np.asarray(x), _logits(teacher_logits)
     names, classes = class_numbers(y, labels, v.shape[1])

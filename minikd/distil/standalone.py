@@ -74,6 +74,8 @@ def main() -> None:
         sys.exit(f"usage: python {sys.argv[0]} data.npy")
     try:
         x = np.load(sys.argv[1], allow_pickle=False)
+        if not isinstance(x, np.ndarray):
+            raise ValueError("not a .npy file: write an array with numpy.save")
         labels, p = predict(x), predict_proba(x)
     except (OSError, ValueError) as error:
         sys.exit(f"{sys.argv[1]}: {error}")

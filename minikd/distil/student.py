@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from minikd.core.mlp import mlp_forward
 from minikd.core.softmax import softmax
 from minikd.data.checks import describe, freeze
+from minikd.data.classes import listed
 from minikd.data.inputs import Inputs
 from minikd.training import checkpoint
 from minikd.training.checkpoint import CheckpointError
@@ -65,6 +66,11 @@ class Student:
                 "give the inputs that it was trained with"
             )
         object.__setattr__(self, "labels", label_array(self.labels, K))
+
+    def __repr__(self) -> str:
+        """Return one line: the network's sizes, what an example is, and the labels, of which at most five are told."""
+        kind = "images" if self.inputs.mean is None else "features"
+        return f"Student({self.network!r}, {kind} of shape {self.inputs.shape}, labels {listed(self.labels.tolist())})"
 
     def logits(self, x: ArrayLike) -> NDArray[Any]:
         """Return the logits of examples, computed on the CPU in the network's dtype, 1,000 examples at a time.

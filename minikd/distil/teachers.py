@@ -295,7 +295,7 @@ def _logarithms(name: str, found: dict[str, NDArray[Any]]) -> dict[str, NDArray[
     above = [p[p > 0] for p in found.values()]
     least = min(float(p.min()) for p in above)
     if least == 1:
-        fix = "ask it about examples that it was not trained on, such as out-of-bag ones"
+        fix = "ask the teacher about examples that it was not trained on, such as out-of-bag ones"
         raise DataError(f"{name}: probabilities must say more than 0 and 1, which the labels say too: {fix}")
     zeros = any(not p.all() for p in found.values())
     voters = min(2**22, round(1 / least)) if zeros else None

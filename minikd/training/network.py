@@ -27,6 +27,11 @@ class Network:
     flat: np.ndarray
     history: list[dict[str, Any]] = field(default_factory=list)
 
+    def __repr__(self) -> str:
+        """Return one line with the sizes: the weights and the history are long."""
+        population = "" if self.flat.ndim == 1 else f", {len(self.flat)} of them"
+        return f"Network({'-'.join(map(str, self.sizes))}, {self.flat.dtype}{population})"
+
     def layers(self, device: Device | str = CPU) -> Layers[Any]:
         """Return the parameters on the device ("cpu", "gpu" or a `Device`), as [(W (..., D, H), b (..., H)), …]."""
         return unflatten(as_device(device).put(self.flat), self.sizes)
