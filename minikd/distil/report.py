@@ -274,8 +274,9 @@ def _table(results: Mapping[str, Any]) -> list[str]:
     lines = [["", *titles], *([name, *(cells[title] or "–" for title in titles)] for name, cells in rows.items())]
     widths = [max(map(len, column)) + 2 for column in zip(*lines, strict=True)]
     bins = f"{results['bins']} bins of equal width"
+    examples = f"{results['examples']:,} test example{'' if results['examples'] == 1 else 's'}"
     return [
-        f"{results['examples']:,} test examples; log loss in nats; ECE is the calibration error over {bins}",
+        f"{examples}; log loss in nats; ECE is the calibration error over {bins}",
         "",
         *(f"{line[0]:{widths[0] - 2}}" + "".join(map(str.rjust, line[1:], widths[1:])) for line in lines),
     ]
