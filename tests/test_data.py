@@ -67,7 +67,7 @@ def test_whole_numbers_up_to_255_are_bytes_whatever_their_type(dtype):
         ([-0.4242, 2.8215], ["got float64 in -0.4242..2.8215", "undo the standardisation"]),
         ([0.0, 256.0], ["got float64 in 0..256"]),
         ([0.0, 254.5], ["whole numbers in 0..255", "float64 in 0..254.5 with fractions", "divide by 255, or round"]),
-        ([-1, 255], ["whole numbers in 0..255", "got int64 in -1..255"]),
+        ([-1, 255], ["whole numbers in 0..255", "got int64 in -1..255: scale both sets alike"]),
         ([0, 256], ["got int64 in 0..256", "write x // 257 if 65,535 is white, or scale both sets alike"]),
         ([0.0, 16.0], ["too dark", "float64 in 0..16", "divide by the number that is white, 16 if that is white"]),
         ([0.0, 1 / 255], ["too dark", "float64 in 0..0.00392157", "divide by the number that is white"]),

@@ -245,3 +245,12 @@ def test_the_ten_lines_of_the_readme_lead_from_a_forest_to_an_onnx_file(tmp_path
     (index,) = runtime.run(["label_index"], {"features": names["x"]})
     assert np.mean(index == names["y"]) > 0.95
     np.testing.assert_array_equal(index, names["student"].predict(names["x"]))
+
+
+def test_a_teacher_without_classes_that_gives_other_columns_is_refused():
+    class Odd:
+        def predict_proba(self, x):
+            return np.full((len(x), 5), 0.2) + np.linspace(-0.1, 0.1, 5)
+
+    with pytest.raises(ValueError, match="labels must be 5 numbers or 5 texts"):
+        DistilledClassifier(Odd(), **FAST).fit(X, Y)

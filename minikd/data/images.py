@@ -336,7 +336,8 @@ def pixels(what: str, images: NDArray[Any], *, dark: bool = False) -> NDArray[np
     if not (low >= 0 and high <= 255):
         fix = "undo the standardisation, or scale both sets alike into [0, 1]"
         if kind in "iu":
-            fix = "write x // 257 if 65,535 is white, or scale both sets alike into 0..255"
+            sixteen = "write x // 257 if 65,535 is white, or " if high > 255 else ""
+            fix = f"{sixteen}scale both sets alike into 0..255"
         if np.isnan(low):
             fix = "fill the gaps, or leave these images out"
         raise DataError(f"{what} must be whole numbers in 0..255 or floats in [0, 1], got {span}: {fix}")

@@ -121,7 +121,7 @@ class DistilledClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 v = classifier_logits(self.teacher_, given)
             else:
                 v = held_out_logits(self.teacher_, given, y, self.folds, seed)
-            if self.teacher_ is self.teacher:
+            if self.teacher_ is self.teacher and v.shape[1] == len(labels):  # otherwise distil refuses it
                 _warn_of_other_inputs(v, y, np.asarray(labels))
         with warnings.catch_warnings():  # the teacher was asked here, so its rows are in order: noise may be chance
             warnings.filterwarnings("ignore", "only .* of the teacher's answers agree with y")
