@@ -198,10 +198,11 @@ def whether_it_helps(rows: Sequence[Row]) -> str:
     for size in rows[0]["students"]:
         gains, behind = ([measure(row, size) for row in rows] for measure in (gain, to_teacher))
         lines.append(
-            f"- **{size}:** distilled against alone, accuracy is {counted(gains, 'higher', 'lower')} "
-            f"({span([one.value for one in gains], sign=True)} points). Higher: {_where(rows, gains, 1)}. Lower: "
-            f"{_where(rows, gains, -1)}. Against the teacher, it is {counted(behind, 'higher', 'lower')} "
-            f"({span([one.value for one in behind], sign=True)} points)."
+            f"- **{size}:** distilled against alone, accuracy is {counted(gains, 'higher', 'lower')}"
+            f". All differences: {span([one.value for one in gains], sign=True)} points. Higher: "
+            f"{_where(rows, gains, 1)}. Lower: {_where(rows, gains, -1)}. Against the teacher, it is "
+            f"{counted(behind, 'higher', 'lower')}. All differences: {span([one.value for one in behind], sign=True)} "
+            "points."
         )
     return "\n".join(lines)
 
