@@ -13,13 +13,23 @@ from minikd.plots.canvas import OKABE_ITO, Figure, side_by_side  # before Matplo
 import numpy as np
 
 from minikd.paper.lab.jobs import Json
-from minikd.theory.statistics import mean_sd
+from minikd.theory.statistics import mean_interval, mean_sd
 
 USUAL_RATE = 0.2
 """A student's rate above this does harm."""
 LEAST = 10
 """Test images in a bin of the figure, for each network; bins with fewer are left out."""
 KNOWLEDGE = "dark_knowledge"
+COMPARED = (
+    ("labels", "smoothed labels"),
+    ("smoothed labels", "wrong classes alike"),
+    ("smoothed labels", "equally sure of every image"),
+    ("smoothed labels", "soft targets"),
+    ("wrong classes alike", "soft targets"),
+    ("equally sure of every image", "soft targets"),
+    ("wrong classes exchanged", "wrong classes alike"),
+)
+"""What students of the same seeds learn from: which two the page compares."""
 RESULTS = Path(__file__).parents[2] / "benchmarks" / "results"
 
 
@@ -31,6 +41,13 @@ def markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
 def load_study(name: str) -> Json:
     """Return the committed results of a choice or an experiment."""
     return dict(json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8")))
+
+
+def _made(record: Json, *about: str) -> str:
+    """Return in words what made a record, and on which machine."""
+    machine = record["machine"]
+    said = ", ".join([f"`{record['command']}`", *about])
+    return f"{said}, on {machine['device']}, {machine['cores']} cores."
 
 
 def _drop(shares: Sequence[float]) -> str:
@@ -48,7 +65,7 @@ def teachers() -> str:
         cells = [f"{config['epochs']}", drop, f"{config['learning_rate']:g}", f"{row['errors']}"]
         rows.append([*cells, f"{row['seconds'] / 60:.0f} minutes"])
     head = ("epochs", "drop, inputs / hidden", "rate", "errors", "time on one core")
-    return "\n".join([*markdown(head, rows), "", f"`{record['command']}`"])
+    return "\n".join([*markdown(head, rows), "", _made(record)])
 
 
 def recipes() -> str:
@@ -97,7 +114,8 @@ def study() -> str:
         rows.append([row["about"], f"{row['teacher']}", *found])
     head = ("student", "its teacher's errors", "its errors", "other answers than its teacher's",
             "z − v, images learnt from", "z − v, held-out images")  # fmt: skip
-    return "\n".join([*markdown(head, rows), "", f"`{record['command']}`, {len(record['seeds'])} seeds."])
+    seeds = f"{len(record['seeds'])} seeds of the student"
+    return "\n".join([*markdown(head, rows), "", _made(record, seeds, "one teacher per row")])
 
 
 def passed_on() -> str:
@@ -107,8 +125,16 @@ def passed_on() -> str:
     rows = [["(the teacher itself)", *_calibrated([record["teacher"]], names)]]
     rows += [[row["targets"], *_calibrated(row["students"], names)] for row in record["rows"]]
     head = ("what the student learns from", "errors", "ECE at T = 1, %", "log loss at T = 1", f"ECE at T = {T:g}, %")
-    count = len(record["student"]["seed"])
-    return "\n".join([*markdown(head, rows), "", f"`{record['command']}`, {count} seeds."])
+    made = _made(record, f"{len(record['student']['seed'])} seeds")
+    return "\n".join([*markdown(head, rows), "", "Pair by pair:", "", *_compared(record), "", made])
+
+
+def _compared(record: Json) -> list[str]:
+    """Return the lines of a table: how many errors one kind of target saves against another, pair by pair."""
+    errors = {row["targets"]: np.array([one["errors"] for one in row["students"]]) for row in record["rows"]}
+    saved = [mean_interval(errors[before] - errors[after]) for before, after in COMPARED]
+    cells = [[*pair, f"{one.value:.1f}", one.words()] for pair, one in zip(COMPARED, saved, strict=True)]
+    return markdown(("instead of", "learning from", "saves errors", "95 % interval"), cells)
 
 
 def _calibrated(found: Sequence[Json], names: Sequence[str]) -> list[str]:
