@@ -23,6 +23,7 @@ COMMANDS = {
     "minikd.distil.standalone",
     "minikd.learn.capstone.my_distillation",
     "minikd.learn.capstone.worker",
+    "minikd.learn.handed_in",
 }
 posix = pytest.mark.skipif(sys.platform == "win32", reason="needs a POSIX shell")
 
