@@ -415,14 +415,16 @@ def test_data_in_other_units_are_other_data_to_a_teacher(run, folder, tmp_path):
 def test_ctrl_c_ends_in_one_line_and_the_run_can_be_resumed(folder, tmp_path):
     command = [sys.executable, "-m", "minikd.distil", str(folder / "data.npz"), "--hidden", "64,64", "--quiet"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OPENBLAS_NUM_THREADS": "1"}
-    job = subprocess.Popen(
+    heard = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job inherits deafness
+    with subprocess.Popen(
         [*command, "--epochs", "100000", "--teacher-epochs", "2"], env=environment, cwd=tmp_path, stderr=subprocess.PIPE
-    )
-    until = time.monotonic() + 60
-    while not list(tmp_path.glob("runs/data-*/*.checkpoint.safetensors")) and time.monotonic() < until:
-        time.sleep(0.05)
-    job.send_signal(signal.SIGINT)
-    _, err = job.communicate(timeout=60)
+    ) as job:
+        signal.signal(signal.SIGINT, heard)
+        until = time.monotonic() + 60
+        while not list(tmp_path.glob("runs/data-*/*.checkpoint.safetensors")) and time.monotonic() < until:
+            time.sleep(0.05)
+        job.send_signal(signal.SIGINT)
+        _, err = job.communicate(timeout=60)
     assert job.returncode == 130
     assert err.decode() == "minikd.distil: stopped; the same command with --resume continues from here\n"
 
