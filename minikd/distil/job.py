@@ -9,7 +9,6 @@ Beside the files that `minikd.training.runs` describes, the run folder holds:
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -38,6 +37,7 @@ from minikd.distil.student import Student
 from minikd.distil.teachers import MEANS, PARTS, Answers, OurNetwork, Part, ask, ensemble, open_teachers
 from minikd.engines.device import get_device
 from minikd.engines.machine import machine
+from minikd.system.files import sha256
 from minikd.training import checkpoint, runs
 from minikd.training.answers import logits
 from minikd.training.config import TrainConfig
@@ -141,7 +141,7 @@ class Distillation:
         return {
             "data": {part: {"examples": len(data), "sha256": data.fingerprint} for part, data in parts.items()},
             "features": checkpoint.digest(self.loaded.features),  # in their own units, as a teacher sees them
-            "teacher": [{"file": path.name, "sha256": file_sha256(path)} for path in request.teacher],
+            "teacher": [{"file": path.name, "sha256": sha256(path)} for path in request.teacher],
             **{name: getattr(request, name) for name in ("mean", "teacher_hidden", "teacher_epochs", "hidden", "T")},
             **{name: getattr(request, name) for name in ("alpha", "search", "epochs", "learning_rate", "seed")},
             "device": self.device.name,
@@ -415,15 +415,6 @@ def joined(train: Part, transfer: Part) -> Part:
     frames = freeze(np.concatenate([train.frames, transfer.frames]))
     starts = freeze(np.arange(len(frames)))
     return replace(train, frames=frames, starts=starts, labels=None, name="train and transfer")
-
-
-def file_sha256(path: Path) -> str:
-    """Return the SHA-256 of a file's bytes, in hexadecimal digits."""
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 def sentence(text: str) -> str:

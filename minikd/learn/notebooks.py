@@ -6,7 +6,6 @@ checking need nbclient and ipykernel. Opening needs JupyterLab. The extra `noteb
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 import json
 import os
@@ -21,7 +20,7 @@ from minikd.learn import exercises
 from minikd.learn.widgets import STATIC
 from minikd.system.cli import Parser
 from minikd.system.console import fit
-from minikd.system.files import write_atomically
+from minikd.system.files import sha256, write_atomically
 
 FOLDER = Path(__file__).resolve().parents[2] / "notebooks"
 YOURS = FOLDER.with_name("my-notebooks")
@@ -158,18 +157,14 @@ def copy_for_the_reader(remark: Callable[[str], None]) -> None:
     record = YOURS / ".copied.json"  # the SHA-256 of each notebook as it was when it was copied
     copied = json.loads(record.read_text("utf-8")) if record.exists() else {}
     for path in find():
-        copy, now = YOURS / path.name, _sha256(path)
-        if not copy.exists() or _sha256(copy) == copied.get(path.name):
+        copy, now = YOURS / path.name, sha256(path)
+        if not copy.exists() or sha256(copy) == copied.get(path.name):
             shutil.copyfile(path, copy)
             copied[path.name] = now
         elif copied.get(path.name) != now:
             place = copy.relative_to(FOLDER.parent).as_posix()
             remark(f"{path.name} is newer than your copy, which has your work: rename {place} to get the new one")
     write_atomically(record, (json.dumps(copied, indent=1) + "\n").encode())
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def progress_in_words() -> str:

@@ -1,9 +1,10 @@
-"""Files that are written as a whole or not at all."""
+"""Files that are written as a whole or not at all, and their fingerprints."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import os
 import re
 import secrets
@@ -102,3 +103,12 @@ def remove_leftovers(target: Path) -> None:
                     with open(leftover, "r+b") as file:
                         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # refused while a writer lives
                         leftover.unlink()
+
+
+def sha256(path: str | os.PathLike[str]) -> str:
+    """Return the SHA-256 of a file's bytes, in hexadecimal digits."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
